@@ -1,0 +1,187 @@
+//! What a client may ask for.
+
+use crate::TextSpan;
+use serde::{Deserialize, Serialize};
+use specta::Type;
+
+/// One line from the client.
+#[derive(Debug, Clone, Serialize, Deserialize, Type)]
+pub struct Call {
+    /// Chosen by the client, unique among its calls in flight.
+    pub id: u32,
+    /// What it wants.
+    #[serde(flatten)]
+    pub request: Request,
+}
+
+/// Every request, with what its result is ([`Outcome`]) and which events come before it.
+#[derive(Debug, Clone, Serialize, Deserialize, Type)]
+#[serde(tag = "method", content = "params", rename_all = "snake_case")]
+pub enum Request {
+    /// Who is there. [`Outcome::Hello`].
+    Hello,
+    /// All documents, newest first. [`Outcome::Library`].
+    Library,
+    /// Ingests files and folders. Events: [`Event::Ingest`]. [`Outcome::Added`], one entry a path; a bad file is an
+    /// entry with a failure, never the end of the call.
+    Add {
+        /// Absolute paths.
+        paths: Vec<String>,
+        /// For encrypted files.
+        password: Option<String>,
+    },
+    /// Takes a document with its conversations and caches out of the library. The person's own file is not
+    /// touched. [`Outcome::Done`].
+    Remove {
+        /// Document id.
+        document: String,
+    },
+    /// Reads the document, or goes on reading it; returns at once if it is read. Waits for its turn behind other
+    /// readings; questions go first. Cancel to pause. Events: [`Event::Reading`]. [`Outcome::Read`].
+    Read {
+        /// Document id.
+        document: String,
+    },
+    /// Asks about a document. Reads it first if it is not read. Events: [`Event::Reading`], [`Event::Stage`],
+    /// [`Event::Token`], [`Event::Sentence`]. [`Outcome::Answer`]. Cancel to stop; what was said until then is kept.
+    Ask(Ask),
+    /// Conversations of one document, or of all, newest first; with `query`, those whose words match.
+    /// [`Outcome::Conversations`].
+    Conversations {
+        /// Document id.
+        document: Option<String>,
+        /// Words to look for.
+        query: Option<String>,
+    },
+    /// One conversation whole. [`Outcome::Conversation`].
+    Conversation {
+        /// Conversation id.
+        conversation: String,
+    },
+    /// Deletes a conversation. [`Outcome::Done`].
+    DeleteConversation {
+        /// Conversation id.
+        conversation: String,
+    },
+    /// A conversation as Markdown with its citations. [`Outcome::Markdown`].
+    Export {
+        /// Conversation id.
+        conversation: String,
+    },
+    /// Sections, pages and size of a document. [`Outcome::Outline`].
+    Outline {
+        /// Document id.
+        document: String,
+    },
+    /// A run of blocks. [`Outcome::Content`].
+    Content {
+        /// Document id.
+        document: String,
+        /// Index of the first block.
+        first: u32,
+        /// How many at most.
+        count: u32,
+    },
+    /// Where spans live in the original. [`Outcome::Located`], one entry a span.
+    Locate {
+        /// Document id.
+        document: String,
+        /// Byte ranges of the canonical text.
+        spans: Vec<TextSpan>,
+    },
+    /// Every place where the words stand, ignoring case. [`Outcome::Found`].
+    Find {
+        /// Document id.
+        document: String,
+        /// Words.
+        query: String,
+    },
+    /// Where the kept copy of the original file is. [`Outcome::Original`].
+    Original {
+        /// Document id.
+        document: String,
+    },
+    /// Models of the catalogue and imported ones. [`Outcome::Models`].
+    Models,
+    /// Downloads a model of the catalogue, or goes on with it. Events: [`Event::Download`]. [`Outcome::Done`].
+    DownloadModel {
+        /// Name in the catalogue.
+        name: String,
+    },
+    /// Takes a local GGUF file into the catalogue, where it lies. [`Outcome::Models`].
+    ImportModel {
+        /// Absolute path.
+        path: String,
+    },
+    /// Settings. [`Outcome::Settings`].
+    Settings,
+    /// Replaces the settings. [`Outcome::Settings`].
+    ChangeSettings {
+        /// The new ones, whole.
+        settings: Settings,
+    },
+    /// How much room the caches take, and what would be removed to keep to the budget. [`Outcome::Storage`].
+    Storage,
+    /// Removes the read state of a document, not the document. [`Outcome::Done`].
+    Forget {
+        /// Document id.
+        document: String,
+    },
+    /// Ends another call. [`Outcome::Done`] at once; the other call fails with `cancelled` when it has stopped.
+    Cancel {
+        /// The other call's id.
+        call: u32,
+    },
+}
+
+/// A question.
+#[derive(Debug, Clone, Serialize, Deserialize, Type)]
+pub struct Ask {
+    /// Document id.
+    pub document: String,
+    /// In any language.
+    pub question: String,
+    /// The conversation it continues; a new one without.
+    #[serde(default)]
+    pub conversation: Option<String>,
+    /// Tokens of the answer at most; the setting without.
+    #[serde(default)]
+    pub max_tokens: Option<u32>,
+    /// Seed of the sampler.
+    #[serde(default)]
+    pub seed: Option<u32>,
+    /// Always take the likeliest token.
+    #[serde(default)]
+    pub greedy: Option<bool>,
+}
+
+/// What the person may set. Sizes in bytes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Type)]
+#[serde(default)]
+pub struct Settings {
+    /// Name or path of the model that reads and answers; the catalogue's default without.
+    pub model: Option<String>,
+    /// Threads for computing; 0 for one fewer than the machine has, at least one.
+    pub threads: u32,
+    /// Room that caches may take; least recently used ones go first, and the person is told. 0 for no limit.
+    pub cache_budget_bytes: u64,
+    /// Begin to read as soon as a document is added.
+    pub read_when_added: bool,
+    /// Tokens of an answer at most.
+    pub max_answer_tokens: u32,
+    /// Tokens of retrieved passages for documents longer than the model's window.
+    pub retrieval_tokens: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            model: None,
+            threads: 0,
+            cache_budget_bytes: 20 << 30,
+            read_when_added: true,
+            max_answer_tokens: 256,
+            retrieval_tokens: 2048,
+        }
+    }
+}

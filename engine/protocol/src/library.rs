@@ -1,0 +1,134 @@
+//! Documents in the library.
+
+use crate::*;
+use serde::{Deserialize, Serialize};
+use specta::Type;
+
+/// A document in a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Type)]
+pub struct DocumentSummary {
+    /// Id: the first 16 hexadecimal digits of the content's SHA-256.
+    pub id: String,
+    /// Title.
+    pub title: String,
+    /// Authors as one line.
+    pub authors: Option<String>,
+    /// Format family.
+    pub format: DocumentFormat,
+    /// Where it was added from.
+    pub source: String,
+    /// Bytes of canonical text.
+    pub text_bytes: u32,
+    /// Words of canonical text.
+    pub words: u32,
+    /// Pages of a PDF.
+    pub pages: Option<u32>,
+    /// Unix seconds.
+    pub added: u32,
+    /// How far the current model has read it.
+    pub reading: ReadState,
+    /// What the person should know of it.
+    pub notices: Vec<String>,
+}
+
+/// Format family; decides how the viewer shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type)]
+#[serde(rename_all = "snake_case")]
+pub enum DocumentFormat {
+    /// pdf.js.
+    Pdf,
+    /// Chapters of blocks.
+    Epub,
+    /// Blocks.
+    Html,
+    /// Blocks.
+    Markdown,
+    /// Blocks.
+    Text,
+    /// Files of numbered lines.
+    Code,
+}
+
+/// How far the current model has read a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum ReadState {
+    /// Not begun.
+    Unread,
+    /// Part of it is on disk; reading goes on from there.
+    Partly {
+        /// Tokens read.
+        tokens: u32,
+        /// Tokens in all.
+        total: u32,
+    },
+    /// Whole.
+    Read {
+        /// Tokens.
+        tokens: u32,
+        /// Bytes of the cache on disk.
+        cache_bytes: u64,
+    },
+    /// Longer than the model's window: each question reads the passages that match it best.
+    TooLong {
+        /// Tokens in all.
+        tokens: u32,
+        /// Tokens that fit.
+        window: u32,
+    },
+}
+
+/// What became of one path of an `add`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Type)]
+pub struct Added {
+    /// The path.
+    pub path: String,
+    /// The document, new or known already.
+    pub document: Option<DocumentSummary>,
+    /// Whether the same content was in the library.
+    pub known: bool,
+    /// Why it could not be added.
+    pub failure: Option<Failure>,
+}
+
+/// Progress of ingest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Type)]
+pub struct IngestProgress {
+    /// The path of the call it belongs to.
+    pub path: String,
+    /// What is being done.
+    pub stage: IngestStage,
+    /// Share done, 0..=1, where it is known.
+    pub fraction: Option<f32>,
+}
+
+/// What ingest is doing with a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type)]
+#[serde(rename_all = "snake_case")]
+pub enum IngestStage {
+    /// Waiting for its turn.
+    Queued,
+    /// Its text is being extracted.
+    Extracting,
+    /// It is being stored and indexed.
+    Storing,
+    /// Finished, for better or worse.
+    Finished,
+}
+
+/// Progress of reading.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Type)]
+pub struct ReadProgress {
+    /// Tokens read and on disk.
+    pub tokens: u32,
+    /// Tokens in all.
+    pub total: u32,
+    /// Speed now.
+    pub tokens_per_s: f64,
+    /// Seconds left, once it can be told.
+    pub seconds_left: Option<f64>,
+    /// Bytes of the cache on disk so far.
+    pub cache_bytes: u64,
+    /// Waiting behind another reading or a question.
+    pub waiting: bool,
+}
