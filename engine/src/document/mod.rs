@@ -7,11 +7,13 @@
 mod anchor;
 mod block;
 mod section;
+mod sentences;
 mod span;
 
 pub use anchor::{Anchor, LineRange, Page, PageQuads, Quad};
 pub use block::{Block, BlockKind, Mark, MarkKind};
 pub use section::{Section, SectionKind};
+pub use sentences::{sentences, statements};
 pub use span::Span;
 
 use serde::{Deserialize, Serialize};
