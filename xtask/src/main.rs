@@ -44,7 +44,10 @@ enum Command {
     #[command(subcommand)]
     Model(model::Options),
     /// Write the TypeScript types that the web view shares with the window again.
-    Types(types::Options),
+    #[command(
+        after_help = "Example:\n  cargo xtask types    after a change of lectern-protocol or of the window's commands"
+    )]
+    Types,
 }
 
 fn main() -> ExitCode {
@@ -52,7 +55,7 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Test(options) => test::test(&options),
         Command::Model(options) => model::model(&options),
-        Command::Types(options) => types::types(&options),
+        Command::Types => types::types(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,7 +8,7 @@
 use crate::report::Tally;
 use crate::step::{duration, run, run_counted, say, step};
 use crate::workspace::{self, Profile, cargo};
-use crate::{model, system, types, web};
+use crate::{model, system, web};
 use anyhow::{Result, bail};
 use std::process::Command;
 use std::time::Instant;
@@ -145,11 +145,6 @@ fn rust_tests(verdict: &mut Verdict, options: &Options, window: bool) -> Result<
             .iter()
             .try_for_each(|name| model::get(&lectern, name))
     })?;
-    if options.filter.is_none() {
-        verdict.check("Generated types", "run `cargo xtask types`", |_| {
-            types::check()
-        });
-    }
     let cargo_test = |targets: &[String]| {
         let mut command = cargo();
         command
