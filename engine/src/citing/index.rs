@@ -1,0 +1,131 @@
+//! An inverted index of a document's sentences: which of them hold a term, and how much that tells.
+
+use super::terms::{Term, TermKind, terms};
+use crate::document::{Document, Span};
+use std::collections::{HashMap, HashSet};
+
+/// How much a term that only shares its stem counts beside one that is the same.
+pub(super) const STEM_SHARE: f32 = 0.6;
+
+/// Sentences on either side that still count as the same paragraph, in a text that has no paragraphs.
+const PARAGRAPH_REACH: usize = 8;
+
+/// Sentences of one document and the terms they hold. Built once a document, in one pass over its text; a query
+/// then costs the postings of its terms, not the document's length.
+pub struct SentenceIndex {
+    spans: Vec<Span>,
+    /// Index of the block each sentence stands in.
+    blocks: Vec<u32>,
+    /// Terms of each sentence, for the length penalty.
+    lengths: Vec<u32>,
+    postings: HashMap<u64, Vec<u32>>,
+    /// Terms that occur with a small first letter somewhere: a capital does not make those a name.
+    small: HashSet<u64>,
+}
+
+impl SentenceIndex {
+    /// Indexes every sentence of `document`.
+    pub fn new(document: &Document) -> SentenceIndex {
+        let spans = document.sentences();
+        let mut blocks = Vec::with_capacity(spans.len());
+        let mut block = 0;
+        for span in &spans {
+            while document
+                .blocks
+                .get(block)
+                .is_some_and(|b| b.span.end <= span.start)
+            {
+                block += 1;
+            }
+            blocks.push(block as u32);
+        }
+        let mut postings: HashMap<u64, Vec<u32>> = HashMap::new();
+        let mut small = HashSet::new();
+        let mut lengths = Vec::with_capacity(spans.len());
+        for (sentence, span) in spans.iter().enumerate() {
+            let found = terms(span.of(&document.text).unwrap_or_default());
+            lengths.push(found.len() as u32);
+            for term in found {
+                for key in [term.exact, term.stem] {
+                    let list = postings.entry(key).or_default();
+                    if list.last() != Some(&(sentence as u32)) {
+                        list.push(sentence as u32);
+                    }
+                }
+                if term.kind == TermKind::Word {
+                    small.insert(term.exact);
+                }
+            }
+        }
+        SentenceIndex {
+            spans,
+            blocks,
+            lengths,
+            postings,
+            small,
+        }
+    }
+
+    /// Sentences in the document.
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Whether the document has no sentence.
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// Where sentence `sentence` stands.
+    pub fn span(&self, sentence: usize) -> Span {
+        self.spans[sentence]
+    }
+
+    /// All sentences, in order.
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
+    /// Terms in a sentence.
+    pub(super) fn length(&self, sentence: usize) -> usize {
+        self.lengths[sentence] as usize
+    }
+
+    /// Mean number of terms in a sentence, at least one.
+    pub(super) fn mean_length(&self) -> f32 {
+        let sum: u64 = self.lengths.iter().map(|&n| u64::from(n)).sum();
+        (sum as f32 / self.lengths.len().max(1) as f32).max(1.0)
+    }
+
+    /// Terms of the paragraph that holds `sentence`, and no more than [`PARAGRAPH_REACH`] sentences away.
+    pub(super) fn paragraph_terms(&self, text: &str, sentence: usize) -> Vec<Term> {
+        let block = self.blocks[sentence];
+        let first = sentence.saturating_sub(PARAGRAPH_REACH);
+        let last = (sentence + PARAGRAPH_REACH).min(self.spans.len() - 1);
+        let inside = (first..=last).filter(|&at| self.blocks[at] == block);
+        inside
+            .flat_map(|at| terms(self.spans[at].of(text).unwrap_or_default()))
+            .collect()
+    }
+
+    /// Sentences that hold `key` (exact or stem), in order.
+    pub(super) fn holders(&self, key: u64) -> &[u32] {
+        self.postings.get(&key).map_or(&[], Vec::as_slice)
+    }
+
+    /// Inverse document frequency over sentences, as BM25 has it: above 0, largest for a term that is nowhere.
+    pub(super) fn idf(&self, term: &Term) -> f32 {
+        let sentences = self.spans.len() as f32;
+        // an inflected form that is rare is as common as its stem
+        let holders = self
+            .holders(term.exact)
+            .len()
+            .max(self.holders(term.stem).len()) as f32;
+        (1.0 + (sentences - holders + 0.5) / (holders + 0.5)).ln()
+    }
+
+    /// Whether `term` is a name: capitalised here, and in the document never written small.
+    pub(super) fn is_name(&self, term: &Term) -> bool {
+        term.kind == TermKind::Capitalised && !self.small.contains(&term.exact)
+    }
+}

@@ -1,0 +1,350 @@
+//! A claim as weighed terms: what is looked for, and how much each of it tells.
+
+use super::index::{STEM_SHARE, SentenceIndex};
+use super::terms::{Term, TermKind, terms};
+use super::{Candidate, Claim};
+use std::collections::HashSet;
+
+/// English words that tell nothing of what a sentence is about, in short documents too, where frequency alone
+/// does not show it. Other languages rely on frequency.
+const FUNCTION_WORDS: &[&str] = &[
+    "a",
+    "an",
+    "the",
+    "of",
+    "in",
+    "on",
+    "at",
+    "to",
+    "for",
+    "from",
+    "by",
+    "with",
+    "as",
+    "and",
+    "or",
+    "but",
+    "is",
+    "are",
+    "was",
+    "were",
+    "be",
+    "been",
+    "being",
+    "has",
+    "have",
+    "had",
+    "do",
+    "does",
+    "did",
+    "it",
+    "its",
+    "he",
+    "she",
+    "they",
+    "them",
+    "his",
+    "her",
+    "their",
+    "this",
+    "that",
+    "these",
+    "those",
+    "which",
+    "who",
+    "whom",
+    "whose",
+    "what",
+    "when",
+    "where",
+    "why",
+    "how",
+    "there",
+    "than",
+    "then",
+    "also",
+    "can",
+    "could",
+    "will",
+    "would",
+    "may",
+    "might",
+    "should",
+    "many",
+    "much",
+    "about",
+    "into",
+    "according",
+    "document",
+    "text",
+    "please",
+    "name",
+    "tell",
+    "me",
+    "you",
+    "your",
+    "i",
+    "we",
+    "our",
+    "us",
+    "not",
+    "no",
+    "yes",
+    "so",
+    "such",
+    "some",
+    "any",
+    "if",
+];
+
+/// Openings by which a model says that the document has no answer, in small letters.
+const ABSTENTIONS: &[&str] = &[
+    "the document does not",
+    "the document doesn't",
+    "the text does not",
+    "the text doesn't",
+    "the passage does not",
+    "the provided document does not",
+    "the provided text does not",
+    "the given text does not",
+    "not mentioned in the",
+    "the answer is not",
+    "there is no information",
+    "there is no mention",
+    "no information",
+    "i cannot",
+    "i can't",
+    "i do not know",
+    "i don't know",
+    "i'm sorry",
+    "sorry,",
+    "文档没有",
+    "文档中没有",
+    "文中没有",
+    "文件没有",
+    "未提及",
+];
+
+/// What function words weigh beside others.
+const FUNCTION_WEIGHT: f32 = 0.1;
+const NUMBER_WEIGHT: f32 = 2.0;
+const NAME_WEIGHT: f32 = 1.5;
+
+/// A term and how much it tells.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Weighed {
+    pub term: Term,
+    /// Inverse document frequency, times what its kind adds.
+    pub weight: f32,
+}
+
+/// A claim, taken apart.
+pub(super) struct Query {
+    /// The answer sentence's terms, in order, with repetitions.
+    pub answer: Vec<Weighed>,
+    /// The question's telling terms that the answer does not repeat.
+    pub question: Vec<Weighed>,
+    /// All of the question's telling terms.
+    pub asked: Vec<Weighed>,
+    /// Numbers and names of the answer: they must stand in the cited words. `true` for those that the question
+    /// brings, which are its premise and may stand near.
+    pub critical: Vec<(Term, bool)>,
+    /// Quotations of the answer, three words or longer.
+    pub quotations: Vec<String>,
+    /// Whether the answer denies something.
+    pub negated: bool,
+    claims: bool,
+}
+
+impl Query {
+    /// Takes `claim` apart; what its terms weigh comes from the document.
+    pub fn new(claim: &Claim, index: &SentenceIndex) -> Query {
+        let asked = terms(claim.question);
+        let said = terms(claim.sentence);
+        let asked_keys: HashSet<u64> = asked
+            .iter()
+            .flat_map(|term| [term.exact, term.stem])
+            .collect();
+        let said_keys: HashSet<u64> = said.iter().map(|term| term.exact).collect();
+        let weigh = |term: &Term, words: &str| Weighed {
+            term: *term,
+            weight: weight(term, words, index),
+        };
+        let answer: Vec<Weighed> = said
+            .iter()
+            .map(|term| weigh(term, claim.sentence))
+            .collect();
+        let mut seen = HashSet::new();
+        let telling: Vec<Weighed> = asked
+            .iter()
+            .filter(|term| !is_function_word(term, claim.question) && seen.insert(term.exact))
+            .map(|term| weigh(term, claim.question))
+            .collect();
+        let repeated = |weighed: &&Weighed| said_keys.contains(&weighed.term.exact);
+        let question = telling
+            .iter()
+            .filter(|weighed| !repeated(weighed))
+            .copied()
+            .collect();
+        let critical = said
+            .iter()
+            .filter(|term| is_critical(term, claim.sentence, index))
+            .map(|term| (*term, asked_keys.contains(&term.exact)))
+            .collect();
+        let content = said
+            .iter()
+            .any(|term| !is_function_word(term, claim.sentence));
+        let lead_in = claim.sentence.trim_end().ends_with([':', '：']);
+        Query {
+            answer,
+            question,
+            asked: telling,
+            critical,
+            quotations: quotations(claim.sentence),
+            negated: is_negated(claim.sentence),
+            claims: content && !lead_in && !is_abstention(claim.sentence),
+        }
+    }
+
+    /// Whether the sentence claims anything that the document could bear out.
+    pub fn is_citable(&self) -> bool {
+        self.claims
+    }
+
+    /// Which of the answer's terms the sentences hold, in the order of [`Query::answer`]: 0, [`STEM_SHARE`] or 1.
+    pub fn held_by(&self, text: &str, index: &SentenceIndex, sentences: &[Candidate]) -> Vec<f32> {
+        let words = |c: &Candidate| terms(index.span(c.sentence).of(text).unwrap_or_default());
+        let held: Vec<Term> = sentences.iter().flat_map(words).collect();
+        let keys = Keys::new(&held);
+        self.answer
+            .iter()
+            .map(|weighed| keys.share(&weighed.term))
+            .collect()
+    }
+
+    /// Share of `query`'s weight that stands among `held`.
+    pub fn share_in(&self, query: &[Weighed], held: &[Term]) -> f32 {
+        let keys = Keys::new(held);
+        let total: f32 = query.iter().map(|weighed| weighed.weight).sum();
+        let found: f32 = query
+            .iter()
+            .map(|weighed| weighed.weight * keys.share(&weighed.term))
+            .sum();
+        if total > 0.0 { found / total } else { 0.0 }
+    }
+
+    /// Share of the answer's weight that `more` adds to what is `covered`.
+    pub fn gain(&self, covered: &[f32], more: &[f32]) -> f32 {
+        let total: f32 = self.answer.iter().map(|weighed| weighed.weight).sum();
+        let added: f32 = self
+            .answer
+            .iter()
+            .zip(covered.iter().zip(more))
+            .map(|(weighed, (covered, more))| weighed.weight * (more - covered).max(0.0))
+            .sum();
+        if total > 0.0 { added / total } else { 0.0 }
+    }
+}
+
+/// Terms to look others up in.
+pub(super) struct Keys {
+    exact: HashSet<u64>,
+    stems: HashSet<u64>,
+}
+
+impl Keys {
+    pub fn new(held: &[Term]) -> Keys {
+        Keys {
+            exact: held.iter().map(|term| term.exact).collect(),
+            stems: held.iter().map(|term| term.stem).collect(),
+        }
+    }
+
+    /// 1 where the term itself is held, [`STEM_SHARE`] where only its stem is.
+    pub fn share(&self, term: &Term) -> f32 {
+        if self.exact.contains(&term.exact) {
+            1.0
+        } else if self.stems.contains(&term.stem) {
+            STEM_SHARE
+        } else {
+            0.0
+        }
+    }
+
+    /// Whether a number or name is held; an inflected name ("Tesla's", "Teslas") is.
+    pub fn holds(&self, term: &Term) -> bool {
+        self.share(term) > 0.0
+    }
+}
+
+/// Whether a sentence says that the document has no answer.
+pub fn is_abstention(sentence: &str) -> bool {
+    let small = sentence.trim().to_lowercase().replace('’', "'");
+    ABSTENTIONS.iter().any(|opening| small.starts_with(opening))
+}
+
+fn weight(term: &Term, words: &str, index: &SentenceIndex) -> f32 {
+    let kind = match term.kind {
+        TermKind::Number => NUMBER_WEIGHT,
+        _ if is_function_word(term, words) => FUNCTION_WEIGHT,
+        TermKind::Capitalised if index.is_name(term) => NAME_WEIGHT,
+        _ => 1.0,
+    };
+    kind * index.idf(term)
+}
+
+fn is_function_word(term: &Term, words: &str) -> bool {
+    let word = term.span.of(words).unwrap_or_default();
+    term.kind != TermKind::Number && FUNCTION_WORDS.contains(&word.to_lowercase().as_str())
+}
+
+fn is_critical(term: &Term, sentence: &str, index: &SentenceIndex) -> bool {
+    match term.kind {
+        TermKind::Number => true,
+        TermKind::Word => false,
+        TermKind::Capitalised if is_function_word(term, sentence) => false,
+        // at the start of a sentence any word is capitalised: only one that the document also capitalises is a name
+        TermKind::Capitalised
+            if sentence[..term.span.start]
+                .trim_matches(|c: char| !c.is_alphanumeric())
+                .is_empty() =>
+        {
+            index.is_name(term) && !index.holders(term.exact).is_empty()
+        }
+        TermKind::Capitalised => index.is_name(term),
+    }
+}
+
+/// What stands in quotation marks, three words or longer.
+fn quotations(sentence: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (open, close) in [('"', '"'), ('“', '”'), ('«', '»'), ('「', '」'), ('„', '“')]
+    {
+        let mut rest = sentence;
+        while let Some(start) = rest.find(open) {
+            let inner = &rest[start + open.len_utf8()..];
+            let Some(end) = inner.find(close) else {
+                break;
+            };
+            if terms(&inner[..end]).len() >= 3 {
+                found.push(inner[..end].to_owned());
+            }
+            rest = &inner[end + close.len_utf8()..];
+        }
+    }
+    found
+}
+
+/// Whether a text denies something, as far as a few words of English and German tell.
+pub(super) fn is_negated(text: &str) -> bool {
+    let small = text.to_lowercase().replace('’', "'");
+    small
+        .split(|c: char| !c.is_alphabetic() && c != '\'')
+        .any(|word| {
+            matches!(
+                word,
+                "not" | "never" | "cannot" | "neither" | "nor" | "without" | "nicht" | "nie"
+            ) || word.ends_with("n't")
+                || word.starts_with("kein")
+        })
+}

@@ -1,0 +1,227 @@
+//! What words are compared by: terms that survive case, inflection, number formatting and scripts without spaces.
+
+use crate::document::Span;
+use unicode_segmentation::UnicodeSegmentation;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Letters that stand for a longer word: "running" meets "runner" at `runni`/`runne`? no; "interceptions" meets
+/// "interception" and "intercepted" at `interc`. Truncation is the oldest stemmer that needs no language.
+const STEM_LETTERS: usize = 6;
+
+/// What a term is, which decides how much it weighs and whether it must be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TermKind {
+    /// Anything else.
+    Word,
+    /// Begins with a capital letter and has two letters or more.
+    Capitalised,
+    /// Holds a digit.
+    Number,
+}
+
+/// One term of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Term {
+    /// Hash of the normal form: small letters, possessive and plural `s` taken off, digits without separators; a
+    /// pair of neighbouring characters in scripts without spaces.
+    pub exact: u64,
+    /// Hash of the first letters, equal for most inflections of a word; `exact` where the word is short.
+    pub stem: u64,
+    /// What it is.
+    pub kind: TermKind,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// The terms of `text`, in order.
+pub(super) fn terms(text: &str) -> Vec<Term> {
+    let mut found = Vec::new();
+    let mut run: Vec<(usize, char)> = Vec::new();
+    for (at, word) in text.unicode_word_indices() {
+        let mut chars = word.chars();
+        if let (Some(c), None) = (chars.next(), chars.next())
+            && is_unspaced(c)
+        {
+            if run
+                .last()
+                .is_some_and(|(last, c)| last + c.len_utf8() != at)
+            {
+                push_pairs(&mut run, &mut found);
+            }
+            run.push((at, c));
+            continue;
+        }
+        push_pairs(&mut run, &mut found);
+        if word.chars().any(is_unspaced) {
+            // Katakana and Thai come as longer runs
+            run.extend(word.char_indices().map(|(inner, c)| (at + inner, c)));
+            push_pairs(&mut run, &mut found);
+            continue;
+        }
+        push_word(at, word, &mut found);
+    }
+    push_pairs(&mut run, &mut found);
+    found
+}
+
+/// Splits what Unicode takes for one word where programmers do not (`snake_case`, `a.b`), and pushes its parts.
+fn push_word(at: usize, word: &str, found: &mut Vec<Term>) {
+    let numeric = word.chars().next().is_some_and(char::is_numeric);
+    if numeric || !word.contains(['_', '.', ':']) || is_initialism(word) {
+        found.extend(term(at, word));
+        return;
+    }
+    let mut start = 0;
+    for part in word.split_inclusive(['_', '.', ':']) {
+        found.extend(term(at + start, part.trim_end_matches(['_', '.', ':'])));
+        start += part.len();
+    }
+}
+
+/// "U.S", "e.g": single letters between periods.
+fn is_initialism(word: &str) -> bool {
+    word.split('.').all(|part| part.chars().count() <= 1)
+}
+
+fn term(at: usize, word: &str) -> Option<Term> {
+    let first = word.chars().next()?;
+    let span = Span::new(at, at + word.len());
+    if word.chars().any(char::is_numeric) {
+        let normal: String = word
+            .chars()
+            .filter(|c| !matches!(c, ',' | '\'' | '’' | '_'))
+            .map(ascii_digit)
+            .flat_map(char::to_lowercase)
+            .collect();
+        let exact = xxh3_64(normal.as_bytes());
+        return Some(Term {
+            exact,
+            stem: exact,
+            kind: TermKind::Number,
+            span,
+        });
+    }
+    let lower = word.to_lowercase().replace('’', "'").replace('.', "");
+    let base = lower.strip_suffix("'s").unwrap_or(&lower);
+    let normal = match base.strip_suffix('s') {
+        Some(singular) if singular.chars().count() >= 3 && !singular.ends_with(['s', 'u', 'i']) => {
+            singular
+        }
+        _ => base,
+    };
+    let letters = normal.chars().count();
+    let cut = normal
+        .char_indices()
+        .nth(STEM_LETTERS)
+        .map_or(normal.len(), |(cut, _)| cut);
+    let kind = if first.is_uppercase() && letters >= 2 {
+        TermKind::Capitalised
+    } else {
+        TermKind::Word
+    };
+    Some(Term {
+        exact: xxh3_64(normal.as_bytes()),
+        stem: stem_hash(&normal[..cut]),
+        kind,
+        span,
+    })
+}
+
+/// Stems live in a space of their own, so that the word "interc" is not the stem of "interception".
+fn stem_hash(stem: &str) -> u64 {
+    xxh3_64(stem.as_bytes()).rotate_left(1)
+}
+
+/// Pairs of neighbouring characters of a run without spaces; a lone character stands for itself.
+fn push_pairs(run: &mut Vec<(usize, char)>, found: &mut Vec<Term>) {
+    let mut push = |from: (usize, char), to: (usize, char)| {
+        let mut bytes = [0u8; 8];
+        let (head, tail) = bytes.split_at_mut(4);
+        let length = from.1.encode_utf8(head).len();
+        let _ = length;
+        if from.0 != to.0 {
+            to.1.encode_utf8(tail);
+        }
+        let exact = xxh3_64(&bytes);
+        let span = Span::new(from.0, to.0 + to.1.len_utf8());
+        found.push(Term {
+            exact,
+            stem: exact,
+            kind: TermKind::Word,
+            span,
+        });
+    };
+    match run.as_slice() {
+        [] => {}
+        [only] => push(*only, *only),
+        several => several.windows(2).for_each(|pair| push(pair[0], pair[1])),
+    }
+    run.clear();
+}
+
+/// Scripts that put no spaces between words.
+fn is_unspaced(c: char) -> bool {
+    matches!(c as u32,
+        0x0E00..=0x0EFF            // Thai, Lao
+        | 0x1000..=0x109F          // Burmese
+        | 0x1780..=0x17FF          // Khmer
+        | 0x3040..=0x30FF          // Hiragana, Katakana
+        | 0x3400..=0x4DBF | 0x4E00..=0x9FFF | 0xF900..=0xFAFF | 0x20000..=0x3FFFF // Han
+    )
+}
+
+/// Digits of other scripts as ASCII ones.
+fn ascii_digit(c: char) -> char {
+    let zero = match c as u32 {
+        0x0660..=0x0669 => 0x0660,
+        0x06F0..=0x06F9 => 0x06F0,
+        0x0966..=0x096F => 0x0966,
+        0xFF10..=0xFF19 => 0xFF10,
+        _ => return c,
+    };
+    char::from_u32(c as u32 - zero + u32::from(b'0')).unwrap_or(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exact(text: &str) -> Vec<u64> {
+        terms(text).iter().map(|term| term.exact).collect()
+    }
+
+    #[test]
+    fn equal_words_have_equal_terms() {
+        for (a, b) in [
+            ("1,200", "1200"),
+            ("٣٠٨", "308"),
+            ("Holmes's cats", "holmes cat"),
+            ("U.S. ARMY", "us army"),
+            ("read_file", "read file"),
+            ("黑豹队", "黑豹队"),
+        ] {
+            assert_eq!(exact(a), exact(b), "{a} / {b}");
+        }
+        assert_ne!(exact("12"), exact("1.2"));
+        assert_ne!(exact("Norm"), exact("Josh"));
+    }
+
+    #[test]
+    fn inflections_share_a_stem() {
+        let found = terms("interceptions intercepted boss bus");
+        assert_eq!(found[0].stem, found[1].stem);
+        assert_ne!(found[2].stem, found[3].stem);
+    }
+
+    #[test]
+    fn unspaced_scripts_give_pairs() {
+        let found = terms("职业碗 Bowl 308分");
+        let words: Vec<&str> = found
+            .iter()
+            .filter_map(|term| term.span.of("职业碗 Bowl 308分"))
+            .collect();
+        assert_eq!(words, ["职业", "业碗", "Bowl", "308", "分"]);
+        assert_eq!(found[2].kind, TermKind::Capitalised);
+        assert_eq!(found[3].kind, TermKind::Number);
+    }
+}

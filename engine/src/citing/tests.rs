@@ -1,0 +1,224 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::document::{Block, BlockKind, Document, DocumentKind};
+
+const PANTHERS: &str = "The Panthers defense gave up just 308 points, ranking sixth in the league, while also leading the NFL in interceptions with 24. Pro Bowl defensive tackle Kawann Short led the team in sacks with 11, while also forcing three fumbles and recovering two. Fellow lineman Mario Addison added 6½ sacks. Carolina's secondary featured Pro Bowl safety Kurt Coleman, who led the team with a career high seven interceptions.
+
+The Broncos took an early lead in Super Bowl 50 and never trailed. Denver recorded seven sacks and forced four turnovers. Von Miller was named Super Bowl MVP.
+
+Nikola Tesla was born in 1856 in Smiljan. Tesla did not receive the Nobel Prize. He said that \"the present is theirs\" in an interview.";
+
+fn document(text: &str) -> Document {
+    let mut blocks = Vec::new();
+    let mut at = 0;
+    for paragraph in text.split("\n\n") {
+        let span = Span::new(at, at + paragraph.len());
+        blocks.push(Block {
+            kind: BlockKind::Paragraph,
+            span,
+            marks: Vec::new(),
+        });
+        at = span.end + 2;
+    }
+    Document {
+        kind: DocumentKind::Text,
+        title: "test".into(),
+        authors: None,
+        text: text.into(),
+        sections: Vec::new(),
+        blocks,
+        pages: Vec::new(),
+        notices: Vec::new(),
+    }
+}
+
+fn verdict(text: &str, question: &str, sentence: &str) -> (SupportState, Vec<String>) {
+    let document = document(text);
+    let index = SentenceIndex::new(&document);
+    let claim = Claim { sentence, question };
+    let found = cite(&claim, &document.text, &index, None, &Weights::default());
+    let quotes = found
+        .citations
+        .iter()
+        .map(|c| c.span.of(&document.text).unwrap().to_owned())
+        .collect();
+    (found.state, quotes)
+}
+
+#[test]
+fn a_true_sentence_is_supported_by_the_right_words() {
+    let cases = [
+        (
+            "How many points did the Panthers defense surrender?",
+            "The Panthers defense gave up 308 points.",
+            "308 points",
+        ),
+        (
+            "Who led the team in sacks?",
+            "Kawann Short.",
+            "Kawann Short led",
+        ),
+        (
+            "How many sacks did Denver record?",
+            "Denver recorded seven sacks.",
+            "Denver recorded",
+        ),
+        (
+            "Where was Tesla born?",
+            "Nikola Tesla was born in Smiljan.",
+            "Smiljan",
+        ),
+        (
+            "Who won MVP?",
+            "Von Miller was named Super Bowl MVP.",
+            "Von Miller",
+        ),
+    ];
+    for (question, sentence, expected) in cases {
+        let (state, quotes) = verdict(PANTHERS, question, sentence);
+        assert_eq!(state, SupportState::Supported, "{sentence}: {quotes:?}");
+        assert!(quotes[0].contains(expected), "{sentence}: {quotes:?}");
+    }
+}
+
+#[test]
+fn wrong_numbers_names_and_denials_are_not_supported() {
+    for (question, sentence) in [
+        (
+            "How many points did the Panthers give up?",
+            "The Panthers defense gave up just 309 points.",
+        ),
+        (
+            "Who led the team in sacks?",
+            "Mario Kaminski led the team in sacks with 11.",
+        ),
+        (
+            "Did Tesla receive the Nobel Prize?",
+            "Tesla did receive the Nobel Prize.",
+        ),
+        ("When was Tesla born?", "Nikola Tesla was born in 1956."),
+        (
+            "What did Tesla say?",
+            "He said that \"the future is mine alone\" in an interview.",
+        ),
+    ] {
+        let (state, quotes) = verdict(PANTHERS, question, sentence);
+        assert_ne!(state, SupportState::Supported, "{sentence}: {quotes:?}");
+    }
+}
+
+#[test]
+fn what_the_document_does_not_hold_is_unsupported_and_uncited() {
+    for (question, sentence) in [
+        (
+            "What is the capital of France?",
+            "Paris is the capital of France.",
+        ),
+        ("Who wrote Hamlet?", "William Shakespeare wrote Hamlet."),
+        ("How many moons has Mars?", "Mars has 2 moons."),
+        ("Who led the team?", "The document does not say."),
+        ("Is it so?", "Yes."),
+        ("Name the players.", "Here are the players:"),
+        ("Who led the team?", ""),
+    ] {
+        assert_eq!(
+            verdict(PANTHERS, question, sentence),
+            (SupportState::Unsupported, vec![]),
+            "{sentence}"
+        );
+    }
+}
+
+#[test]
+fn two_facts_from_two_places_get_two_citations() {
+    let sentence =
+        "Kawann Short led the team with 11 sacks, and Von Miller was named Super Bowl MVP.";
+    let (state, quotes) = verdict(PANTHERS, "Who stood out?", sentence);
+    assert_eq!(state, SupportState::Supported);
+    assert_eq!(quotes.len(), 2, "{quotes:?}");
+}
+
+#[test]
+fn chinese_is_cited_too() {
+    let text = "黑豹队的防守只丢了308分，在联赛中排名第六。马里奥·爱迪生贡献了6次擒杀。\n\n特斯拉于1856年出生在斯米良。";
+    let (state, quotes) = verdict(text, "黑豹队丢了多少分？", "黑豹队的防守丢了308分。");
+    assert_eq!(state, SupportState::Supported, "{quotes:?}");
+    assert!(quotes[0].contains("308"));
+    let (state, _) = verdict(text, "黑豹队丢了多少分？", "黑豹队的防守丢了309分。");
+    assert_ne!(state, SupportState::Supported);
+}
+
+#[test]
+fn attention_breaks_the_tie_between_equal_words() {
+    let text = "The red door was open. He went in.\n\nThe red door was open. She went out.";
+    let document = document(text);
+    let index = SentenceIndex::new(&document);
+    let claim = Claim {
+        sentence: "The red door was open.",
+        question: "What of the door?",
+    };
+    for favourite in [0usize, 2] {
+        let mut answer = vec![0.1; index.len()];
+        answer[favourite] = 5.0;
+        let evidence = AttentionEvidence::new(&answer, &[0.0; 4], &[0.1; 4]);
+        let found = cite(&claim, text, &index, Some(&evidence), &Weights::default());
+        assert_eq!(found.citations[0].span, index.span(favourite));
+    }
+}
+
+#[test]
+fn token_mass_falls_on_the_sentence_it_begins_in() {
+    let text = "One two. Three four.";
+    let index = SentenceIndex::new(&document(text));
+    let tokens = [
+        (0, 1.0),
+        (3, 2.0),
+        (7, 4.0),
+        (8, 8.0),
+        (14, 16.0),
+        (19, 32.0),
+    ];
+    assert_eq!(sentence_mass(&index, tokens), [7.0, 56.0]);
+}
+
+#[test]
+fn an_empty_document_cites_nothing() {
+    assert_eq!(
+        verdict("", "Who?", "Somebody did something."),
+        (SupportState::Unsupported, vec![])
+    );
+}
+
+#[test]
+fn a_long_document_is_searched_in_milliseconds() {
+    let mut text = String::new();
+    for n in 0..20_000 {
+        text.push_str(&format!(
+            "The traveller number {n} went to house {} and saw nothing new there. ",
+            n * 7
+        ));
+        if n % 10 == 0 {
+            text.push_str("\n\n");
+        }
+    }
+    text = text.replace(" \n\n", "\n\n");
+    let document = document(text.trim_end());
+    let index = SentenceIndex::new(&document);
+    let claim = Claim {
+        sentence: "Traveller 12345 went to house 86415.",
+        question: "Where did traveller 12345 go?",
+    };
+    let started = std::time::Instant::now();
+    let found = cite(&claim, &document.text, &index, None, &Weights::default());
+    let took = started.elapsed();
+    assert_eq!(found.state, SupportState::Supported);
+    assert!(
+        found.citations[0]
+            .span
+            .of(&document.text)
+            .unwrap()
+            .contains("12345")
+    );
+    assert!(took.as_millis() < 500, "took {took:?}");
+}

@@ -1,0 +1,123 @@
+//! Whether cited words bear a claim out, judged by the words alone.
+
+use super::Candidate;
+use super::index::SentenceIndex;
+use super::query::{Keys, Query, is_negated};
+use super::terms::{Term, terms};
+use lectern_protocol::SupportState;
+
+/// Share of the answer's weight that must stand in the cited words to be `Supported`, and to be `Partly`.
+const SUPPORTED_SHARE: f32 = 0.6;
+const PARTLY_SHARE: f32 = 0.35;
+
+/// An answer with no more telling terms than this is read together with the question: its few words stand in many
+/// sentences, so the question's must stand near.
+const SHORT_ANSWER: usize = 4;
+
+/// Share of the question's weight that must stand near a short answer to be `Supported`, and to be `Partly`.
+const SUPPORTED_QUESTION: f32 = 0.35;
+const PARTLY_QUESTION: f32 = 0.15;
+
+/// The state of the claim if `cited` is all that is shown for it.
+pub(super) fn state(
+    query: &Query,
+    text: &str,
+    index: &SentenceIndex,
+    cited: &[Candidate],
+) -> SupportState {
+    let words = |c: &Candidate| index.span(c.sentence).of(text).unwrap_or_default();
+    let own: Vec<Term> = cited.iter().flat_map(|c| terms(words(c))).collect();
+    let near: Vec<Term> = cited
+        .iter()
+        .flat_map(|c| index.paragraph_terms(text, c.sentence))
+        .collect();
+    let (own_keys, near_keys) = (Keys::new(&own), Keys::new(&near));
+
+    let stands =
+        |(term, asked): &(Term, bool)| own_keys.holds(term) || (*asked && near_keys.holds(term));
+    let critical = query.critical.len();
+    let missing = query.critical.iter().filter(|item| !stands(item)).count();
+    // what the answer says beyond the question must stand in the cited words; what the question brought, near them
+    let premise = |term: &Term| {
+        query
+            .critical
+            .iter()
+            .any(|(other, asked)| *asked && other.exact == term.exact)
+    };
+    let total: f32 = query.answer.iter().map(|weighed| weighed.weight).sum();
+    let found: f32 = query
+        .answer
+        .iter()
+        .map(|weighed| {
+            let near = if premise(&weighed.term) {
+                near_keys.share(&weighed.term)
+            } else {
+                0.0
+            };
+            weighed.weight * own_keys.share(&weighed.term).max(near)
+        })
+        .sum();
+    let share = if total > 0.0 { found / total } else { 0.0 };
+
+    let telling = query
+        .answer
+        .iter()
+        .filter(|weighed| weighed.weight > 0.5)
+        .count();
+    let short = telling <= SHORT_ANSWER && !query.asked.is_empty();
+    let asked = if short {
+        query.share_in(&query.asked, &near)
+    } else {
+        1.0
+    };
+
+    let quoted = query
+        .quotations
+        .iter()
+        .all(|quotation| cited.iter().any(|c| holds_words(words(c), quotation)));
+    let denied = query.negated
+        != cited
+            .iter()
+            .any(|c| is_negated(matched_words(query, words(c))));
+
+    let whole = missing == 0 && quoted && !denied;
+    if whole && share >= SUPPORTED_SHARE && asked >= SUPPORTED_QUESTION {
+        return SupportState::Supported;
+    }
+    let half = missing * 2 <= critical;
+    if half && share >= PARTLY_SHARE && asked >= PARTLY_QUESTION {
+        return SupportState::Partly;
+    }
+    SupportState::Unsupported
+}
+
+/// Whether `quotation` stands in `words`, letter case and white space aside.
+fn holds_words(words: &str, quotation: &str) -> bool {
+    let normal = |text: &str| -> String {
+        let lower = text.to_lowercase().replace('’', "'");
+        lower.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    normal(words).contains(normal(quotation).trim_end_matches(['.', ',', ';', '!', '?']))
+}
+
+/// The part of a cited sentence from the first to the last word that the answer shares: a "not" outside of it
+/// belongs to another clause.
+fn matched_words<'w>(query: &Query, words: &'w str) -> &'w str {
+    let said: Vec<Term> = query
+        .answer
+        .iter()
+        .filter(|w| w.weight > 0.5)
+        .map(|w| w.term)
+        .collect();
+    let keys = Keys::new(&said);
+    let mut matched = terms(words)
+        .into_iter()
+        .filter(|term| keys.share(term) > 0.0);
+    let Some(first) = matched.next() else {
+        return "";
+    };
+    let last = matched.last().unwrap_or(first);
+    words
+        .get(first.span.start..last.span.end)
+        .unwrap_or_default()
+}
