@@ -4,4 +4,22 @@
 //! In: a GGUF file. Out: token ids, logits, and, through the [`attention`] seam, un-rotated queries, keys and values
 //! for whoever owns the cache. Knows nothing of documents, caches or questions.
 
+mod architecture;
 pub mod attention;
+mod chat;
+mod decoder;
+mod error;
+mod gguf;
+mod model;
+mod requantize;
+mod tokenizer;
+mod weights;
+
+pub use architecture::Architecture;
+pub use attention::{Attention, AttentionError, AttentionShape};
+pub use chat::{ChatMessage, ChatTemplate, ChatTemplateError, Role};
+pub use decoder::Logits;
+pub use error::{ForwardError, ModelError};
+pub use gguf::{GgufFault, Quantization};
+pub use model::Model;
+pub use tokenizer::{Token, TokenStream, Tokenizer, TokenizerError};

@@ -1,0 +1,176 @@
+//! What a GGUF's metadata says of the transformer in it.
+
+use crate::attention::{AttentionShape, Rotary, RotaryPairing};
+use crate::error::ModelError;
+use crate::gguf::Gguf;
+
+/// The architectures with a forward pass, in words.
+pub(crate) const SUPPORTED: &str = "llama, qwen2 and qwen3";
+
+/// A family of decoders, by its name in `general.architecture`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Architecture {
+    /// Llama 2 and 3, Mistral, SmolLM2 and others without biases.
+    Llama,
+    /// Qwen2 and Qwen2.5: biases on queries, keys and values.
+    Qwen2,
+    /// Qwen3: no biases, queries and keys normalised per head.
+    Qwen3,
+}
+
+impl Architecture {
+    /// By its name in `general.architecture`; `None` if there is no forward pass for it.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "llama" => Some(Self::Llama),
+            "qwen2" => Some(Self::Qwen2),
+            "qwen3" => Some(Self::Qwen3),
+            _ => None,
+        }
+    }
+
+    fn pairing(self) -> RotaryPairing {
+        match self {
+            Self::Llama => RotaryPairing::Neighbours,
+            Self::Qwen2 | Self::Qwen3 => RotaryPairing::Halves,
+        }
+    }
+}
+
+/// The numbers of a model, checked for sense.
+#[derive(Debug, Clone)]
+pub(crate) struct Hyperparameters {
+    pub(crate) architecture: Architecture,
+    /// Channels of the residual stream.
+    pub(crate) width: usize,
+    /// Channels inside the feed-forward part.
+    pub(crate) feed_forward: usize,
+    /// Positions that the model was trained for.
+    pub(crate) context_length: usize,
+    /// Epsilon of the RMS norms.
+    pub(crate) norm_epsilon: f32,
+    /// Heads and positions; its key biases are filled in when the weights are loaded.
+    pub(crate) shape: AttentionShape,
+}
+
+impl Hyperparameters {
+    pub(crate) fn of(file: &Gguf) -> Result<Self, ModelError> {
+        let path = || file.path().to_owned();
+        let metadata = file.metadata();
+        let name = metadata
+            .string("general.architecture")
+            .ok_or_else(|| ModelError::Metadata {
+                path: path(),
+                key: "general.architecture".to_owned(),
+            })?;
+        let architecture = Architecture::named(name).ok_or_else(|| ModelError::Architecture {
+            path: path(),
+            architecture: name.to_owned(),
+        })?;
+        let nonsense = |key: &str| ModelError::Metadata {
+            path: path(),
+            key: format!("{name}.{key}"),
+        };
+        let count = |key: &str| {
+            metadata
+                .count(&format!("{name}.{key}"))
+                .filter(|count| (1..1 << 24).contains(count))
+                .ok_or_else(|| nonsense(key))
+        };
+        let feature = |feature: &str| {
+            Err(ModelError::Feature {
+                path: path(),
+                feature: feature.to_owned(),
+            })
+        };
+
+        if metadata.count(&format!("{name}.expert_count")).unwrap_or(0) > 0 {
+            return feature("a mixture of experts");
+        }
+        let width = count("embedding_length")?;
+        let query_heads = count("attention.head_count")?;
+        let kv_heads = match metadata.count(&format!("{name}.attention.head_count_kv")) {
+            Some(_) => count("attention.head_count_kv")?,
+            None => query_heads,
+        };
+        if query_heads % kv_heads != 0 {
+            return Err(nonsense("attention.head_count_kv"));
+        }
+        let head_dim = match metadata.count(&format!("{name}.attention.key_length")) {
+            Some(_) => count("attention.key_length")?,
+            None if width % query_heads == 0 => width / query_heads,
+            None => return Err(nonsense("attention.head_count")),
+        };
+        if metadata
+            .count(&format!("{name}.attention.value_length"))
+            .is_some_and(|length| length != head_dim)
+        {
+            return feature("values of another width than keys");
+        }
+        let norm_epsilon = metadata
+            .float(&format!("{name}.attention.layer_norm_rms_epsilon"))
+            .filter(|epsilon| (0.0..0.1).contains(epsilon))
+            .ok_or_else(|| nonsense("attention.layer_norm_rms_epsilon"))?;
+        Ok(Self {
+            architecture,
+            width,
+            feed_forward: count("feed_forward_length")?,
+            context_length: count("context_length")?,
+            norm_epsilon: norm_epsilon as f32,
+            shape: AttentionShape {
+                layers: count("block_count")?,
+                query_heads,
+                kv_heads,
+                head_dim,
+                softmax_scale: 1.0 / (head_dim as f32).sqrt(),
+                rotary: rotary(file, name, architecture, head_dim)?,
+                key_bias: Vec::new(),
+            },
+        })
+    }
+}
+
+/// Angles per position: `base^(-2i / dimensions)` (Su et al. 2021), divided by the file's scaling factor or factors.
+fn rotary(
+    file: &Gguf,
+    name: &str,
+    architecture: Architecture,
+    head_dim: usize,
+) -> Result<Rotary, ModelError> {
+    let metadata = file.metadata();
+    let nonsense = |key: &str| ModelError::Metadata {
+        path: file.path().to_owned(),
+        key: format!("{name}.{key}"),
+    };
+    let dimensions = metadata
+        .count(&format!("{name}.rope.dimension_count"))
+        .unwrap_or(head_dim);
+    if dimensions == 0 || dimensions % 2 != 0 || dimensions > head_dim {
+        return Err(nonsense("rope.dimension_count"));
+    }
+    let base = match metadata.float(&format!("{name}.rope.freq_base")) {
+        None => 10_000.0,
+        Some(base) if base.is_finite() && base > 1.0 => base,
+        Some(_) => return Err(nonsense("rope.freq_base")),
+    };
+    let factor = match metadata.string(&format!("{name}.rope.scaling.type")) {
+        None | Some("none") => 1.0,
+        Some("linear") => metadata
+            .float(&format!("{name}.rope.scaling.factor"))
+            .filter(|factor| factor.is_finite() && *factor > 0.0)
+            .ok_or_else(|| nonsense("rope.scaling.factor"))?,
+        Some(other) => {
+            return Err(ModelError::Feature {
+                path: file.path().to_owned(),
+                feature: format!("position scaling of type {other:?}"),
+            });
+        }
+    };
+    let inverse_frequencies = (0..dimensions / 2)
+        .map(|i| (base.powf(-2.0 * i as f64 / dimensions as f64) / factor) as f32)
+        .collect();
+    Ok(Rotary {
+        pairing: architecture.pairing(),
+        inverse_frequencies,
+    })
+}

@@ -1,0 +1,128 @@
+//! A loaded model.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use candle_core::Tensor;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::attention::{Attention, AttentionShape};
+use crate::chat::ChatTemplate;
+use crate::decoder::{Decoder, Logits};
+use crate::error::{ForwardError, ModelError};
+use crate::gguf::Gguf;
+use crate::tokenizer::Tokenizer;
+
+/// Weights, tokenizer and chat template of one GGUF file, ready to run on the CPU. Shared freely between threads.
+pub struct Model {
+    name: String,
+    fingerprint: String,
+    decoder: Decoder,
+    tokenizer: Tokenizer,
+    chat_template: ChatTemplate,
+    ends_answer: Vec<u32>,
+}
+
+impl Model {
+    /// Opens a GGUF file and makes it ready to run. Reads the whole file once, for the fingerprint.
+    pub fn load(path: &Path) -> Result<Self, ModelError> {
+        let file = Gguf::open(path)?;
+        let decoder = Decoder::load(&file)?;
+        let tokenizer = Tokenizer::of(&file).map_err(|source| ModelError::Tokenizer {
+            path: path.to_owned(),
+            source,
+        })?;
+        let chat_template = ChatTemplate::of(file.metadata(), &tokenizer);
+        let ends_answer = tokenizer.ends_of_turn();
+        Ok(Self {
+            name: file.name(),
+            fingerprint: fingerprint(path).map_err(|source| ModelError::Unreadable {
+                path: path.to_owned(),
+                source,
+            })?,
+            decoder,
+            tokenizer,
+            chat_template,
+            ends_answer,
+        })
+    }
+
+    /// The name that the file carries, or the file's own.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The xxh3-128 of the whole file, in hex: two files with one fingerprint compute the same keys and values.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Heads, layers and positions, for whoever implements [`Attention`].
+    pub fn shape(&self) -> &AttentionShape {
+        &self.decoder.parameters().shape
+    }
+
+    /// Tokens of the window that the model was trained for.
+    pub fn context_length(&self) -> usize {
+        self.decoder.parameters().context_length
+    }
+
+    /// Logits per position. Ids from the tokenizer are below it; some rows may belong to no token.
+    pub fn vocabulary_size(&self) -> usize {
+        self.decoder.vocabulary()
+    }
+
+    /// Text to token ids and back.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Turns to a prompt.
+    pub fn chat_template(&self) -> &ChatTemplate {
+        &self.chat_template
+    }
+
+    /// Whether the model says with this token that its answer is over.
+    pub fn ends_answer(&self, token: u32) -> bool {
+        self.ends_answer.contains(&token)
+    }
+
+    /// Runs the model over `tokens`, which follow whatever `attention` holds.
+    ///
+    /// Result: `None`, or F32 logits of shape `[1, vocabulary_size]` or `[tokens, vocabulary_size]`, as `logits`
+    /// asks. On an error, and in particular on [`AttentionError::Cancelled`](crate::attention::AttentionError), the
+    /// pass is abandoned; what that means for the cache is the attention's business.
+    pub fn forward(
+        &self,
+        tokens: &[u32],
+        attention: &mut dyn Attention,
+        logits: Logits,
+    ) -> Result<Option<Tensor>, ForwardError> {
+        self.decoder.forward(tokens, attention, logits)
+    }
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.debug_struct("Model")
+            .field("name", &self.name)
+            .field("fingerprint", &self.fingerprint)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Read through a buffer rather than the map, so that the file's pages do not count as this process's memory.
+fn fingerprint(path: &Path) -> std::io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut hash = Xxh3::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(format!("{:032x}", hash.digest128())),
+            Ok(read) => hash.update(&buffer[..read]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
