@@ -4,6 +4,7 @@
 //! `LECTERN_HOME` that is deleted afterwards. Only the models are shared with the person's own installation, because
 //! they are large; a test without its model fails and says how to get it, because a run without one proves nothing.
 
+pub mod canonical;
 pub mod data;
 pub mod home;
 pub mod model;

@@ -20,8 +20,9 @@ const WINDOW: &[&str] = &[
     "libayatana-appindicator3-dev",
 ];
 
-/// What the window's tests drive it with: a display without a screen, a WebDriver, real mouse moves, screenshots.
-const WINDOW_TESTS: &[&str] = &[
+/// What tests use: a display without a screen, a WebDriver, real mouse moves, screenshots; a look at system calls.
+const TESTS: &[&str] = &[
+    "strace",
     "webkit2gtk-driver",
     "xvfb",
     "xauth",
@@ -42,7 +43,7 @@ pub enum Need {
     /// To compile and run the window.
     Window,
     /// To test it as well.
-    WindowTests,
+    Tests,
 }
 
 /// Whether there is a screen to open a window on.
@@ -61,8 +62,8 @@ pub fn ensure_packages(need: Need) -> Result<()> {
         return Ok(());
     }
     let mut packages = WINDOW.to_vec();
-    if need == Need::WindowTests {
-        packages.extend(WINDOW_TESTS);
+    if need == Need::Tests {
+        packages.extend(TESTS);
     }
     if !Path::new("/usr/bin/dpkg-query").exists() {
         // Not Debian's family: the linker decides, but the person should know the names to look for.

@@ -87,10 +87,10 @@ pub fn test(options: &Options) -> Result<()> {
     let mut verdict = Verdict::default();
     let window = !options.no_window && !options.quick;
     step("System packages", || {
-        system::ensure_packages(if window {
-            system::Need::WindowTests
-        } else {
+        system::ensure_packages(if options.quick {
             system::Need::Window
+        } else {
+            system::Need::Tests
         })
     })?;
     step("Web packages", web::install_packages)?;
