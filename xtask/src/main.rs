@@ -5,6 +5,7 @@
 //! a fresh machine and the hundredth are the same. The engine is used through its own binary, as a person would:
 //! this crate depends on nothing else in the workspace and compiles in seconds.
 
+mod bench;
 mod model;
 mod report;
 mod run;
@@ -40,6 +41,8 @@ enum Command {
     Run(run::Options),
     /// Set up and run every check and every test.
     Test(test::Options),
+    /// Measure Lectern beside llama.cpp in one run, with what the hardware would allow.
+    Bench(bench::Options),
     /// List the models of the catalogue, or get one.
     #[command(subcommand)]
     Model(model::Options),
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(options) => run::run(&options),
         Command::Test(options) => test::test(&options),
+        Command::Bench(options) => bench::bench(&options),
         Command::Model(options) => model::model(&options),
         Command::Types => types::types(),
     };

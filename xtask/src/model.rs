@@ -2,12 +2,41 @@
 
 use crate::step::run;
 use crate::workspace::{Profile, build_programs};
-use anyhow::Result;
-use std::path::Path;
+use anyhow::{Result, ensure};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The model that reads and answers where the person has chosen none.
 pub const DEFAULT: &str = "qwen2.5-0.5b";
+
+/// A model that is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Measured {
+    /// Name in the catalogue.
+    pub name: &'static str,
+    /// What rows call it.
+    pub short: &'static str,
+    /// What a person calls it.
+    pub title: &'static str,
+    /// Its file in the folder of models.
+    pub file: &'static str,
+}
+
+/// The models that are measured, smallest first.
+pub const MEASURED: &[Measured] = &[
+    Measured {
+        name: DEFAULT,
+        short: "0.5B",
+        title: "Qwen2.5-Coder-0.5B-Instruct Q4_K_M",
+        file: "Qwen2.5-Coder-0.5B-Instruct.Q4_K_M.gguf",
+    },
+    Measured {
+        name: "qwen2.5-1.5b",
+        short: "1.5B",
+        title: "Qwen2.5-Coder-1.5B-Instruct Q4_K_M",
+        file: "Qwen2.5-Coder-1.5B-Instruct.Q4_K_M.gguf",
+    },
+];
 
 /// What the tests run: the smallest for speed, the default for answers.
 pub const TESTED: &[&str] = &["smollm2-135m", DEFAULT];
@@ -40,4 +69,32 @@ pub fn model(options: &Options) -> Result<()> {
 /// Puts a model of the catalogue in place.
 pub fn get(lectern: &Path, name: &str) -> Result<()> {
     run(Command::new(lectern).args(["models", "get", name]))
+}
+
+/// Where the file of a measured model is.
+pub fn file(model: &Measured) -> Result<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let data = || {
+        set("XDG_DATA_HOME")
+            .map(PathBuf::from)
+            .or_else(|| set("HOME").map(|home| Path::new(&home).join(".local/share")))
+            .unwrap_or_default()
+            .join("lectern")
+    };
+    let folder = set("LECTERN_MODELS").map_or_else(
+        || {
+            set("LECTERN_HOME")
+                .map_or_else(data, PathBuf::from)
+                .join("models")
+        },
+        PathBuf::from,
+    );
+    let file = folder.join(model.file);
+    ensure!(
+        file.exists(),
+        "{} is missing: run `cargo xtask model get {}`",
+        file.display(),
+        model.name
+    );
+    Ok(file)
 }

@@ -1,0 +1,67 @@
+//! `cargo xtask bench`: Lectern beside llama.cpp on the same file, the same threads, the same token ids, in one run.
+//!
+//! In: installed models. Out: a table, and with `--json` a file. Both programs stay loaded and take turns
+//! (interleaved), so that whatever else the machine does hits both alike; each figure is a median. Beside each stands
+//! what the hardware would allow, measured in the same run. Ratios above 1 always mean that ours is better.
+
+mod http;
+mod limits;
+mod ours;
+mod peer;
+mod plan;
+mod table;
+
+use crate::model;
+use crate::step::{say, step};
+use anyhow::{Context, Result, ensure};
+use std::path::PathBuf;
+
+/// What to measure.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask bench                                the whole table, about half an hour on two slow cores
+  cargo xtask bench --quick                        a first look, within two minutes
+  cargo xtask bench --json speed.json              also as a file
+  cargo xtask bench --only decode                  rows whose names contain `decode`
+  cargo xtask bench --only \"0.5B prefill 512 @ 0\"")]
+pub struct Options {
+    /// Write {\"machine\", \"rows\"} to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Only rows whose names contain this.
+    #[arg(long, value_name = "PATTERN")]
+    only: Option<String>,
+    /// The small model, short documents, one run of each.
+    #[arg(long)]
+    quick: bool,
+    /// Threads of both programs.
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+}
+
+/// `cargo xtask bench`.
+pub fn bench(options: &Options) -> Result<()> {
+    let plan = plan::Plan::new(options.quick, options.only.as_deref());
+    let program = step("Benchmark (release build)", ours::build)?;
+    let llama = step("Peer: llama.cpp", peer::install)?;
+    let mut machine = step("Machine", || limits::measure(&program, options.threads))?;
+    let mut rows = Vec::new();
+    for measured in plan.models() {
+        let file = model::file(measured)?;
+        rows.extend(step(measured.title, || {
+            let mut pair = plan::Pair::start(&program, &llama, &file, &plan, options.threads)?;
+            plan.measure(measured, &mut pair, &mut machine)
+        })?);
+    }
+    ensure!(!rows.is_empty(), "no row is called like that");
+    say("");
+    table::print(&machine, &rows);
+    if let Some(path) = &options.json {
+        let report = table::Report { machine, rows };
+        let json = serde_json::to_string_pretty(&report)?;
+        std::fs::write(path, json + "\n")
+            .with_context(|| format!("{} could not be written", path.display()))?;
+        say(&format!("\nwritten to {}", path.display()));
+    }
+    Ok(())
+}

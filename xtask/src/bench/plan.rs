@@ -1,0 +1,372 @@
+//! What is measured, in which order, and which rows it makes.
+
+use super::limits::{Machine, Work};
+use super::ours::Ours;
+use super::peer::Peer;
+use super::table::{Row, median};
+use crate::model::{MEASURED, Measured};
+use crate::step::say;
+use anyhow::{Context, Result};
+use serde_json::json;
+use std::path::Path;
+
+/// Tokens of a prefill, as llama.cpp's own benchmark has it.
+const PREFILL: usize = 512;
+
+/// Tokens of a question with the template around it.
+const QUESTION: usize = 32;
+
+/// Steps of a decode.
+const STEPS: usize = 32;
+
+/// Depths, repetitions, rows.
+pub struct Plan {
+    quick: bool,
+    only: Option<String>,
+}
+
+/// Both programs with the same model loaded.
+pub struct Pair {
+    ours: Ours,
+    /// candle-transformers, in a process of its own.
+    reference: Ours,
+    peer: Peer,
+    work: Work,
+    vocabulary: u32,
+}
+
+impl Pair {
+    /// Starts both.
+    pub fn start(
+        program: &Path,
+        llama: &Path,
+        file: &Path,
+        plan: &Plan,
+        threads: usize,
+    ) -> Result<Pair> {
+        let mut ours = Ours::start(program, Some(file), threads)?;
+        let description = ours.tell(&json!({ "do": "describe" }))?;
+        let room = plan.depth() + PREFILL + 2 * STEPS;
+        Ok(Pair {
+            work: Work::of(&description)?,
+            vocabulary: description["vocabulary"]
+                .as_u64()
+                .and_then(|size| u32::try_from(size).ok())
+                .context("the benchmark program gave no vocabulary")?,
+            reference: Ours::start(program, Some(file), threads)?,
+            peer: Peer::start(llama, file, room, threads)?,
+            ours,
+        })
+    }
+
+    /// `count` token ids, the same for both: arithmetic does not care what they mean.
+    fn tokens(&self, count: usize, seed: u32) -> Vec<u32> {
+        let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
+        (0..count)
+            .map(|_| {
+                // xorshift32 (Marsaglia 2003)
+                state ^= state << 13;
+                state ^= state >> 17;
+                state ^= state << 5;
+                // Leaves out the ends, where special tokens live.
+                1000 + state % (self.vocabulary - 3000)
+            })
+            .collect()
+    }
+}
+
+/// Figures of one row, run by run.
+#[derive(Default)]
+struct Runs {
+    ours: Vec<f64>,
+    peer: Vec<f64>,
+}
+
+impl Runs {
+    fn add(&mut self, ours: f64, peer: f64) {
+        self.ours.push(ours);
+        self.peer.push(peer);
+    }
+
+    fn medians(self) -> (f64, f64) {
+        (median(self.ours), median(self.peer))
+    }
+}
+
+impl Plan {
+    /// A plan for the rows whose names contain `only`.
+    pub fn new(quick: bool, only: Option<&str>) -> Plan {
+        Plan {
+            quick,
+            only: only.map(str::to_owned),
+        }
+    }
+
+    /// The models of which any row is wanted.
+    pub fn models(&self) -> impl Iterator<Item = &'static Measured> + '_ {
+        let count = if self.quick { 1 } else { MEASURED.len() };
+        MEASURED[..count]
+            .iter()
+            .filter(|model| self.names(model).iter().any(|name| self.wants(name)))
+    }
+
+    /// Tokens of the document.
+    fn depth(&self) -> usize {
+        if self.quick { 1024 } else { 4096 }
+    }
+
+    fn runs(&self) -> usize {
+        if self.quick { 1 } else { 3 }
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| name.contains(only))
+    }
+
+    fn names(&self, model: &Measured) -> [String; 10] {
+        let (short, depth) = (model.short, self.depth());
+        [
+            format!("{short} prefill {PREFILL} @ 0"),
+            format!("{short} decode @ 0"),
+            format!("{short} read {depth}"),
+            format!("{short} prefill {PREFILL} @ {depth}"),
+            format!("{short} decode @ {depth}"),
+            format!("{short} warm first token @ {depth}"),
+            format!("{short} warm first token @ {depth}, peer with a restored slot"),
+            format!("{short} peak memory"),
+            format!("{short} prefill {PREFILL} @ 0, peer candle-transformers"),
+            format!("{short} decode @ {PREFILL}, peer candle-transformers"),
+        ]
+    }
+
+    /// Measures one model.
+    pub fn measure(
+        &self,
+        model: &Measured,
+        pair: &mut Pair,
+        machine: &mut Machine,
+    ) -> Result<Vec<Row>> {
+        machine.peer_build = pair.peer.build();
+        let names = self.names(model);
+        let [
+            prefill_0,
+            decode_0,
+            read,
+            prefill_deep,
+            decode_deep,
+            first,
+            first_restored,
+            memory,
+            reference_prefill,
+            reference_decode,
+        ] = &names;
+        let mut rows = Vec::new();
+        if [prefill_0, decode_0].iter().any(|name| self.wants(name)) {
+            rows.extend(self.shallow(model, pair, machine, prefill_0, decode_0)?);
+        }
+        let deep = [
+            read,
+            prefill_deep,
+            decode_deep,
+            first,
+            first_restored,
+            memory,
+        ];
+        if deep.iter().any(|name| self.wants(name)) {
+            rows.extend(self.deep(model, pair, machine, deep)?);
+        }
+        let reference = [reference_prefill, reference_decode];
+        if reference.iter().any(|name| self.wants(name)) {
+            rows.extend(self.reference(model, pair, machine, reference)?);
+        }
+        rows.retain(|row| self.wants(&row.name));
+        Ok(rows)
+    }
+
+    /// Rows on an empty cache.
+    fn shallow(
+        &self,
+        model: &Measured,
+        pair: &mut Pair,
+        machine: &Machine,
+        prefill_name: &str,
+        decode_name: &str,
+    ) -> Result<[Row; 2]> {
+        let (mut prefill, mut decode) = (Runs::default(), Runs::default());
+        pair.ours.tell(&json!({ "do": "empty" }))?;
+        for run in 0..self.runs() {
+            say(&format!("   empty cache, run {}", run + 1));
+            let tokens = pair.tokens(PREFILL, run as u32);
+            let ours = pair
+                .ours
+                .seconds(&json!({ "do": "prefill", "tokens": tokens }))?;
+            let peer = pair.peer.complete(&tokens, 1, false)?;
+            prefill.add(PREFILL as f64 / ours, peer.prompt_tokens / peer.prompt);
+            let ours = pair
+                .ours
+                .seconds(&json!({ "do": "decode", "count": STEPS }))?;
+            let peer = pair.peer.complete(&tokens[..1], STEPS + 1, false)?;
+            decode.add(STEPS as f64 / ours, peer.steps / peer.generation);
+        }
+        let limit = pair.work.prefill(machine, PREFILL as f64, 0.0);
+        let (ours, peer) = prefill.medians();
+        let prefill = Row::speed(
+            prefill_name.to_owned(),
+            model.title,
+            ours,
+            peer,
+            limit.map(|seconds| PREFILL as f64 / seconds),
+        );
+        let (ours, peer) = decode.medians();
+        let limit = 1.0 / pair.work.step(machine, 0.0);
+        let decode = Row::speed(decode_name.to_owned(), model.title, ours, peer, Some(limit));
+        Ok([prefill, decode])
+    }
+
+    /// Rows on a document of [`Plan::depth`] tokens.
+    fn deep(
+        &self,
+        model: &Measured,
+        pair: &mut Pair,
+        machine: &Machine,
+        names: [&String; 6],
+    ) -> Result<Vec<Row>> {
+        let depth = self.depth();
+        let [mut read, mut prefill, mut decode, mut cold, mut restored] =
+            [(); 5].map(|()| Runs::default());
+        let mut memory = None;
+        for run in 0..self.runs() {
+            say(&format!("   document of {depth} tokens, run {}", run + 1));
+            let document = pair.tokens(depth, 100 + run as u32);
+            let question = pair.tokens(QUESTION, 200 + run as u32);
+            let more = pair.tokens(PREFILL, 300 + run as u32);
+            let with = |tail: &[u32]| [&document, tail].concat();
+
+            let ours = pair
+                .ours
+                .seconds(&json!({ "do": "read", "tokens": document }))?;
+            let peer = pair.peer.complete(&document, 1, false)?;
+            read.add(depth as f64 / ours, peer.prompt_tokens / peer.prompt);
+            pair.peer.slot("save")?;
+
+            let ours = pair
+                .ours
+                .seconds(&json!({ "do": "decode", "count": STEPS }))?;
+            let peer = pair.peer.complete(&document, STEPS + 1, true)?;
+            decode.add(STEPS as f64 / ours, peer.steps / peer.generation);
+            if memory.is_none() {
+                // Both have loaded, read a document and answered: the job that a person has.
+                memory = pair.ours.peak_memory()?.zip(pair.peer.peak_memory());
+            }
+
+            let ours = pair
+                .ours
+                .seconds(&json!({ "do": "question", "tokens": question }))?;
+            pair.peer.slot("erase")?;
+            let restore = pair.peer.slot("restore")?;
+            let peer = pair.peer.complete(&with(&question), 1, true)?;
+            restored.add(ours * 1e3, (restore + peer.wall) * 1e3);
+
+            let ours_deep = pair
+                .ours
+                .seconds(&json!({ "do": "prefill", "tokens": more }))?;
+            let peer = pair.peer.complete(&with(&more), 1, true)?;
+            prefill.add(PREFILL as f64 / ours_deep, peer.prompt_tokens / peer.prompt);
+
+            // A whole prompt again: only where its row is wanted.
+            if self.wants(names[3]) {
+                let peer = pair.peer.complete(&with(&question), 1, false)?;
+                cold.add(ours * 1e3, peer.wall * 1e3);
+            }
+        }
+        let work = pair.work;
+        let at = depth as f64;
+        let speed = |name: &String, runs: Runs, limit: Option<f64>| {
+            let (ours, peer) = runs.medians();
+            Row::speed(name.clone(), model.title, ours, peer, limit)
+        };
+        let cost = |name: &String, unit, (ours, peer), limit| {
+            Row::cost(name.clone(), model.title, unit, ours, peer, limit)
+        };
+        let per_token = |tokens: usize, seconds: Option<f64>| seconds.map(|s| tokens as f64 / s);
+        let question = work
+            .prefill(machine, QUESTION as f64, at)
+            .map(|seconds| seconds * 1e3);
+        let [
+            read_name,
+            prefill_name,
+            decode_name,
+            first,
+            first_restored,
+            memory_name,
+        ] = names;
+        let mut rows = vec![
+            speed(
+                read_name,
+                read,
+                per_token(depth, work.prefill(machine, at, 0.0)),
+            ),
+            speed(
+                prefill_name,
+                prefill,
+                per_token(PREFILL, work.prefill(machine, PREFILL as f64, at)),
+            ),
+            speed(decode_name, decode, Some(1.0 / work.step(machine, at))),
+        ];
+        if !cold.ours.is_empty() {
+            rows.push(cost(first, "ms", cold.medians(), question));
+        }
+        rows.push(cost(first_restored, "ms", restored.medians(), question));
+        if let Some((ours, peer)) = memory {
+            let megabytes = (ours / 1e6, peer / 1e6);
+            let limit = Some(work.memory(at) / 1e6);
+            rows.push(cost(memory_name, "MB", megabytes, limit));
+        }
+        Ok(rows)
+    }
+
+    /// Rows beside candle-transformers.
+    fn reference(
+        &self,
+        model: &Measured,
+        pair: &mut Pair,
+        machine: &Machine,
+        [prefill_name, decode_name]: [&String; 2],
+    ) -> Result<[Row; 2]> {
+        let (mut prefill, mut decode) = (Runs::default(), Runs::default());
+        for run in 0..self.runs() {
+            say(&format!("   candle-transformers, run {}", run + 1));
+            let tokens = pair.tokens(PREFILL, run as u32);
+            pair.ours.tell(&json!({ "do": "empty" }))?;
+            let ours = pair
+                .ours
+                .seconds(&json!({ "do": "prefill", "tokens": tokens }))?;
+            let reply = pair
+                .reference
+                .tell(&json!({ "do": "reference", "tokens": tokens, "decode": STEPS }))?;
+            let theirs = |name: &str| reply[name].as_f64().context("no seconds");
+            let size = PREFILL as f64;
+            prefill.add(size / ours, size / theirs("prefill_seconds")?);
+            pair.ours.tell(&json!({ "do": "read", "tokens": tokens }))?;
+            let ours = pair
+                .ours
+                .seconds(&json!({ "do": "decode", "count": STEPS }))?;
+            let steps = STEPS as f64;
+            decode.add(steps / ours, steps / theirs("decode_seconds")?);
+        }
+        let at = PREFILL as f64;
+        let limit = pair.work.prefill(machine, at, 0.0);
+        let (ours, peer) = prefill.medians();
+        let prefill = Row::speed(
+            prefill_name.clone(),
+            model.title,
+            ours,
+            peer,
+            limit.map(|seconds| at / seconds),
+        );
+        let (ours, peer) = decode.medians();
+        let limit = Some(1.0 / pair.work.step(machine, at));
+        let decode = Row::speed(decode_name.clone(), model.title, ours, peer, limit);
+        Ok([prefill, decode])
+    }
+}
