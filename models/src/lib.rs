@@ -6,7 +6,6 @@
 
 mod architecture;
 pub mod attention;
-pub mod catalogue;
 mod chat;
 mod decoder;
 mod error;
@@ -18,7 +17,6 @@ mod weights;
 
 pub use architecture::Architecture;
 pub use attention::{Attention, AttentionError, AttentionShape};
-pub use catalogue::{Catalogue, CatalogueEntry, CatalogueError, DownloadProgress};
 pub use chat::{ChatMessage, ChatTemplate, ChatTemplateError, Role};
 pub use decoder::Logits;
 pub use error::{ForwardError, ModelError};

@@ -1,0 +1,368 @@
+/**
+ * A backend without an engine: it holds a few real texts and behaves like the protocol (streams, progress, cancel,
+ * failures), so that the window can be tested, and looked at in a plain browser.
+ */
+import type { Answer, Added, Event, ModelEntry, Outcome, Request, Settings } from '../bindings';
+import { CallFailed, type Backend, type CallOptions, type Drop, type OutcomeOf, type Unlisten } from '../backend';
+import { fileName } from '../text/format';
+import { BOHEMIA } from './bohemia';
+import { FakeDocument } from './document';
+
+export interface FakeBackendOptions {
+  documents?: FakeDocument[];
+  /** Milliseconds between events. */
+  pace?: number;
+  /** Whether a model is installed. */
+  model?: boolean;
+}
+
+const MODELS: ModelEntry[] = [
+  {
+    name: 'qwen2.5-1.5b',
+    title: 'Qwen2.5 Coder 1.5B Instruct',
+    licence: 'Apache-2.0',
+    bytes: 1_117_320_576,
+    context: 32_768,
+    memory_bytes: 1_400_000_000,
+    summary: 'The best answers that fit a small machine; text and code.',
+    installed: true,
+    partial_bytes: 0,
+    supported: true,
+    current: true,
+  },
+  {
+    name: 'smollm2-135m',
+    title: 'SmolLM2 135M Instruct',
+    licence: 'Apache-2.0',
+    bytes: 97_000_000,
+    context: 8_192,
+    memory_bytes: 200_000_000,
+    summary: 'Very small and fast; for trying things out.',
+    installed: false,
+    partial_bytes: 31_000_000,
+    supported: true,
+    current: false,
+  },
+  {
+    name: 'qwen2.5-7b-1m',
+    title: 'Qwen2.5 7B Instruct 1M',
+    licence: 'Apache-2.0',
+    bytes: 4_680_000_000,
+    context: 1_010_000,
+    memory_bytes: 5_600_000_000,
+    summary: 'For whole books; wants a strong machine.',
+    installed: false,
+    partial_bytes: 0,
+    supported: false,
+    current: false,
+  },
+];
+
+export class FakeBackend implements Backend {
+  readonly documents: FakeDocument[];
+  readonly requests: Request[] = [];
+  readonly saved: { fileName: string; markdown: string }[] = [];
+  models: ModelEntry[];
+  /** Paths that `pick` gives. */
+  picked: string[] = ['/home/reader/A Scandal in Bohemia.txt'];
+  /** Fails every call of a method with this message, until it is taken away. */
+  readonly broken = new Map<Request['method'], string>();
+  settings: Required<Settings> = {
+    model: null,
+    threads: 0,
+    cache_budget_bytes: 20 * 2 ** 30,
+    read_when_added: true,
+    max_answer_tokens: 256,
+    retrieval_tokens: 2048,
+  };
+  readonly conversations = new Map<string, { document: string; turns: Answer[]; updated: number }>();
+  readonly #pace: number;
+  #drop: ((drop: Drop) => void)[] = [];
+  #stopped: ((message: string) => void)[] = [];
+
+  constructor(options: FakeBackendOptions = {}) {
+    this.documents = options.documents ?? [];
+    this.#pace = options.pace ?? 0;
+    const model = options.model ?? true;
+    this.models = MODELS.map((entry) => (model ? { ...entry } : { ...entry, installed: false, current: false }));
+  }
+
+  async call<R extends Request>(request: R, options: CallOptions = {}): Promise<OutcomeOf<R['method']>> {
+    this.requests.push(request);
+    const broken = this.broken.get(request.method);
+    if (broken) throw new CallFailed({ code: 'other', message: broken, advice: 'Try again.' });
+    return (await this.#work(request, options)) as OutcomeOf<R['method']>;
+  }
+
+  async #step({ signal, onEvent }: CallOptions, event?: Event, pace = this.#pace): Promise<void> {
+    await new Promise((done) => setTimeout(done, pace));
+    if (signal?.aborted) {
+      throw new CallFailed({ code: 'cancelled', message: 'Cancelled.', advice: null });
+    }
+    if (event) onEvent?.(event);
+  }
+
+  #document(id: string): FakeDocument {
+    const document = this.documents.find((other) => other.summary.id === id);
+    if (document) return document;
+    throw new CallFailed({ code: 'not_found', message: `No document ${id} is in the library.`, advice: null });
+  }
+
+  async #work(request: Request, options: CallOptions): Promise<Outcome> {
+    switch (request.method) {
+      case 'hello':
+        return { kind: 'hello', protocol: 1, version: '0.1.0', home: '/home/reader', model: null };
+      case 'library':
+        return { kind: 'library', documents: this.documents.map((document) => ({ ...document.summary })) };
+      case 'add':
+        return { kind: 'added', added: await this.#add(request.params.paths, request.params.password, options) };
+      case 'remove': {
+        const at = this.documents.indexOf(this.#document(request.params.document));
+        this.documents.splice(at, 1);
+        return { kind: 'done' };
+      }
+      case 'read':
+        return this.#read(this.#document(request.params.document), options);
+      case 'ask':
+        return this.#ask(request.params, options);
+      case 'conversations': {
+        const { document, query } = request.params;
+        const words = query?.toLowerCase() ?? '';
+        const conversations = [...this.conversations]
+          .filter(([, kept]) => !document || kept.document === document)
+          .filter(([, kept]) => JSON.stringify(kept.turns).toLowerCase().includes(words))
+          .map(([id, kept]) => ({
+            id,
+            document: kept.document,
+            title: kept.turns[0]?.question ?? '',
+            turns: kept.turns.length,
+            updated: kept.updated,
+          }))
+          .reverse();
+        return { kind: 'conversations', conversations };
+      }
+      case 'conversation': {
+        const { conversation: id } = request.params;
+        const kept = this.conversations.get(id)!;
+        return { kind: 'conversation', conversation: { id, document: kept.document, turns: kept.turns } };
+      }
+      case 'delete_conversation':
+        this.conversations.delete(request.params.conversation);
+        return { kind: 'done' };
+      case 'export': {
+        const kept = this.conversations.get(request.params.conversation)!;
+        const markdown = kept.turns.map((turn) => `## ${turn.question}\n\n${turn.answer}\n`).join('\n');
+        return { kind: 'markdown', file_name: 'conversation.md', markdown };
+      }
+      case 'outline':
+        return { kind: 'outline', outline: this.#document(request.params.document).outline() };
+      case 'content': {
+        const { document, first, count } = request.params;
+        return { kind: 'content', blocks: this.#document(document).content(first, count) };
+      }
+      case 'locate': {
+        const document = this.#document(request.params.document);
+        return { kind: 'located', anchors: request.params.spans.map((span) => document.anchor(span)) };
+      }
+      case 'find': {
+        const spans = this.#document(request.params.document).find(request.params.query);
+        return { kind: 'found', spans, more: spans.length === 1000 };
+      }
+      case 'original':
+        return { kind: 'original', path: '/fake', media_type: 'application/pdf' };
+      case 'models':
+        return { kind: 'models', models: this.models.map((model) => ({ ...model })) };
+      case 'download_model':
+        return this.#download(request.params.name, options);
+      case 'import_model':
+        return { kind: 'models', models: this.models };
+      case 'settings':
+        return { kind: 'settings', settings: { ...this.settings } };
+      case 'change_settings': {
+        this.settings = { ...this.settings, ...request.params.settings };
+        for (const model of this.models) model.current = model.name === this.settings.model;
+        return { kind: 'settings', settings: { ...this.settings } };
+      }
+      case 'storage':
+        return { kind: 'storage', cache_bytes: 420_000_000, library_bytes: 31_000_000, free_bytes: 80_000_000_000 };
+      case 'forget':
+        this.#document(request.params.document).summary.reading = { state: 'unread' };
+        return { kind: 'done' };
+      case 'cancel':
+        return { kind: 'done' };
+    }
+  }
+
+  async #add(paths: string[], password: string | null, options: CallOptions): Promise<Added[]> {
+    const added: Added[] = [];
+    for (const path of paths) {
+      const progress = { kind: 'ingest' as const, path, fraction: null };
+      await this.#step(options, { ...progress, stage: 'queued' });
+      await this.#step(options, { ...progress, stage: 'extracting', fraction: 0.5 });
+      await this.#step(options, { ...progress, stage: 'finished' });
+      added.push(this.#added(path, password));
+    }
+    return added;
+  }
+
+  #added(path: string, password: string | null): Added {
+    const fail = (code: 'password_needed' | 'other', message: string, advice: string): Added => ({
+      path,
+      document: null,
+      known: false,
+      failure: { code, message, advice },
+    });
+    if (path.includes('broken')) {
+      return fail('other', `${fileName(path)} is cut off: its table of contents is missing.`, 'Copy or download the file again.');
+    }
+    if (path.includes('locked') && password !== 'open') {
+      return fail('password_needed', `${fileName(path)} is encrypted.`, 'Give its password.');
+    }
+    const title = fileName(path).replace(/\.\w+$/, '');
+    const known = this.documents.find((document) => document.summary.title === title);
+    if (known) return { path, document: { ...known.summary }, known: true, failure: null };
+    const id = `d${this.documents.length + 1}${title.length}`;
+    const format = path.endsWith('.pdf') ? 'pdf' : 'text';
+    const document = new FakeDocument({ id, title, format, text: BOHEMIA });
+    this.documents.unshift(document);
+    return { path, document: { ...document.summary }, known: false, failure: null };
+  }
+
+  async #read(document: FakeDocument, options: CallOptions): Promise<Outcome> {
+    const total = document.tokens;
+    const state = document.summary.reading;
+    let tokens = state.state === 'partly' ? state.tokens : state.state === 'unread' ? 0 : total;
+    while (tokens < total) {
+      tokens = Math.min(total, tokens + Math.ceil(total / 40));
+      await this.#step(options, {
+        kind: 'reading',
+        tokens,
+        total,
+        tokens_per_s: 55,
+        seconds_left: (total - tokens) / 55,
+        cache_bytes: tokens * 14_336,
+        waiting: false,
+      }, this.#pace * 6);
+      document.summary.reading = { state: 'partly', tokens, total };
+    }
+    if (state.state !== 'too_long') {
+      document.summary.reading = { state: 'read', tokens: total, cache_bytes: total * 14_336 };
+    }
+    return { kind: 'read', document: { ...document.summary } };
+  }
+
+  async #ask(ask: Extract<Request, { method: 'ask' }>['params'], options: CallOptions): Promise<Outcome> {
+    const document = this.#document(ask.document);
+    if (!this.models.some((model) => model.current && model.installed)) {
+      throw new CallFailed({
+        code: 'model_missing',
+        message: 'No model is installed.',
+        advice: 'Download one in the model panel, or import a GGUF file.',
+      });
+    }
+    const sentences = document.answer(ask.question);
+    const answer = sentences.map((sentence) => sentence.text).join(' ');
+    const id = ask.conversation ?? `c${this.conversations.size + 1}`;
+    const whole = (said: number, stopped: boolean): Answer => ({
+      question: ask.question,
+      answer: sentences.slice(0, said).map((sentence) => sentence.text).join(' '),
+      sentences: sentences.slice(0, said),
+      coverage: [{ start: 0, end: Math.min(document.summary.text_bytes, 9000) }],
+      timings: { first_token_ms: 820, tokens: answer.length / 4, decode_tokens_per_s: 9.5, read_tokens: 0, read_s: 0, cite_s: 0.1 },
+      model: 'qwen2.5-1.5b',
+      strategy: document.summary.reading.state === 'too_long' ? 'retrieved_passages' : 'whole_document',
+      conversation: id,
+      stopped,
+    });
+    const keep = (kept: Answer): Outcome => {
+      const turns = this.conversations.get(id)?.turns ?? [];
+      this.conversations.delete(id);
+      this.conversations.set(id, { document: ask.document, turns: [...turns, kept], updated: 1_790_000_000 });
+      return { kind: 'answer', answer: kept };
+    };
+    let said = 0;
+    try {
+      await this.#step(options, { kind: 'stage', stage: 'loading_model' });
+      if (document.summary.reading.state !== 'too_long') {
+        if (document.summary.reading.state !== 'read') {
+          await this.#step(options, { kind: 'stage', stage: 'reading_document' });
+          await this.#read(document, options);
+        }
+      } else await this.#step(options, { kind: 'stage', stage: 'retrieving' });
+      await this.#step(options, { kind: 'stage', stage: 'reading_question' }, this.#pace * 8);
+      await this.#step(options, { kind: 'stage', stage: 'answering' });
+      for (const [index, sentence] of sentences.entries()) {
+        const words = (index > 0 ? ` ${sentence.text}` : sentence.text).match(/\s*\S+/g) ?? [];
+        for (const text of words) await this.#step(options, { kind: 'token', text });
+        await this.#step(options, { kind: 'sentence', index, sentence });
+        said = index + 1;
+      }
+      await this.#step(options, { kind: 'stage', stage: 'citing' });
+    } catch (thrown) {
+      if (said > 0) return keep(whole(said, true));
+      throw thrown;
+    }
+    return keep(whole(sentences.length, false));
+  }
+
+  async #download(name: string, options: CallOptions): Promise<Outcome> {
+    const model = this.models.find((other) => other.name === name)!;
+    while (model.partial_bytes < model.bytes) {
+      model.partial_bytes = Math.min(model.bytes, model.partial_bytes + Math.ceil(model.bytes / 30));
+      const { partial_bytes: bytes, bytes: total } = model;
+      await this.#step(options, { kind: 'download', name, bytes, total, bytes_per_s: 8e6, verifying: bytes === total });
+    }
+    model.partial_bytes = 0;
+    model.installed = true;
+    if (!this.models.some((other) => other.current)) model.current = true;
+    return { kind: 'done' };
+  }
+
+  async pick(): Promise<string[]> {
+    return this.picked;
+  }
+
+  async saveMarkdown(fileName: string, markdown: string): Promise<string> {
+    this.saved.push({ fileName, markdown });
+    return `/home/reader/${fileName}`;
+  }
+
+  async originalSize(document: string): Promise<number> {
+    return this.#document(document).file().length;
+  }
+
+  async readOriginal(document: string, offset: number, length: number): Promise<ArrayBuffer> {
+    return this.#document(document).file().slice(offset, offset + length).buffer as ArrayBuffer;
+  }
+
+  async samplePath(): Promise<string> {
+    return '/usr/share/lectern/A Scandal in Bohemia.txt';
+  }
+
+  async openedPaths(): Promise<string[]> {
+    return [];
+  }
+
+  onOpenPaths(): Unlisten {
+    return () => {};
+  }
+
+  onDrop(listener: (drop: Drop) => void): Unlisten {
+    this.#drop.push(listener);
+    return () => (this.#drop = this.#drop.filter((other) => other !== listener));
+  }
+
+  onEngineStopped(listener: (message: string) => void): Unlisten {
+    this.#stopped.push(listener);
+    return () => (this.#stopped = this.#stopped.filter((other) => other !== listener));
+  }
+
+  /** What the system would do when files are held over the window or dropped. */
+  drop(drop: Drop): void {
+    for (const listener of this.#drop) listener(drop);
+  }
+
+  stopEngine(message: string): void {
+    for (const listener of this.#stopped) listener(message);
+  }
+}

@@ -1,0 +1,76 @@
+/** What the window remembers by itself, from one start to the next: looks and places, nothing of the documents. */
+
+export type Theme = 'system' | 'light' | 'dark';
+
+/** Where a person was in a document. */
+export interface Position {
+  /** Page (0-based) of a PDF, block otherwise. */
+  item: number;
+  /** Pixels, at zoom 1, from the top of that item to the top of the view. */
+  offset: number;
+}
+
+interface Stored {
+  theme: Theme;
+  libraryWidth: number;
+  conversationWidth: number;
+  libraryOpen: boolean;
+  conversationOpen: boolean;
+  zoom: number;
+  textSize: number;
+  document: string | null;
+}
+
+const DEFAULTS: Stored = {
+  theme: 'system',
+  libraryWidth: 272,
+  conversationWidth: 416,
+  libraryOpen: true,
+  conversationOpen: true,
+  zoom: 1,
+  textSize: 18,
+  document: null,
+};
+
+const KEY = 'lectern.preferences';
+const POSITION = 'lectern.position.';
+
+function load(): Stored {
+  try {
+    return { ...DEFAULTS, ...JSON.parse(localStorage.getItem(KEY) ?? '{}') };
+  } catch {
+    return { ...DEFAULTS };
+  }
+}
+
+export class Preferences {
+  readonly values = $state<Stored>(load());
+
+  set<K extends keyof Stored>(name: K, value: Stored[K]): void {
+    this.values[name] = value;
+    localStorage.setItem(KEY, JSON.stringify(this.values));
+  }
+
+  /** Light, dark, system, light... */
+  nextTheme(): void {
+    const order: Theme[] = ['system', 'light', 'dark'];
+    this.set('theme', order[(order.indexOf(this.values.theme) + 1) % order.length]!);
+  }
+
+  position(document: string): Position | null {
+    try {
+      const kept = localStorage.getItem(POSITION + document);
+      return kept ? (JSON.parse(kept) as Position) : null;
+    } catch {
+      return null;
+    }
+  }
+
+  keepPosition(document: string, position: Position): void {
+    localStorage.setItem(POSITION + document, JSON.stringify(position));
+  }
+
+  forgetPosition(document: string): void {
+    localStorage.removeItem(POSITION + document);
+  }
+}

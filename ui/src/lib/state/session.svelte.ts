@@ -1,0 +1,238 @@
+/** Everything the window knows while it is open; components find it in the context. */
+import { getContext, setContext } from 'svelte';
+import type { Citation, ConversationSummary, DocumentSummary } from '../bindings';
+import { failureOf, type Backend, type Drop } from '../backend';
+import { Dialogue } from './conversation.svelte';
+import { Library } from './library.svelte';
+import { Models } from './models.svelte';
+import { Notices } from './notices.svelte';
+import { Preferences } from './preferences.svelte';
+import { Viewer } from './viewer.svelte';
+
+/** Dialogs, of which one is open at a time. */
+export type Sheet =
+  | { kind: 'models' }
+  | { kind: 'settings' }
+  | { kind: 'help' }
+  | { kind: 'password'; path: string; wrong: boolean }
+  | { kind: 'confirm'; title: string; text: string; action: string; run: () => Promise<void> | void };
+
+export class Session {
+  readonly notices = new Notices();
+  readonly preferences = new Preferences();
+  readonly library: Library;
+  readonly models: Models;
+  sheet = $state<Sheet | null>(null);
+  selected = $state<string | null>(null);
+  viewer = $state.raw<Viewer | null>(null);
+  dialogue = $state.raw<Dialogue | null>(null);
+  /** Conversations of the document that is open. */
+  conversations = $state.raw<ConversationSummary[]>([]);
+  dropping = $state(false);
+  sample = $state<string | null>(null);
+  #dialogues = new Map<string, Dialogue>();
+  #viewers = new Map<string, Viewer>();
+
+  constructor(readonly backend: Backend) {
+    this.library = new Library(backend, this.notices);
+    this.models = new Models(backend, this.notices);
+    this.library.onAdded = (document) => {
+      if (this.models.settings?.read_when_added && this.models.current) {
+        void this.library.read(document.id);
+      }
+    };
+  }
+
+  get document(): DocumentSummary | null {
+    return this.library.find(this.selected);
+  }
+
+  /** Loads what the last start left, and takes up what it was doing. Gives a way to stop listening. */
+  start(): () => void {
+    const stops = [
+      this.backend.onDrop((drop) => this.#drop(drop)),
+      this.backend.onOpenPaths((paths) => void this.add(paths)),
+      this.backend.onEngineStopped((message) => {
+        this.notices.fail({ message, advice: 'It is started again; what was read is kept.' });
+        void this.#refresh();
+      }),
+    ];
+    void this.#begin();
+    return () => stops.forEach((stop) => stop());
+  }
+
+  async #begin(): Promise<void> {
+    await this.#refresh();
+    if (this.library.failure) return;
+    const last = this.library.find(this.preferences.values.document) ?? this.library.documents[0];
+    if (last) this.open(last.id);
+    try {
+      this.sample = await this.backend.samplePath();
+      await this.add(await this.backend.openedPaths());
+    } catch (thrown) {
+      this.notices.fail(failureOf(thrown));
+    }
+    if (this.models.settings?.read_when_added && this.models.current) {
+      for (const document of this.library.documents) {
+        if (document.reading.state === 'partly') void this.library.read(document.id);
+      }
+    }
+  }
+
+  async #refresh(): Promise<void> {
+    await this.library.refresh();
+    if (!this.library.failure) await this.models.refresh();
+  }
+
+  /** After a start that failed. */
+  async tryAgain(): Promise<void> {
+    await this.#begin();
+  }
+
+  #drop(drop: Drop): void {
+    this.dropping = drop.kind === 'over';
+    if (drop.kind === 'drop') void this.add(drop.paths);
+  }
+
+  async add(paths: string[], password: string | null = null): Promise<void> {
+    const documents = await this.library.add(paths, password);
+    const first = documents[0];
+    if (first) this.open(first.id);
+    const locked = this.library.arrivals.find(
+      (arrival) => paths.includes(arrival.path) && arrival.failure?.code === 'password_needed',
+    );
+    if (locked && !this.sheet) {
+      this.sheet = { kind: 'password', path: locked.path, wrong: password !== null };
+    }
+  }
+
+  async pick(kind: 'files' | 'folder'): Promise<void> {
+    try {
+      await this.add(await this.backend.pick(kind));
+    } catch (thrown) {
+      this.notices.fail(failureOf(thrown));
+    }
+  }
+
+  open(id: string): void {
+    const document = this.library.find(id);
+    if (!document || (this.selected === id && this.viewer)) return;
+    this.selected = id;
+    this.preferences.set('document', id);
+    let viewer = this.#viewers.get(id);
+    if (!viewer) {
+      viewer = new Viewer(this.backend, document);
+      this.#viewers.set(id, viewer);
+      void viewer.load();
+    }
+    this.viewer = viewer;
+    this.dialogue = this.#dialogueOf(id);
+    void this.refreshConversations();
+  }
+
+  #dialogueOf(id: string): Dialogue {
+    let dialogue = this.#dialogues.get(id);
+    if (!dialogue) {
+      dialogue = new Dialogue(this.backend, id, {
+        reading: (progress) => this.library.progress(id, progress),
+        notice: (message) => this.notices.say(message),
+        answered: () => {
+          void this.library.refresh();
+          if (this.selected === id) void this.refreshConversations();
+        },
+      });
+      this.#dialogues.set(id, dialogue);
+    }
+    return dialogue;
+  }
+
+  async refreshConversations(): Promise<void> {
+    const document = this.selected;
+    if (!document) return;
+    try {
+      const params = { document, query: null };
+      const { conversations } = await this.backend.call({ method: 'conversations', params });
+      if (document === this.selected) this.conversations = conversations;
+    } catch (thrown) {
+      this.notices.fail(failureOf(thrown));
+    }
+  }
+
+  async openConversation(summary: ConversationSummary): Promise<void> {
+    this.open(summary.document);
+    this.preferences.set('conversationOpen', true);
+    try {
+      await this.dialogue?.open(summary.id);
+    } catch (thrown) {
+      this.notices.fail(failureOf(thrown));
+    }
+  }
+
+  confirmDeleteConversation(summary: { id: string; title: string }): void {
+    this.sheet = {
+      kind: 'confirm',
+      title: 'Delete this conversation?',
+      text: `“${summary.title}” and its answers will be gone. The document stays.`,
+      action: 'Delete',
+      run: async () => {
+        const params = { conversation: summary.id };
+        await this.backend.call({ method: 'delete_conversation', params });
+        if (this.dialogue?.conversation === summary.id) this.dialogue.startNew();
+        await this.refreshConversations();
+      },
+    };
+  }
+
+  async exportConversation(conversation: string): Promise<void> {
+    try {
+      const outcome = await this.backend.call({ method: 'export', params: { conversation } });
+      const path = await this.backend.saveMarkdown(outcome.file_name, outcome.markdown);
+      if (path) this.notices.say(`Exported to ${path}`);
+    } catch (thrown) {
+      this.notices.fail(failureOf(thrown));
+    }
+  }
+
+  confirmRemove(document: DocumentSummary): void {
+    this.sheet = {
+      kind: 'confirm',
+      title: 'Remove this document?',
+      text: `“${document.title}” leaves the library with its conversations and everything that was read of it. Your own file is not touched.`,
+      action: 'Remove',
+      run: async () => {
+        await this.library.remove(document.id);
+        this.preferences.forgetPosition(document.id);
+        this.#viewers.delete(document.id);
+        this.#dialogues.delete(document.id);
+        if (this.selected === document.id) this.#close();
+      },
+    };
+  }
+
+  #close(): void {
+    this.selected = null;
+    this.viewer = null;
+    this.dialogue = null;
+    this.conversations = [];
+    const next = this.library.documents[0];
+    if (next) this.open(next.id);
+  }
+
+  /** Opens the document of a citation at the cited words. */
+  showEvidence(evidence: Citation[], index: number): void {
+    const citation = evidence[index];
+    if (!citation) return;
+    this.open(citation.document);
+    this.viewer?.showEvidence(evidence, index);
+  }
+}
+
+const KEY = Symbol('session');
+
+export function provideSession(session: Session): Session {
+  return setContext(KEY, session);
+}
+
+export function useSession(): Session {
+  return getContext<Session>(KEY);
+}
