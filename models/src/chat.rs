@@ -124,7 +124,7 @@ mod tests {
             (Role::Assistant, "c"),
             (Role::User, "d"),
         ]);
-        assert_eq!(template.render(&turns, true).unwrap(), "<s>\n[d]\n[b]>");
+        assert_eq!(template.render(&turns, true).unwrap(), "<s>[d][b]>");
     }
 
     #[test]

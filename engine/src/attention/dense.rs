@@ -1,0 +1,375 @@
+//! Attention that looks at every cached token, exactly.
+
+use super::CancelFlag;
+use super::kernels::Kernels;
+use super::mass::{Mass, RECORDED_TOKENS, ScoreLog};
+use super::rotation::{Rotation, Turn};
+use super::softmax::Softmax;
+use super::span::{LayerPass, SPAN_BLOCKS, Scratch, Tile};
+use super::tail::Tail;
+use crate::kv::{BLOCK_TOKENS, KvCache, KvError, KvShape, KvView};
+use candle_core::Tensor;
+use lectern_models::attention::{Attention, AttentionError, AttentionShape};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Tokens of a tile: enough rows that loading a block is small beside multiplying it, few enough that a chunk of 256
+/// tokens gives every thread several tiles.
+const TILE_TOKENS: usize = 32;
+
+/// The cache's sealed tokens, a tail in memory behind them, and attention to both.
+///
+/// Made over a cache to read (the tail is sealed into the cache chunk by chunk, see [`DenseAttention::seal`]) or to
+/// ask (the tail is question and answer, dropped by [`DenseAttention::rewind`]). Holds a view of the cache, not the
+/// cache: several can look at one cache, and it may grow meanwhile.
+#[derive(Debug)]
+pub struct DenseAttention {
+    kernels: &'static Kernels,
+    shape: AttentionShape,
+    /// Zeros, for layers without a key bias.
+    no_bias: Vec<f32>,
+    rotation: Rotation,
+    view: KvView,
+    tail: Tail,
+    block_turns: Vec<Turn>,
+    pass: Option<Pass>,
+    mass: Option<Mass>,
+    cancel: CancelFlag,
+}
+
+/// A forward pass under way.
+#[derive(Debug)]
+struct Pass {
+    next_layer: usize,
+    query_turns: Vec<Turn>,
+}
+
+/// A call that the seam does not allow: a fault of the model's forward pass.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct BadCall(String);
+
+impl DenseAttention {
+    /// Attention over all that `cache` holds now.
+    ///
+    /// # Errors
+    /// [`KvError::Shape`] if the model is of another shape than the cache; [`KvError::Damaged`] if the cache's last,
+    /// partial block is.
+    pub fn over(
+        cache: &KvCache,
+        shape: &AttentionShape,
+        cancel: CancelFlag,
+    ) -> Result<DenseAttention, KvError> {
+        if *cache.shape() != KvShape::from(shape) {
+            return Err(KvError::Shape {
+                path: cache.folder().to_owned(),
+                fact: "it holds keys of another shape than the model's".into(),
+            });
+        }
+        DenseAttention::over_view(cache.view(), shape, cancel)
+    }
+
+    fn over_view(
+        view: KvView,
+        shape: &AttentionShape,
+        cancel: CancelFlag,
+    ) -> Result<DenseAttention, KvError> {
+        view.will_need();
+        Ok(DenseAttention {
+            kernels: Kernels::chosen(),
+            shape: shape.clone(),
+            no_bias: vec![0.0; shape.kv_heads * shape.head_dim],
+            rotation: Rotation::new(&shape.rotary),
+            tail: Tail::after(&view)?,
+            view,
+            block_turns: Vec::new(),
+            pass: None,
+            mass: None,
+            cancel,
+        })
+    }
+
+    /// Tokens of the cache that it looks at.
+    pub fn cached_tokens(&self) -> usize {
+        self.view.tokens()
+    }
+
+    /// Cached tokens and tail together: the position of the next token.
+    pub fn tokens(&self) -> usize {
+        self.tail.end()
+    }
+
+    /// Drops everything from position `tokens` on; only the tail can be dropped, so `tokens` is raised to
+    /// [`DenseAttention::cached_tokens`].
+    pub fn rewind(&mut self, tokens: usize) {
+        self.pass = None;
+        let tokens = tokens.clamp(self.view.tokens(), self.tail.end());
+        self.tail.set_end(tokens);
+    }
+
+    /// Drops the whole tail: ready for the next question.
+    pub fn reset(&mut self) {
+        self.rewind(0);
+    }
+
+    /// From now on adds up how much attention these `(layer, query head)`s pay to each cached token.
+    ///
+    /// Passes of more than 64 tokens are not counted. An empty list ends it.
+    pub fn record(&mut self, heads: &[(usize, usize)]) {
+        self.mass = (!heads.is_empty()).then(|| Mass::new(heads, self.view.tokens()));
+    }
+
+    /// For each cached token the attention probability it got, summed over recorded heads and over the rows of all
+    /// passes since the last call (or since [`DenseAttention::record`]); zeros if nothing is recorded.
+    pub fn take_mass(&mut self) -> Vec<f32> {
+        match &mut self.mass {
+            Some(mass) => mass.take(),
+            None => vec![0.0; self.view.tokens()],
+        }
+    }
+
+    /// Seals the whole tail into `cache`, which must be the one this was made over; `tokens` are its token ids.
+    ///
+    /// The tail must start at a block's beginning. If it does not end at one, the cache is complete.
+    ///
+    /// # Errors
+    /// As [`KvCache::append`]; the tail stays as it is then, and sealing can be tried again.
+    pub fn seal(&mut self, cache: &KvCache, tokens: &[u32]) -> Result<(), KvError> {
+        let open = self.tail.end() - self.view.tokens();
+        if cache.tokens() != self.view.tokens() || open != tokens.len() {
+            return Err(KvError::Shape {
+                path: cache.folder().to_owned(),
+                fact: format!(
+                    "{} tokens were to be sealed behind {}, but the tail holds {open} behind {}",
+                    tokens.len(),
+                    cache.tokens(),
+                    self.view.tokens()
+                ),
+            });
+        }
+        cache.append(tokens, self.tail.blocks())?;
+        self.view = cache.view();
+        self.tail = Tail::after(&self.view)?;
+        if let Some(mass) = &mut self.mass {
+            mass.grow(self.view.tokens());
+        }
+        Ok(())
+    }
+
+    /// Opens a pass of that many tokens, forgetting one that was abandoned.
+    fn begin_pass(&mut self, tokens: usize) {
+        let start = self.tail.end();
+        // What an abandoned pass reserved is cut off as well.
+        self.tail.set_end(start);
+        self.tail.reserve(start + tokens);
+        let blocks = (start + tokens).div_ceil(BLOCK_TOKENS);
+        for block in self.block_turns.len()..blocks {
+            self.block_turns
+                .push(self.rotation.at(block * BLOCK_TOKENS));
+        }
+        if let Some(mass) = &mut self.mass {
+            mass.begin_pass();
+        }
+        self.pass = Some(Pass {
+            next_layer: 0,
+            query_turns: (start..start + tokens)
+                .map(|position| self.rotation.at(position))
+                .collect(),
+        });
+    }
+
+    /// One layer: the attended values, `[tokens, query_heads * head_dim]`.
+    fn attend_layer(&mut self, layer: usize, queries: &[f32]) -> Result<Vec<f32>, AttentionError> {
+        let query_turns = self.pass.as_ref().map_or(&[][..], |pass| &pass.query_turns);
+        let tokens = query_turns.len();
+        self.view
+            .verify(layer, 0..self.tail.first_block())
+            .map_err(|error| AttentionError::Cache(Box::new(error)))?;
+        let pass = LayerPass {
+            kernels: self.kernels,
+            shape: &self.shape,
+            layer,
+            bias: self.shape.key_bias[layer].as_ref().unwrap_or(&self.no_bias),
+            view: &self.view,
+            tail: &self.tail,
+            rotation: &self.rotation,
+            block_turns: &self.block_turns,
+            query_turns,
+            queries,
+            start: self.tail.end(),
+            cancel: &self.cancel,
+        };
+        let logged = self.mass.as_ref().filter(|_| tokens <= RECORDED_TOKENS);
+        let tiles: Vec<Tile> = (0..tokens)
+            .step_by(TILE_TOKENS)
+            .flat_map(|first| (0..self.shape.kv_heads).map(move |kv_head| (first, kv_head)))
+            .map(|(first, kv_head)| Tile {
+                tokens: first..tokens.min(first + TILE_TOKENS),
+                kv_head,
+                logged_heads: logged.map_or(Vec::new(), |mass| {
+                    mass.heads_in_group(layer, kv_head, self.shape.group_size())
+                }),
+            })
+            .collect();
+        let finished = if tiles.len() >= 2 * rayon::current_num_threads() {
+            pass.by_tile(&tiles)
+        } else {
+            pass.by_span(&tiles)
+        };
+        if self.cancel.is_cancelled() {
+            return Err(AttentionError::Cancelled);
+        }
+        let row = self.shape.group_size() * self.shape.head_dim;
+        let mut attended = vec![0.0; tokens * self.shape.kv_heads * row];
+        for (tile, (mut softmax, logs)) in tiles.iter().zip(finished) {
+            if let Some(mass) = &mut self.mass {
+                mass.add(&logs, &softmax, self.kernels);
+            }
+            softmax.normalise(self.kernels);
+            for (token, values) in tile.tokens.clone().zip(softmax.values.chunks_exact(row)) {
+                let first = (token * self.shape.kv_heads + tile.kv_head) * row;
+                attended[first..first + row].copy_from_slice(values);
+            }
+        }
+        Ok(attended)
+    }
+
+    fn check(&self, layer: usize, tensors: [&Tensor; 3]) -> Result<usize, AttentionError> {
+        let refuse = |fact: String| AttentionError::Cache(Box::new(BadCall(fact)));
+        let tokens = tensors[0].dims().first().copied().unwrap_or(0);
+        let heads = [
+            self.shape.query_heads,
+            self.shape.kv_heads,
+            self.shape.kv_heads,
+        ];
+        for (tensor, heads) in tensors.iter().zip(heads) {
+            if tensor.dims() != [tokens, heads, self.shape.head_dim] {
+                return Err(refuse(format!(
+                    "a tensor of shape {:?} where {tokens} tokens of {heads} heads were expected",
+                    tensor.dims()
+                )));
+            }
+        }
+        let expected = match &self.pass {
+            Some(pass) if layer != 0 => {
+                if pass.query_turns.len() != tokens {
+                    return Err(refuse(format!(
+                        "layer {layer} got {tokens} tokens, the layers before it {}",
+                        pass.query_turns.len()
+                    )));
+                }
+                pass.next_layer
+            }
+            _ => 0,
+        };
+        if layer != expected || tokens == 0 {
+            return Err(refuse(format!(
+                "layer {layer} with {tokens} tokens where layer {expected} was due"
+            )));
+        }
+        Ok(tokens)
+    }
+}
+
+impl LayerPass<'_> {
+    /// Many tiles: each runs over all its keys on one thread.
+    fn by_tile(&self, tiles: &[Tile]) -> Vec<(Softmax, Vec<ScoreLog>)> {
+        tiles
+            .par_iter()
+            .map_init(
+                || Scratch::new(self.shape.head_dim),
+                |scratch, tile| {
+                    let queries = self.tile_queries(tile);
+                    let spans = spans(self.visible_blocks(tile));
+                    self.merge(
+                        tile,
+                        spans.map(|span| self.attend_span(tile, &queries, span, scratch)),
+                    )
+                },
+            )
+            .collect()
+    }
+
+    /// Few tiles: their spans of keys are shared out among the threads and merged afterwards.
+    fn by_span(&self, tiles: &[Tile]) -> Vec<(Softmax, Vec<ScoreLog>)> {
+        let queries: Vec<Vec<f32>> = tiles.iter().map(|tile| self.tile_queries(tile)).collect();
+        let work: Vec<(usize, Range<usize>)> = tiles
+            .iter()
+            .enumerate()
+            .flat_map(|(nth, tile)| spans(self.visible_blocks(tile)).map(move |span| (nth, span)))
+            .collect();
+        let parts: Vec<(Softmax, ScoreLog)> = work
+            .par_iter()
+            .map_init(
+                || Scratch::new(self.shape.head_dim),
+                |scratch, (nth, span)| {
+                    self.attend_span(&tiles[*nth], &queries[*nth], span.clone(), scratch)
+                },
+            )
+            .collect();
+        let mut parts = parts.into_iter();
+        tiles
+            .iter()
+            .map(|tile| {
+                let spans = spans(self.visible_blocks(tile)).count();
+                self.merge(tile, parts.by_ref().take(spans))
+            })
+            .collect()
+    }
+
+    /// Merges a tile's spans, first to last.
+    fn merge(
+        &self,
+        tile: &Tile,
+        parts: impl Iterator<Item = (Softmax, ScoreLog)>,
+    ) -> (Softmax, Vec<ScoreLog>) {
+        let rows = tile.tokens.len() * self.shape.group_size();
+        let mut whole = Softmax::empty(rows, self.shape.head_dim);
+        let mut logs = Vec::new();
+        for (softmax, log) in parts {
+            whole.merge(&softmax);
+            if !log.rows.is_empty() {
+                logs.push(log);
+            }
+        }
+        (whole, logs)
+    }
+}
+
+fn spans(blocks: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..blocks)
+        .step_by(SPAN_BLOCKS)
+        .map(move |first| first..blocks.min(first + SPAN_BLOCKS))
+}
+
+impl Attention for DenseAttention {
+    fn attend(
+        &mut self,
+        layer: usize,
+        queries: &Tensor,
+        keys: &Tensor,
+        values: &Tensor,
+    ) -> Result<Tensor, AttentionError> {
+        if self.cancel.is_cancelled() {
+            return Err(AttentionError::Cancelled);
+        }
+        let tokens = self.check(layer, [queries, keys, values])?;
+        if layer == 0 {
+            self.begin_pass(tokens);
+        }
+        let numbers = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
+        self.tail.put(layer, &numbers(keys)?, &numbers(values)?);
+        let attended = self.attend_layer(layer, &numbers(queries)?)?;
+        if layer + 1 == self.shape.layers {
+            self.tail.set_end(self.tail.end() + tokens);
+            self.pass = None;
+            if let Some(mass) = &mut self.mass {
+                mass.finish_pass();
+            }
+        } else if let Some(pass) = &mut self.pass {
+            pass.next_layer = layer + 1;
+        }
+        let row = self.shape.query_heads * self.shape.head_dim;
+        Ok(Tensor::from_vec(attended, (tokens, row), queries.device())?)
+    }
+}

@@ -1,0 +1,135 @@
+//! The inner loops of attention, each in a portable form and with the vector instructions where they pay.
+//!
+//! All work on one block of 64 keys of one head. Which set runs is decided once, by what the processor has, or by
+//! `LECTERN_KERNELS=portable|avx2|avx512`; a set the processor lacks is passed over with a warning. Within a set every
+//! element of a result is computed by the same operations in the same order whatever the number of rows.
+
+/// A kernel that needs processor features as an ordinary function, for a table that is handed out only where the
+/// processor was seen to have them.
+#[cfg(target_arch = "x86_64")]
+macro_rules! detected {
+    ($kernel:path, $($argument:ident),+) => {
+        |$($argument),+| {
+            // SAFETY: whoever holds the table got it from `kernels()` of its module, which looked for the features.
+            unsafe { $kernel($($argument),+) }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+#[cfg(test)]
+pub(in crate::attention) mod tests;
+
+use crate::kv::BLOCK_TOKENS;
+use half::f16;
+use lectern_models::attention::RotaryPairing;
+use std::sync::OnceLock;
+
+/// How the keys of a block are brought to their positions.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyTurn<'a> {
+    /// Which channels form a pair.
+    pub pairing: RotaryPairing,
+    /// Added before turning, `[head_dim]`.
+    pub bias: &'a [f32],
+    /// Cosine by pair and place in the block, `[pairs][64]`.
+    pub place_cos: &'a [f32],
+    /// Sine likewise.
+    pub place_sin: &'a [f32],
+    /// Cosine of the block's first position by pair, `[pairs]`.
+    pub base_cos: &'a [f32],
+    /// Sine likewise.
+    pub base_sin: &'a [f32],
+}
+
+impl KeyTurn<'_> {
+    /// The two channels of a pair.
+    fn channels(&self, pair: usize) -> (usize, usize) {
+        match self.pairing {
+            RotaryPairing::Halves => (pair, pair + self.base_cos.len()),
+            RotaryPairing::Neighbours => (2 * pair, 2 * pair + 1),
+        }
+    }
+}
+
+/// One set of inner loops.
+#[derive(Debug)]
+pub struct Kernels {
+    /// "portable", "avx2", "avx512".
+    pub name: &'static str,
+    /// Half to single precision; equal lengths.
+    pub widen: fn(halves: &[f16], singles: &mut [f32]),
+    /// Half to single precision, `[64][channels]` to `[channels][64]`.
+    pub widen_transposed: fn(halves: &[f16], singles: &mut [f32]),
+    /// Adds the bias to keys `[channels][64]` and turns them to their positions, in place.
+    pub turn_keys: fn(keys: &mut [f32], turn: &KeyTurn<'_>),
+    /// `c (+)= a b` with `a` `[rows][depth]`, `b` `[depth][columns]`, `c` `[rows][columns]`; adds to what `c` holds if
+    /// `add`, else overwrites it. Every element is summed over `depth` in order.
+    pub multiply: fn(a: &[f32], b: &[f32], c: &mut [f32], depth: usize, add: bool),
+    /// Largest of 64 scores.
+    pub maximum: fn(scores: &[f32; BLOCK_TOKENS]) -> f32,
+    /// Replaces each score by `2^(score - maximum)` and returns their sum; exactly 0 below `2^-126`.
+    pub exponentials: fn(scores: &mut [f32; BLOCK_TOKENS], maximum: f32) -> f32,
+    /// Multiplies all by `factor`.
+    pub scale: fn(numbers: &mut [f32], factor: f32),
+}
+
+impl Kernels {
+    /// The set this process uses.
+    pub fn chosen() -> &'static Kernels {
+        static CHOSEN: OnceLock<&'static Kernels> = OnceLock::new();
+        CHOSEN.get_or_init(|| {
+            let available = Kernels::available();
+            let best = available[available.len() - 1];
+            let Ok(wanted) = std::env::var("LECTERN_KERNELS") else {
+                return best;
+            };
+            let found = available.iter().find(|kernels| kernels.name == wanted);
+            found.copied().unwrap_or_else(|| {
+                tracing::warn!(
+                    "LECTERN_KERNELS={wanted} is not among what this processor can run; using {}",
+                    best.name
+                );
+                best
+            })
+        })
+    }
+
+    /// The sets this processor can run, slowest first.
+    pub fn available() -> Vec<&'static Kernels> {
+        #[allow(unused_mut)]
+        let mut available = vec![&portable::KERNELS];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if let Some(kernels) = avx2::kernels() {
+                available.push(kernels);
+            }
+            if let Some(kernels) = avx512::kernels() {
+                available.push(kernels);
+            }
+        }
+        available
+    }
+}
+
+/// Coefficients of 2^f on [-1/2, 1/2], highest power first; largest relative error 1.6e-8 as F32 coefficients.
+///
+/// Minimax polynomial of degree 6, found by Remez exchange on the relative error.
+const EXP2: [f32; 7] = [
+    0.000_153_458_12,
+    0.001_339_993_1,
+    0.009_618_489,
+    0.055_503_286,
+    0.240_226_46,
+    0.693_147_2,
+    1.0,
+];
+
+/// Rows taken together by a tile of at most `limit` rows, so that tiles are as even as can be.
+fn even_tile(rows: usize, limit: usize) -> usize {
+    rows.div_ceil(rows.div_ceil(limit).max(1))
+}

@@ -1,0 +1,394 @@
+//! Dense attention against plain F64 attention, and against itself cut up differently.
+
+#![allow(clippy::unwrap_used)]
+
+use super::kernels::tests::noise;
+use super::{CancelFlag, DenseAttention};
+use crate::kv::{CacheIdentity, FORMAT_F16, KvCache};
+use candle_core::{Device, Tensor};
+use half::f16;
+use lectern_models::attention::{Attention, AttentionError, AttentionShape, Rotary, RotaryPairing};
+use tempfile::TempDir;
+
+fn shape(kv_heads: usize, group: usize, head_dim: usize, pairing: RotaryPairing) -> AttentionShape {
+    let layers = 2;
+    let pairs = head_dim / 2;
+    AttentionShape {
+        layers,
+        query_heads: kv_heads * group,
+        kv_heads,
+        head_dim,
+        softmax_scale: (head_dim as f32).sqrt().recip(),
+        rotary: Rotary {
+            pairing,
+            inverse_frequencies: (0..pairs)
+                .map(|pair| 10_000f32.powf(-(pair as f32) / pairs as f32))
+                .collect(),
+        },
+        key_bias: vec![
+            Some(
+                noise(77, kv_heads * head_dim)
+                    .iter()
+                    .map(|b| b * 50.0)
+                    .collect(),
+            ),
+            None,
+        ],
+    }
+}
+
+/// A text's queries, keys and values, `[layer][token * heads * head_dim]`.
+struct Text {
+    tokens: usize,
+    queries: Vec<Vec<f32>>,
+    keys: Vec<Vec<f32>>,
+    values: Vec<Vec<f32>>,
+}
+
+impl Text {
+    fn new(shape: &AttentionShape, tokens: usize, size: f32) -> Text {
+        let numbers = |what: u64, heads: usize| -> Vec<Vec<f32>> {
+            (0..shape.layers as u64)
+                .map(|layer| {
+                    noise(what * 100 + layer, tokens * heads * shape.head_dim)
+                        .iter()
+                        .map(|number| number * size)
+                        .collect()
+                })
+                .collect()
+        };
+        Text {
+            tokens,
+            queries: numbers(1, shape.query_heads),
+            keys: numbers(2, shape.kv_heads),
+            values: numbers(3, shape.kv_heads),
+        }
+    }
+
+    fn tensor(
+        &self,
+        shape: &AttentionShape,
+        all: &[f32],
+        heads: usize,
+        range: (usize, usize),
+    ) -> Tensor {
+        let row = heads * shape.head_dim;
+        let rows = all[range.0 * row..range.1 * row].to_vec();
+        let dims = (range.1 - range.0, heads, shape.head_dim);
+        Tensor::from_vec(rows, dims, &Device::Cpu).unwrap()
+    }
+
+    /// One pass over tokens `range`; the attended values of every layer.
+    fn pass(
+        &self,
+        shape: &AttentionShape,
+        attention: &mut DenseAttention,
+        range: (usize, usize),
+    ) -> Result<Vec<Vec<f32>>, AttentionError> {
+        (0..shape.layers)
+            .map(|layer| {
+                let attended = attention.attend(
+                    layer,
+                    &self.tensor(shape, &self.queries[layer], shape.query_heads, range),
+                    &self.tensor(shape, &self.keys[layer], shape.kv_heads, range),
+                    &self.tensor(shape, &self.values[layer], shape.kv_heads, range),
+                )?;
+                Ok(attended.flatten_all()?.to_vec1()?)
+            })
+            .collect()
+    }
+}
+
+/// Plain causal attention in F64; keys and values rounded to half precision first, as the cache keeps them. Returns
+/// the attended values `[token * query_heads * head_dim]` and the probabilities `[head][token][key]`.
+fn plain(shape: &AttentionShape, text: &Text, layer: usize) -> (Vec<f64>, Vec<Vec<Vec<f64>>>) {
+    let d = shape.head_dim;
+    let half = |number: f32| f64::from(f16::from_f32(number.clamp(-65504.0, 65504.0)).to_f32());
+    let turn = |row: &[f64], position: usize| -> Vec<f64> {
+        let mut turned = row.to_vec();
+        let pairs = shape.rotary.inverse_frequencies.len();
+        for (pair, frequency) in shape.rotary.inverse_frequencies.iter().enumerate() {
+            let (first, second) = match shape.rotary.pairing {
+                RotaryPairing::Halves => (pair, pair + pairs),
+                RotaryPairing::Neighbours => (2 * pair, 2 * pair + 1),
+            };
+            let (sin, cos) = (position as f64 * f64::from(*frequency)).sin_cos();
+            turned[first] = row[first] * cos - row[second] * sin;
+            turned[second] = row[first] * sin + row[second] * cos;
+        }
+        turned
+    };
+    let key = |position: usize, head: usize| -> Vec<f64> {
+        let first = (position * shape.kv_heads + head) * d;
+        let biased: Vec<f64> = (0..d)
+            .map(|channel| {
+                let bias = shape.key_bias[layer]
+                    .as_ref()
+                    .map_or(0.0, |b| f64::from(b[head * d + channel]));
+                half(text.keys[layer][first + channel]) + bias
+            })
+            .collect();
+        turn(&biased, position)
+    };
+    let mut attended = vec![0.0; text.tokens * shape.query_heads * d];
+    let mut probabilities = vec![vec![Vec::new(); text.tokens]; shape.query_heads];
+    for head in 0..shape.query_heads {
+        let kv_head = head / shape.group_size();
+        let keys: Vec<Vec<f64>> = (0..text.tokens)
+            .map(|position| key(position, kv_head))
+            .collect();
+        for token in 0..text.tokens {
+            let first = (token * shape.query_heads + head) * d;
+            let query: Vec<f64> = text.queries[layer][first..first + d]
+                .iter()
+                .map(|q| f64::from(*q))
+                .collect();
+            let query = turn(&query, token);
+            let scores: Vec<f64> = keys[..=token]
+                .iter()
+                .map(|key| {
+                    let dot: f64 = query.iter().zip(key).map(|(q, k)| q * k).sum();
+                    dot * f64::from(shape.softmax_scale)
+                })
+                .collect();
+            let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = scores.iter().map(|score| (score - largest).exp()).sum();
+            for (position, score) in scores.iter().enumerate() {
+                let probability = (score - largest).exp() / sum;
+                probabilities[head][token].push(probability);
+                let value = (position * shape.kv_heads + kv_head) * d;
+                for channel in 0..d {
+                    attended[first + channel] +=
+                        probability * half(text.values[layer][value + channel]);
+                }
+            }
+        }
+    }
+    (attended, probabilities)
+}
+
+fn cache(folder: &TempDir, shape: &AttentionShape) -> KvCache {
+    let identity = CacheIdentity {
+        text: [1; 32],
+        model: "noise".into(),
+        prompt: 0,
+        format: FORMAT_F16,
+    };
+    KvCache::open(folder.path(), &identity, shape).unwrap()
+}
+
+fn ids(range: (usize, usize)) -> Vec<u32> {
+    (range.0 as u32..range.1 as u32).collect()
+}
+
+fn bits(numbers: &[Vec<f32>]) -> Vec<Vec<u32>> {
+    numbers
+        .iter()
+        .map(|layer| layer.iter().map(|n| n.to_bits()).collect())
+        .collect()
+}
+
+#[test]
+fn equals_plain_attention_over_odd_shapes() {
+    for (kv_heads, group, head_dim, tokens) in [
+        (1, 1, 2, 5),
+        (2, 7, 64, 130),
+        (3, 3, 80, 70),
+        (1, 6, 128, 65),
+        (2, 1, 6, 200),
+    ] {
+        for pairing in [RotaryPairing::Halves, RotaryPairing::Neighbours] {
+            let shape = shape(kv_heads, group, head_dim, pairing);
+            let text = Text::new(&shape, tokens, 3.0);
+            let folder = TempDir::new().unwrap();
+            let cache = cache(&folder, &shape);
+            let mut attention = DenseAttention::over(&cache, &shape, CancelFlag::new()).unwrap();
+            let found = text.pass(&shape, &mut attention, (0, tokens)).unwrap();
+            for (layer, found) in found.iter().enumerate() {
+                let (expected, _) = plain(&shape, &text, layer);
+                let worst = found
+                    .iter()
+                    .zip(&expected)
+                    .map(|(f, e)| (f64::from(*f) - e).abs())
+                    .fold(0.0, f64::max);
+                // Scores reach several hundred here (the bias is 50), so their F32 rounding shows in the weights.
+                assert!(
+                    worst < 3e-3,
+                    "{kv_heads}x{group}x{head_dim}, layer {layer}: {worst}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn large_and_infinite_numbers_stay_finite_where_they_can() {
+    let shape = shape(2, 2, 64, RotaryPairing::Halves);
+    let text = Text::new(&shape, 100, 2e4);
+    let folder = TempDir::new().unwrap();
+    let cache = cache(&folder, &shape);
+    let mut attention = DenseAttention::over(&cache, &shape, CancelFlag::new()).unwrap();
+    for layer in text.pass(&shape, &mut attention, (0, 100)).unwrap() {
+        assert!(layer.iter().all(|number| number.is_finite()));
+    }
+}
+
+/// Chunks, sealing, threads and decode make no difference to a single bit.
+#[test]
+fn results_do_not_depend_on_how_the_work_is_cut() {
+    let shape = shape(2, 3, 64, RotaryPairing::Halves);
+    let tokens = 64 * 19 + 11;
+    let text = Text::new(&shape, tokens, 1.0);
+    let folder = TempDir::new().unwrap();
+    let one = cache(&folder, &shape);
+    let mut attention = DenseAttention::over(&one, &shape, CancelFlag::new()).unwrap();
+    let whole = bits(&text.pass(&shape, &mut attention, (0, tokens)).unwrap());
+    let row = shape.query_heads * shape.head_dim;
+    for threads in [1, 2, 3] {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| {
+            let folder = TempDir::new().unwrap();
+            let cache = cache(&folder, &shape);
+            let mut attention = DenseAttention::over(&cache, &shape, CancelFlag::new()).unwrap();
+            let mut first = 0;
+            for (nth, chunk) in [256, 64, 640, 128, 128, 1, 1, 3, 6].into_iter().enumerate() {
+                let range = (first, first + chunk);
+                let found = bits(&text.pass(&shape, &mut attention, range).unwrap());
+                for (layer, found) in found.iter().enumerate() {
+                    assert!(
+                        found[..] == whole[layer][range.0 * row..range.1 * row],
+                        "{threads} threads, {range:?}"
+                    );
+                }
+                first += chunk;
+                // The first four are sealed, the others stay in the tail.
+                if nth < 4 {
+                    attention.seal(&cache, &ids(range)).unwrap();
+                }
+            }
+            assert_eq!(first, tokens);
+            assert_eq!(attention.tokens(), tokens);
+        });
+    }
+}
+
+#[test]
+fn a_question_behind_a_partial_block_and_a_second_one_after_a_reset() {
+    let shape = shape(2, 2, 64, RotaryPairing::Neighbours);
+    let text = Text::new(&shape, 120, 1.0);
+    let folder = TempDir::new().unwrap();
+    let cache = cache(&folder, &shape);
+    let mut attention = DenseAttention::over(&cache, &shape, CancelFlag::new()).unwrap();
+    let whole = text.pass(&shape, &mut attention, (0, 120)).unwrap();
+    attention.reset();
+    text.pass(&shape, &mut attention, (0, 100)).unwrap();
+    attention.seal(&cache, &ids((0, 100))).unwrap();
+    let row = shape.query_heads * shape.head_dim;
+    let mut again = DenseAttention::over(&cache, &shape, CancelFlag::new()).unwrap();
+    for attention in [&mut attention, &mut again] {
+        for _ in 0..2 {
+            let found = text.pass(&shape, attention, (100, 120)).unwrap();
+            for (found, whole) in found.iter().zip(&whole) {
+                assert_eq!(found[..], whole[100 * row..120 * row]);
+            }
+            attention.reset();
+            assert_eq!(attention.tokens(), 100);
+        }
+    }
+}
+
+#[test]
+fn an_abandoned_pass_leaves_the_tail_as_it_was() {
+    let shape = shape(1, 2, 64, RotaryPairing::Halves);
+    let text = Text::new(&shape, 90, 1.0);
+    let other = Text::new(&shape, 200, f32::NAN);
+    let folder = TempDir::new().unwrap();
+    let cache = cache(&folder, &shape);
+    let cancel = CancelFlag::new();
+    let mut attention = DenseAttention::over(&cache, &shape, cancel.clone()).unwrap();
+    let whole = text.pass(&shape, &mut attention, (0, 90)).unwrap();
+    attention.rewind(30);
+    // Layer 0 of a pass of NaNs, then nothing more of it.
+    attention
+        .attend(
+            0,
+            &other.tensor(&shape, &other.queries[0], 2, (0, 200)),
+            &other.tensor(&shape, &other.keys[0], 1, (0, 200)),
+            &other.tensor(&shape, &other.values[0], 1, (0, 200)),
+        )
+        .unwrap();
+    cancel.cancel();
+    assert!(matches!(
+        text.pass(&shape, &mut attention, (30, 90)),
+        Err(AttentionError::Cancelled)
+    ));
+    assert_eq!(attention.tokens(), 30);
+    let mut attention = DenseAttention {
+        cancel: CancelFlag::new(),
+        ..attention
+    };
+    let found = text.pass(&shape, &mut attention, (30, 90)).unwrap();
+    let row = shape.query_heads * shape.head_dim;
+    for (found, whole) in found.iter().zip(&whole) {
+        assert_eq!(found[..], whole[30 * row..]);
+    }
+}
+
+#[test]
+fn layers_out_of_order_and_wrong_shapes_are_refused() {
+    let shape = shape(1, 2, 64, RotaryPairing::Halves);
+    let text = Text::new(&shape, 8, 1.0);
+    let folder = TempDir::new().unwrap();
+    let cache = cache(&folder, &shape);
+    let mut attention = DenseAttention::over(&cache, &shape, CancelFlag::new()).unwrap();
+    let queries = text.tensor(&shape, &text.queries[0], 2, (0, 4));
+    let keys = text.tensor(&shape, &text.keys[0], 1, (0, 4));
+    assert!(attention.attend(1, &queries, &keys, &keys).is_err());
+    attention.attend(0, &queries, &keys, &keys).unwrap();
+    let fewer = text.tensor(&shape, &text.keys[0], 1, (0, 3));
+    assert!(attention.attend(1, &queries, &fewer, &keys).is_err());
+    assert!(attention.attend(2, &queries, &keys, &keys).is_err());
+}
+
+#[test]
+fn mass_is_the_sum_of_the_recorded_heads_probabilities() {
+    let shape = shape(2, 2, 64, RotaryPairing::Halves);
+    let cached = 64 * 9 + 20;
+    let text = Text::new(&shape, cached + 6, 0.7);
+    let folder = TempDir::new().unwrap();
+    let cache = cache(&folder, &shape);
+    let mut attention = DenseAttention::over(&cache, &shape, CancelFlag::new()).unwrap();
+    text.pass(&shape, &mut attention, (0, cached)).unwrap();
+    attention.seal(&cache, &ids((0, cached))).unwrap();
+    attention.record(&[(0, 1), (1, 3), (1, 2)]);
+    let mut expected = vec![0.0; cached];
+    for (layer, heads) in [(0, vec![1]), (1, vec![3, 2])] {
+        let (_, probabilities) = plain(&shape, &text, layer);
+        for head in heads {
+            for row in &probabilities[head][cached..] {
+                for (sum, probability) in expected.iter_mut().zip(row) {
+                    *sum += probability;
+                }
+            }
+        }
+    }
+    for range in [
+        (cached, cached + 4),
+        (cached + 4, cached + 5),
+        (cached + 5, cached + 6),
+    ] {
+        text.pass(&shape, &mut attention, range).unwrap();
+    }
+    let found = attention.take_mass();
+    assert_eq!(found.len(), cached);
+    for (found, expected) in found.iter().zip(&expected) {
+        assert!(
+            (f64::from(*found) - expected).abs() < 1e-4,
+            "{found} for {expected}"
+        );
+    }
+    assert!(attention.take_mass().iter().all(|mass| *mass == 0.0));
+}

@@ -1,0 +1,220 @@
+//! A tile of query rows against a span of key blocks: where the time goes.
+
+use super::CancelFlag;
+use super::kernels::{Kernels, KeyTurn};
+use super::mass::ScoreLog;
+use super::rotation::{Rotation, Turn};
+use super::softmax::Softmax;
+use super::tail::Tail;
+use crate::kv::{BLOCK_TOKENS, KvView};
+use lectern_models::attention::AttentionShape;
+use std::ops::Range;
+
+/// Blocks of a span: 512 keys. Sums are made span by span whatever the number of threads, see the module above.
+pub(super) const SPAN_BLOCKS: usize = 8;
+
+/// Rows whose scores exist at a time: 24 by 64 scores are 6 KB, and stay in the first-level cache with the block.
+const SCORE_ROWS: usize = 24;
+
+/// What all tiles of one layer share.
+pub(super) struct LayerPass<'a> {
+    pub(super) kernels: &'static Kernels,
+    pub(super) shape: &'a AttentionShape,
+    pub(super) layer: usize,
+    /// The layer's key bias, zeros if it has none.
+    pub(super) bias: &'a [f32],
+    pub(super) view: &'a KvView,
+    pub(super) tail: &'a Tail,
+    pub(super) rotation: &'a Rotation,
+    /// Turn of each block's first position.
+    pub(super) block_turns: &'a [Turn],
+    /// Turn of each of the pass's positions.
+    pub(super) query_turns: &'a [Turn],
+    /// `[tokens, query_heads, head_dim]`, as the model gave them.
+    pub(super) queries: &'a [f32],
+    /// Position of the pass's first token.
+    pub(super) start: usize,
+    pub(super) cancel: &'a CancelFlag,
+}
+
+/// Some tokens of the pass, with all query heads that share one key/value head; row `t * group + g` is token `t` of
+/// the tile and head `g` of the group.
+#[derive(Debug, Clone)]
+pub(super) struct Tile {
+    /// Of the pass.
+    pub(super) tokens: Range<usize>,
+    pub(super) kv_head: usize,
+    /// Heads of the group whose scores are to be logged.
+    pub(super) logged_heads: Vec<usize>,
+}
+
+/// Buffers of one thread.
+pub(super) struct Scratch {
+    /// `[head_dim][64]`, turned.
+    keys: Vec<f32>,
+    /// `[64][head_dim]`.
+    values: Vec<f32>,
+    scores: Vec<f32>,
+    /// `[64][head_dim]`, for formats that must be decoded.
+    decoded: Vec<f32>,
+}
+
+impl Scratch {
+    pub(super) fn new(head_dim: usize) -> Scratch {
+        Scratch {
+            keys: vec![0.0; BLOCK_TOKENS * head_dim],
+            values: vec![0.0; BLOCK_TOKENS * head_dim],
+            scores: vec![0.0; SCORE_ROWS * BLOCK_TOKENS],
+            decoded: Vec::new(),
+        }
+    }
+}
+
+impl LayerPass<'_> {
+    /// Query rows of a tile, turned to their positions and scaled so that the softmax is one of powers of two.
+    pub(super) fn tile_queries(&self, tile: &Tile) -> Vec<f32> {
+        let head_dim = self.shape.head_dim;
+        let group = self.shape.group_size();
+        let scale = self.shape.softmax_scale * std::f32::consts::LOG2_E;
+        let mut rows = vec![0.0; tile.tokens.len() * group * head_dim];
+        let mut turned = rows.chunks_exact_mut(head_dim);
+        for token in tile.tokens.clone() {
+            let first = (token * self.shape.query_heads + tile.kv_head * group) * head_dim;
+            let heads = self.queries[first..first + group * head_dim].chunks_exact(head_dim);
+            for (query, turned) in heads.zip(&mut turned) {
+                self.rotation
+                    .turn_query(query, &self.query_turns[token], scale, turned);
+            }
+        }
+        rows
+    }
+
+    /// Blocks that the tile's last token can see.
+    pub(super) fn visible_blocks(&self, tile: &Tile) -> usize {
+        (self.start + tile.tokens.end).div_ceil(BLOCK_TOKENS)
+    }
+
+    /// The softmax of a tile over a span of blocks; incomplete if the pass was cancelled.
+    pub(super) fn attend_span(
+        &self,
+        tile: &Tile,
+        queries: &[f32],
+        blocks: Range<usize>,
+        scratch: &mut Scratch,
+    ) -> (Softmax, ScoreLog) {
+        let head_dim = self.shape.head_dim;
+        let group = self.shape.group_size();
+        let rows = queries.len() / head_dim;
+        let mut softmax = Softmax::empty(rows, head_dim);
+        let logged_rows = (0..tile.tokens.len())
+            .flat_map(|token| tile.logged_heads.iter().map(move |g| token * group + g));
+        let mut log = ScoreLog {
+            first_block: blocks.start,
+            rows: logged_rows.collect(),
+            scores: Vec::new(),
+        };
+        for block in blocks {
+            if self.cancel.is_cancelled() {
+                break;
+            }
+            self.load(block, tile.kv_head, scratch);
+            let first_key = block * BLOCK_TOKENS;
+            // How many of the block's keys the token of a row may see.
+            let visible = |row: usize| {
+                let position = self.start + tile.tokens.start + row / group;
+                (position + 1).saturating_sub(first_key).min(BLOCK_TOKENS)
+            };
+            let logged_before = log.scores.len();
+            log.scores.resize(
+                logged_before + log.rows.len(),
+                [f32::NEG_INFINITY; BLOCK_TOKENS],
+            );
+            let mut logged = log
+                .rows
+                .iter()
+                .zip(&mut log.scores[logged_before..])
+                .peekable();
+            for first in (0..rows).step_by(SCORE_ROWS) {
+                let last = rows.min(first + SCORE_ROWS);
+                if visible(last - 1) == 0 {
+                    while logged.next_if(|(row, _)| **row < last).is_some() {}
+                    continue;
+                }
+                let scores = &mut scratch.scores[..(last - first) * BLOCK_TOKENS];
+                let queries = &queries[first * head_dim..last * head_dim];
+                (self.kernels.multiply)(queries, &scratch.keys, scores, head_dim, false);
+                let (weights, _) = scores.as_chunks_mut::<BLOCK_TOKENS>();
+                for (row, weights) in (first..last).zip(weights) {
+                    let visible = visible(row);
+                    weights[visible..].fill(f32::NEG_INFINITY);
+                    if let Some((_, logged)) = logged.next_if(|(logged, _)| **logged == row) {
+                        *logged = *weights;
+                    }
+                    if visible == 0 {
+                        weights.fill(0.0);
+                        continue;
+                    }
+                    let largest = softmax.largest[row].max((self.kernels.maximum)(weights));
+                    let keep = (softmax.largest[row] - largest).exp2();
+                    let sum = (self.kernels.exponentials)(weights, largest);
+                    softmax.largest[row] = largest;
+                    softmax.sums[row] = softmax.sums[row] * keep + sum;
+                    if keep != 1.0 {
+                        let values = &mut softmax.values[row * head_dim..(row + 1) * head_dim];
+                        (self.kernels.scale)(values, keep);
+                    }
+                }
+                let values = &mut softmax.values[first * head_dim..last * head_dim];
+                (self.kernels.multiply)(scores, &scratch.values, values, BLOCK_TOKENS, true);
+            }
+        }
+        (softmax, log)
+    }
+
+    /// Brings one head's keys and values of a block into `scratch`: keys with bias, turned, transposed.
+    fn load(&self, block: usize, kv_head: usize, scratch: &mut Scratch) {
+        let head_dim = self.shape.head_dim;
+        let kv_shape = self.view.shape();
+        let halves = if block >= self.tail.first_block() {
+            Some(self.tail.block(block).part(self.layer))
+        } else {
+            let part = self.view.part(block, self.layer);
+            let halves = self.view.format().halves(kv_shape, part);
+            if halves.is_none() {
+                let format = self.view.format();
+                scratch.decoded.resize(BLOCK_TOKENS * head_dim, 0.0);
+                format.keys(kv_shape, part, kv_head, &mut scratch.decoded);
+                for (place, key) in scratch.decoded.chunks_exact(head_dim).enumerate() {
+                    for (channel, key) in key.iter().enumerate() {
+                        scratch.keys[channel * BLOCK_TOKENS + place] = *key;
+                    }
+                }
+                format.values(kv_shape, part, kv_head, &mut scratch.values);
+            }
+            halves
+        };
+        if let Some(halves) = halves {
+            let head = halves.head(kv_shape, kv_head);
+            (self.kernels.widen_transposed)(head.keys, &mut scratch.keys);
+            (self.kernels.widen)(head.values, &mut scratch.values);
+        }
+        // What stands behind the last token is left over from something else, and 0 times NaN is NaN.
+        let end = self.start + self.query_turns.len();
+        let filled = (end - block * BLOCK_TOKENS).min(BLOCK_TOKENS);
+        scratch.values[filled * head_dim..].fill(0.0);
+
+        let base = &self.block_turns[block];
+        let bias = kv_head * head_dim..(kv_head + 1) * head_dim;
+        (self.kernels.turn_keys)(
+            &mut scratch.keys,
+            &KeyTurn {
+                pairing: self.rotation.pairing(),
+                bias: &self.bias[bias],
+                place_cos: &self.rotation.places.cos,
+                place_sin: &self.rotation.places.sin,
+                base_cos: &base.cos,
+                base_sin: &base.sin,
+            },
+        );
+    }
+}

@@ -1,0 +1,97 @@
+//! Writing: blocks go to the end of the file, become durable, and only then are seen.
+
+use super::format::BlockFormat;
+use super::header::{BlockHeader, chain, header_bytes};
+use super::storage::Storage;
+use super::view::SealedBlock;
+use super::{BLOCK_TOKENS, KvShape, OpenBlock};
+use std::io;
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// The writing end of a block file.
+pub(super) struct Writer {
+    pub(super) storage: Box<dyn Storage>,
+    /// Byte after the last sealed block.
+    pub(super) end: u64,
+    /// An append failed and its remains could not be cut off yet; the next one tries again first.
+    pub(super) remains: bool,
+}
+
+/// What a block is made of, whichever block it is.
+pub(super) struct BlockRecipe<'a> {
+    pub(super) shape: &'a KvShape,
+    pub(super) format: &'static dyn BlockFormat,
+    pub(super) identity: u64,
+}
+
+impl Writer {
+    /// Appends `tokens`, whose keys and values stand in `blocks`, after `sealed`, and makes them durable.
+    ///
+    /// On an error the file is cut back to what it was, or, where even that fails, will be before the next append
+    /// and is at the next opening.
+    pub(super) fn append(
+        &mut self,
+        recipe: &BlockRecipe<'_>,
+        sealed: &[Arc<SealedBlock>],
+        tokens: &[u32],
+        blocks: &[OpenBlock],
+    ) -> io::Result<Vec<Arc<SealedBlock>>> {
+        if self.remains {
+            self.storage.set_len(self.end)?;
+            self.remains = false;
+        }
+        let written = self.write(recipe, sealed, tokens, blocks);
+        match &written {
+            Ok(new) => self.end = new.last().map_or(self.end, |block| block.end()),
+            Err(_) => self.remains = self.storage.set_len(self.end).is_err(),
+        }
+        written
+    }
+
+    fn write(
+        &mut self,
+        recipe: &BlockRecipe<'_>,
+        sealed: &[Arc<SealedBlock>],
+        tokens: &[u32],
+        blocks: &[OpenBlock],
+    ) -> io::Result<Vec<Arc<SealedBlock>>> {
+        let layers = recipe.shape.layers;
+        let part_bytes = recipe.format.part_bytes(recipe.shape);
+        let header_bytes = header_bytes(layers);
+        let mut hash = sealed.last().map_or(0, |block| block.header.chain);
+        let mut offset = self.end;
+        let mut new = Vec::with_capacity(blocks.len());
+        let mut bytes = vec![0; header_bytes + layers * part_bytes];
+        for (nth, (block, tokens)) in blocks.iter().zip(tokens.chunks(BLOCK_TOKENS)).enumerate() {
+            bytes.fill(0);
+            hash = chain(hash, tokens);
+            let mut checksums = Vec::with_capacity(layers);
+            for (layer, part) in bytes[header_bytes..]
+                .chunks_exact_mut(part_bytes)
+                .enumerate()
+            {
+                recipe
+                    .format
+                    .encode(recipe.shape, block, layer, tokens.len(), part);
+                checksums.push(xxh3_64(part));
+            }
+            let header = BlockHeader {
+                index: (sealed.len() + nth) as u32,
+                format: recipe.format.number(),
+                append_start: sealed.len() as u32,
+                part_bytes: part_bytes as u64,
+                identity: recipe.identity,
+                chain: hash,
+                tokens: tokens.to_vec(),
+                checksums,
+            };
+            bytes[..header_bytes].copy_from_slice(&header.encode());
+            self.storage.write_at(offset, &bytes)?;
+            new.push(Arc::new(SealedBlock::new(offset, header, true)));
+            offset += bytes.len() as u64;
+        }
+        self.storage.sync()?;
+        Ok(new)
+    }
+}

@@ -1,0 +1,364 @@
+//! One cache, open for reading and writing.
+
+use super::append::{BlockRecipe, Writer};
+use super::format::{self, BlockFormat};
+use super::manifest::{Manifest, sync_folder};
+use super::recovery::scan;
+use super::storage::Storage;
+use super::view::{SealedBlock, map};
+use super::{BLOCK_TOKENS, CacheIdentity, KvError, KvShape, KvView, OpenBlock};
+use lectern_models::attention::AttentionShape;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::SystemTime;
+
+pub(super) const BLOCKS_FILE: &str = "blocks.kv";
+pub(super) const LOCK_FILE: &str = "lock";
+pub(super) const LAST_USED_FILE: &str = "last_used";
+
+/// What had to be cut off a cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovery {
+    /// Tokens that are still there.
+    pub kept_tokens: usize,
+    /// Bytes cut off.
+    pub dropped_bytes: u64,
+}
+
+/// An open cache. Shared between threads by reference: readers take a [`KvView`], one append runs at a time.
+pub struct KvCache {
+    folder: PathBuf,
+    identity: CacheIdentity,
+    shape: KvShape,
+    format: &'static dyn BlockFormat,
+    /// For mapping; writing goes through `writer`.
+    file: File,
+    writer: Mutex<Writer>,
+    view: RwLock<KvView>,
+    path: Arc<PathBuf>,
+    first_damaged: Arc<AtomicUsize>,
+    recovery: Option<Recovery>,
+    /// Locked as long as this lives.
+    _lock: File,
+}
+
+impl KvCache {
+    /// Opens the cache in `folder`, or creates it; cuts off what a crash left half-written.
+    ///
+    /// `folder` is normally `root.join(identity.folder_name())`. Cost: one header a block, and the last append's
+    /// payload is hashed.
+    ///
+    /// # Errors
+    /// [`KvError::Locked`] if it is open already; [`KvError::OtherIdentity`] if it belongs to something else (it is
+    /// not touched then); [`KvError::UnknownFormat`]; [`KvError::Io`], [`KvError::DiskFull`].
+    pub fn open(
+        folder: &Path,
+        identity: &CacheIdentity,
+        shape: &AttentionShape,
+    ) -> Result<KvCache, KvError> {
+        Self::open_with(folder, identity, shape, |file| Ok(Box::new(file)))
+    }
+
+    /// As [`KvCache::open`], writing through what `storage` makes of the block file.
+    pub(super) fn open_with(
+        folder: &Path,
+        identity: &CacheIdentity,
+        shape: &AttentionShape,
+        storage: impl FnOnce(File) -> io::Result<Box<dyn Storage>>,
+    ) -> Result<KvCache, KvError> {
+        let format = format::by_number(identity.format).ok_or(KvError::UnknownFormat {
+            path: folder.to_owned(),
+            format: identity.format,
+        })?;
+        let shape = KvShape::from(shape);
+        fs::create_dir_all(folder).map_err(KvError::io(folder, "create"))?;
+        let lock = take_lock(folder)?;
+
+        let manifest = Manifest::new(identity.clone(), shape, format.name());
+        match Manifest::read(folder)? {
+            Some(found) => manifest.compare(&found, folder)?,
+            None => {}
+        }
+        let path = Arc::new(folder.join(BLOCKS_FILE));
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&*path)
+            .map_err(KvError::io(&*path, "open"))?;
+        let found = map(&file, &path)?;
+        let bytes = found.as_ref().map_or(&[][..], |map| map);
+        let on_disk = bytes.len() as u64;
+        let scan = scan(bytes, &shape, format, identity.hash());
+        if scan.foreign {
+            return Err(KvError::OtherIdentity {
+                path: folder.to_owned(),
+                difference: "another text, model or version",
+            });
+        }
+        drop(found);
+        if Manifest::read(folder)?.is_none() {
+            manifest.write(folder)?;
+        }
+        let mut recovery = None;
+        if scan.end < on_disk {
+            file.set_len(scan.end).map_err(KvError::io(&*path, "cut"))?;
+            recovery = Some(Recovery {
+                kept_tokens: scan.blocks.iter().map(|b| b.header.tokens.len()).sum(),
+                dropped_bytes: on_disk - scan.end,
+            });
+        }
+        file.sync_all()
+            .and_then(|()| sync_folder(folder))
+            .map_err(KvError::io(&*path, "sync"))?;
+
+        let writer = file
+            .try_clone()
+            .and_then(storage)
+            .map_err(KvError::io(&*path, "open"))?;
+        let first_damaged = Arc::new(AtomicUsize::new(usize::MAX));
+        let blocks = scan.blocks.into_iter().map(Arc::new).collect();
+        let view = KvView::new(
+            shape,
+            format,
+            path.clone(),
+            blocks,
+            map(&file, &path)?,
+            first_damaged.clone(),
+        );
+        let cache = KvCache {
+            folder: folder.to_owned(),
+            identity: identity.clone(),
+            shape,
+            format,
+            file,
+            writer: Mutex::new(Writer {
+                storage: writer,
+                end: scan.end,
+                remains: false,
+            }),
+            view: RwLock::new(view),
+            path,
+            first_damaged,
+            recovery,
+            _lock: lock,
+        };
+        cache.touch()?;
+        Ok(cache)
+    }
+
+    /// What opening had to cut off, if anything.
+    pub fn recovery(&self) -> Option<&Recovery> {
+        self.recovery.as_ref()
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whose cache it is.
+    pub fn identity(&self) -> &CacheIdentity {
+        &self.identity
+    }
+
+    /// Shape of its blocks.
+    pub fn shape(&self) -> &KvShape {
+        &self.shape
+    }
+
+    /// Tokens sealed so far.
+    pub fn tokens(&self) -> usize {
+        self.with_view(KvView::tokens)
+    }
+
+    /// Bytes of the block file.
+    pub fn bytes(&self) -> u64 {
+        self.writer().end
+    }
+
+    /// A snapshot of everything sealed so far.
+    pub fn view(&self) -> KvView {
+        self.with_view(KvView::clone)
+    }
+
+    /// Stamps the cache as used now, for [`super::victims`].
+    pub fn touch(&self) -> Result<(), KvError> {
+        let path = self.folder.join(LAST_USED_FILE);
+        File::create(&path)
+            .and_then(|file| file.set_modified(SystemTime::now()))
+            .map_err(KvError::io(path, "stamp"))
+    }
+
+    /// Seals `tokens`, whose keys and values stand in `blocks` (64 a block, the last may hold fewer): written,
+    /// durable, then visible.
+    ///
+    /// # Errors
+    /// [`KvError::DiskFull`] and [`KvError::Io`] leave the cache as it was; [`KvError::Complete`] if it ends with a
+    /// partial block already; [`KvError::Shape`] if `blocks` are not as many as `tokens` fill.
+    pub fn append(&self, tokens: &[u32], blocks: &[OpenBlock]) -> Result<(), KvError> {
+        if blocks.len() != tokens.len().div_ceil(BLOCK_TOKENS)
+            || blocks.iter().any(|block| *block.shape() != self.shape)
+        {
+            return Err(KvError::Shape {
+                path: self.folder.clone(),
+                fact: format!(
+                    "{} tokens were given in {} blocks or in blocks of another shape",
+                    tokens.len(),
+                    blocks.len()
+                ),
+            });
+        }
+        let mut writer = self.writer();
+        let old = self.view();
+        if !old.tokens().is_multiple_of(BLOCK_TOKENS) {
+            return Err(KvError::Complete {
+                path: self.folder.clone(),
+                tokens: old.tokens(),
+            });
+        }
+        let recipe = BlockRecipe {
+            shape: &self.shape,
+            format: self.format,
+            identity: self.identity.hash(),
+        };
+        let new = writer
+            .append(&recipe, old.sealed(), tokens, blocks)
+            .map_err(|error| match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => KvError::DiskFull {
+                    path: self.path.to_path_buf(),
+                    needed: self.append_bytes(blocks.len()),
+                },
+                _ => KvError::io(&*self.path, "write")(error),
+            })?;
+        let sealed = old.sealed().iter().cloned().chain(new).collect();
+        self.publish(sealed)
+    }
+
+    /// Bytes that appending so many blocks takes on disk.
+    pub fn append_bytes(&self, blocks: usize) -> u64 {
+        let block = super::header::header_bytes(self.shape.layers)
+            + self.shape.layers * self.format.part_bytes(&self.shape);
+        (blocks * block) as u64
+    }
+
+    /// Forgets everything from token `tokens` on, a multiple of 64.
+    ///
+    /// # Errors
+    /// [`KvError::Cut`] if a view other than the cache's own is alive (its map would lose its file), or if `tokens`
+    /// is not a block's beginning.
+    pub fn cut(&self, tokens: usize) -> Result<(), KvError> {
+        let mut writer = self.writer();
+        let old = self.view();
+        if tokens >= old.tokens() {
+            return Ok(());
+        }
+        let refuse = |why| KvError::Cut {
+            path: self.folder.clone(),
+            tokens,
+            why,
+        };
+        if !tokens.is_multiple_of(BLOCK_TOKENS) {
+            return Err(refuse("a block begins only every 64 tokens"));
+        }
+        let kept: Vec<Arc<SealedBlock>> = old.sealed()[..tokens / BLOCK_TOKENS].to_vec();
+        let end = kept.last().map_or(0, |block| block.end());
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        // `old` and the published view hold one count each; a third is a reader's.
+        if old.map().is_some_and(|map| Arc::strong_count(map) > 2) {
+            return Err(refuse("it is being read"));
+        }
+        drop(old);
+        *view = self.new_view(Vec::new(), None);
+        writer
+            .storage
+            .set_len(end)
+            .and_then(|()| writer.storage.sync())
+            .map_err(KvError::io(&*self.path, "cut"))?;
+        writer.end = end;
+        let first_damaged = self.first_damaged.load(Ordering::Acquire);
+        if first_damaged >= kept.len() {
+            self.first_damaged.store(usize::MAX, Ordering::Release);
+        }
+        *view = self.new_view(kept, map(&self.file, &self.path)?);
+        Ok(())
+    }
+
+    /// Whether a checksum failed since the cache was opened; [`KvCache::cut_damage`] is then due.
+    pub fn is_damaged(&self) -> bool {
+        self.first_damaged.load(Ordering::Acquire) != usize::MAX
+    }
+
+    /// Checks every part not checked yet, and cuts the cache before the first damaged block.
+    ///
+    /// # Errors
+    /// As [`KvCache::cut`].
+    pub fn cut_damage(&self) -> Result<Option<Recovery>, KvError> {
+        let before = self.bytes();
+        let view = self.view();
+        for layer in 0..self.shape.layers {
+            match view.verify(layer, 0..view.blocks()) {
+                // Kept in `first_damaged`; a later layer may be damaged at an earlier block.
+                Ok(()) | Err(KvError::Damaged { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        drop(view);
+        let first_damaged = self.first_damaged.load(Ordering::Acquire);
+        if first_damaged == usize::MAX {
+            return Ok(None);
+        }
+        self.cut(first_damaged * BLOCK_TOKENS)?;
+        Ok(Some(Recovery {
+            kept_tokens: self.tokens(),
+            dropped_bytes: before - self.bytes(),
+        }))
+    }
+
+    fn publish(&self, sealed: Vec<Arc<SealedBlock>>) -> Result<(), KvError> {
+        let view = self.new_view(sealed, map(&self.file, &self.path)?);
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
+        Ok(())
+    }
+
+    fn new_view(&self, sealed: Vec<Arc<SealedBlock>>, map: Option<Arc<memmap2::Mmap>>) -> KvView {
+        KvView::new(
+            self.shape,
+            self.format,
+            self.path.clone(),
+            sealed,
+            map,
+            self.first_damaged.clone(),
+        )
+    }
+
+    fn with_view<T>(&self, look: impl FnOnce(&KvView) -> T) -> T {
+        look(&self.view.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes the lock of a cache's folder, which is given back when the file is closed, by a crash too.
+pub(super) fn take_lock(folder: &Path) -> Result<File, KvError> {
+    let path = folder.join(LOCK_FILE);
+    let lock = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(KvError::io(&path, "open"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(KvError::Locked {
+            path: folder.to_owned(),
+        }),
+        Err(TryLockError::Error(error)) => Err(KvError::io(path, "lock")(error)),
+    }
+}

@@ -1,0 +1,179 @@
+//! The bytes of a block.
+//!
+//! A block is a header followed by `layers` parts of equal size (the format says how large and what is in them), all
+//! multiples of 64 bytes, so every part begins on a cache line of the page-aligned map. Numbers are little-endian.
+//!
+//! | offset | bytes | |
+//! |---|---|---|
+//! | 0 | 8 | magic `LKVBLK01` |
+//! | 8 | 4 | index of the block, from 0 |
+//! | 12 | 2 | tokens in it, 1 to 64; less than 64 only in the last block |
+//! | 14 | 2 | reserved, 0 |
+//! | 16 | 4 | format of the parts |
+//! | 20 | 4 | index of the first block of the append that wrote it |
+//! | 24 | 4 | layers |
+//! | 28 | 4 | reserved, 0 |
+//! | 32 | 8 | bytes of one part |
+//! | 40 | 8 | hash of the cache's identity |
+//! | 48 | 8 | chained hash of all token ids up to the end of this block |
+//! | 56 | 8 | xxh3 of the header without these 8 bytes |
+//! | 64 | 256 | token ids, 0 beyond the last |
+//! | 320 | 8 a layer | xxh3 of each part |
+//!
+//! then zeros to the next multiple of 64.
+
+use super::BLOCK_TOKENS;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+const MAGIC: [u8; 8] = *b"LKVBLK01";
+const HASH_AT: usize = 56;
+const TOKENS_AT: usize = 64;
+const CHECKSUMS_AT: usize = TOKENS_AT + BLOCK_TOKENS * 4;
+
+/// Alignment of everything in a block file.
+pub const ALIGNMENT: usize = 64;
+
+/// Header of one block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockHeader {
+    /// Place in the file, from 0.
+    pub index: u32,
+    /// Format of the parts.
+    pub format: u32,
+    /// First block of the append that wrote this one: what may be torn together.
+    pub append_start: u32,
+    /// Bytes of one layer's part.
+    pub part_bytes: u64,
+    /// [`super::CacheIdentity::hash`].
+    pub identity: u64,
+    /// [`chain`] up to and with this block.
+    pub chain: u64,
+    /// Ids of its tokens, 1 to 64 of them.
+    pub tokens: Vec<u32>,
+    /// xxh3 of each layer's part.
+    pub checksums: Vec<u64>,
+}
+
+/// Chained hash of token ids: that of everything before, then these.
+pub fn chain(before: u64, tokens: &[u32]) -> u64 {
+    let mut hash = Xxh3::with_seed(before);
+    for token in tokens {
+        hash.update(&token.to_le_bytes());
+    }
+    hash.digest()
+}
+
+/// Bytes of a header for a model with that many layers.
+pub fn header_bytes(layers: usize) -> usize {
+    (CHECKSUMS_AT + 8 * layers).next_multiple_of(ALIGNMENT)
+}
+
+impl BlockHeader {
+    /// Bytes of the whole block.
+    pub fn block_bytes(&self) -> u64 {
+        header_bytes(self.checksums.len()) as u64 + self.part_bytes * self.checksums.len() as u64
+    }
+
+    /// The header as it stands in the file.
+    pub fn encode(&self) -> Vec<u8> {
+        let layers = self.checksums.len();
+        let mut bytes = vec![0; header_bytes(layers)];
+        bytes[0..8].copy_from_slice(&MAGIC);
+        bytes[8..12].copy_from_slice(&self.index.to_le_bytes());
+        bytes[12..14].copy_from_slice(&(self.tokens.len() as u16).to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.format.to_le_bytes());
+        bytes[20..24].copy_from_slice(&self.append_start.to_le_bytes());
+        bytes[24..28].copy_from_slice(&(layers as u32).to_le_bytes());
+        bytes[32..40].copy_from_slice(&self.part_bytes.to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.identity.to_le_bytes());
+        bytes[48..56].copy_from_slice(&self.chain.to_le_bytes());
+        for (slot, token) in bytes[TOKENS_AT..CHECKSUMS_AT]
+            .chunks_exact_mut(4)
+            .zip(&self.tokens)
+        {
+            slot.copy_from_slice(&token.to_le_bytes());
+        }
+        for (slot, checksum) in bytes[CHECKSUMS_AT..]
+            .chunks_exact_mut(8)
+            .zip(&self.checksums)
+        {
+            slot.copy_from_slice(&checksum.to_le_bytes());
+        }
+        let hash = own_hash(&bytes);
+        bytes[HASH_AT..TOKENS_AT].copy_from_slice(&hash.to_le_bytes());
+        bytes
+    }
+
+    /// Reads a header; `None` if the bytes are not a whole and undamaged one of a model with `layers` layers.
+    pub fn decode(bytes: &[u8], layers: usize) -> Option<BlockHeader> {
+        if bytes.len() != header_bytes(layers) || bytes[0..8] != MAGIC {
+            return None;
+        }
+        let u32_at = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| bytes[at + i]));
+        let u64_at =
+            |at: usize| u64::from_le_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|i| bytes[at + i]));
+        if u64_at(HASH_AT) != own_hash(bytes) || u32_at(24) as usize != layers {
+            return None;
+        }
+        let count = usize::from(u16::from_le_bytes([bytes[12], bytes[13]]));
+        if count == 0 || count > BLOCK_TOKENS {
+            return None;
+        }
+        Some(BlockHeader {
+            index: u32_at(8),
+            format: u32_at(16),
+            append_start: u32_at(20),
+            part_bytes: u64_at(32),
+            identity: u64_at(40),
+            chain: u64_at(48),
+            tokens: (0..count).map(|i| u32_at(TOKENS_AT + 4 * i)).collect(),
+            checksums: (0..layers).map(|i| u64_at(CHECKSUMS_AT + 8 * i)).collect(),
+        })
+    }
+}
+
+fn own_hash(bytes: &[u8]) -> u64 {
+    xxh3_64(&[&bytes[..HASH_AT], &bytes[TOKENS_AT..]].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> BlockHeader {
+        BlockHeader {
+            index: 3,
+            format: 1,
+            append_start: 2,
+            part_bytes: 4096,
+            identity: 11,
+            chain: chain(5, &[1, 2, 3]),
+            tokens: vec![1, 2, 3],
+            checksums: vec![8, 9, 10],
+        }
+    }
+
+    #[test]
+    fn a_header_comes_back_as_it_was() {
+        let bytes = header().encode();
+        assert_eq!(bytes.len() % ALIGNMENT, 0);
+        assert_eq!(BlockHeader::decode(&bytes, 3), Some(header()));
+        assert_eq!(BlockHeader::decode(&bytes, 2), None);
+    }
+
+    #[test]
+    fn every_flipped_bit_is_seen() {
+        let bytes = header().encode();
+        for at in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[at / 8] ^= 1 << (at % 8);
+            assert_eq!(BlockHeader::decode(&flipped, 3), None, "bit {at}");
+        }
+    }
+
+    #[test]
+    fn the_chain_depends_on_order_and_past() {
+        assert_ne!(chain(0, &[1, 2]), chain(0, &[2, 1]));
+        assert_ne!(chain(0, &[1, 2]), chain(1, &[1, 2]));
+    }
+}

@@ -1,0 +1,75 @@
+//! Finding the valid part of a block file, whatever a crash or a failing disk left behind.
+
+use super::format::BlockFormat;
+use super::header::{BlockHeader, chain, header_bytes};
+use super::view::SealedBlock;
+use super::{BLOCK_TOKENS, KvShape};
+
+/// What was found in a block file.
+#[derive(Debug)]
+pub(super) struct Scan {
+    /// The longest valid prefix.
+    pub(super) blocks: Vec<SealedBlock>,
+    /// Byte after the last valid block.
+    pub(super) end: u64,
+    /// The first valid header belongs to a cache with another identity: nothing here may be touched.
+    pub(super) foreign: bool,
+}
+
+/// Reads all headers of `file` and the payload of the last append.
+///
+/// A header must check out, be the next in order, continue the token chain, and fit the file. Payload is checked only
+/// in the last append: everything before was made durable before that append began, so a crash cannot have torn it.
+pub(super) fn scan(
+    file: &[u8],
+    shape: &KvShape,
+    format: &'static dyn BlockFormat,
+    identity: u64,
+) -> Scan {
+    let mut scan = Scan {
+        blocks: Vec::new(),
+        end: 0,
+        foreign: false,
+    };
+    let mut hash = 0;
+    let header_bytes = header_bytes(shape.layers);
+    let part_bytes = format.part_bytes(shape) as u64;
+    while let Some(bytes) = file.get(scan.end as usize..scan.end as usize + header_bytes) {
+        let Some(header) = BlockHeader::decode(bytes, shape.layers) else {
+            break;
+        };
+        if scan.blocks.is_empty() && header.identity != identity {
+            scan.foreign = true;
+            break;
+        }
+        let next = chain(hash, &header.tokens);
+        let after_partial = scan
+            .blocks
+            .last()
+            .is_some_and(|last| last.header.tokens.len() < BLOCK_TOKENS);
+        let expected = header.index as usize == scan.blocks.len()
+            && header.append_start <= header.index
+            && header.identity == identity
+            && header.format == format.number()
+            && header.part_bytes == part_bytes
+            && header.chain == next
+            && !after_partial;
+        let block = SealedBlock::new(scan.end, header, false);
+        if !expected || block.end() > file.len() as u64 {
+            break;
+        }
+        hash = next;
+        scan.end = block.end();
+        scan.blocks.push(block);
+    }
+    if let Some(last) = scan.blocks.last() {
+        let first = last.header.append_start as usize;
+        let torn = (first..scan.blocks.len())
+            .find(|&index| (0..shape.layers).any(|layer| !scan.blocks[index].verify(layer, file)));
+        if let Some(torn) = torn {
+            scan.end = scan.blocks[torn].offset;
+            scan.blocks.truncate(torn);
+        }
+    }
+    scan
+}

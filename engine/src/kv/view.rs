@@ -1,0 +1,230 @@
+//! A snapshot of a cache's sealed blocks, read in place through a memory map.
+
+use super::format::BlockFormat;
+use super::header::{BlockHeader, header_bytes};
+use super::{KvError, KvShape, OpenBlock};
+use memmap2::Mmap;
+use rayon::prelude::*;
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// A block that is on disk.
+#[derive(Debug)]
+pub(super) struct SealedBlock {
+    /// Where its header begins in the file.
+    pub(super) offset: u64,
+    pub(super) header: BlockHeader,
+    /// One bit a layer: its part was found to match its checksum, or was written by this process.
+    verified: Box<[AtomicU64]>,
+}
+
+impl SealedBlock {
+    pub(super) fn new(offset: u64, header: BlockHeader, verified: bool) -> SealedBlock {
+        let words = header.checksums.len().div_ceil(64);
+        let word = if verified { u64::MAX } else { 0 };
+        SealedBlock {
+            offset,
+            header,
+            verified: (0..words).map(|_| AtomicU64::new(word)).collect(),
+        }
+    }
+
+    /// Byte after its last.
+    pub(super) fn end(&self) -> u64 {
+        self.offset + self.header.block_bytes()
+    }
+
+    /// Where a layer's part stands in the file.
+    pub(super) fn part_range(&self, layer: usize) -> Range<usize> {
+        let layers = self.header.checksums.len();
+        let part_bytes = self.header.part_bytes as usize;
+        let start = self.offset as usize + header_bytes(layers) + layer * part_bytes;
+        start..start + part_bytes
+    }
+
+    fn is_verified(&self, layer: usize) -> bool {
+        self.verified[layer / 64].load(Ordering::Acquire) & (1 << (layer % 64)) != 0
+    }
+
+    /// Compares one layer's part with its checksum; remembers a success.
+    pub(super) fn verify(&self, layer: usize, file: &[u8]) -> bool {
+        if self.is_verified(layer) {
+            return true;
+        }
+        let sound = xxh3_64(&file[self.part_range(layer)]) == self.header.checksums[layer];
+        if sound {
+            self.verified[layer / 64].fetch_or(1 << (layer % 64), Ordering::Release);
+        }
+        sound
+    }
+}
+
+/// Maps a block file for reading; `None` if it is empty.
+pub(super) fn map(file: &File, path: &Path) -> Result<Option<Arc<Mmap>>, KvError> {
+    let bytes = file.metadata().map_err(KvError::io(path, "inspect"))?.len();
+    if bytes == 0 {
+        return Ok(None);
+    }
+    // SAFETY: the map is only sound while nobody changes or cuts the mapped bytes. Only the holder of the cache's
+    // lock writes to the file, and it writes beyond `bytes` only; it cuts the file only after it has made sure that
+    // no view holds a map (`KvCache::cut`) or at places beyond what any view's blocks cover. A foreign program that
+    // overwrites the file behind the lock's back is outside what a memory map can defend against; the checksums
+    // see what it did at the next opening.
+    let map = unsafe { Mmap::map(file) }.map_err(KvError::io(path, "map"))?;
+    Ok(Some(Arc::new(map)))
+}
+
+/// All blocks that were sealed when it was taken. Cheap to clone; stays valid while the cache grows.
+#[derive(Debug, Clone)]
+pub struct KvView {
+    shape: KvShape,
+    format: &'static dyn BlockFormat,
+    path: Arc<PathBuf>,
+    blocks: Arc<[Arc<SealedBlock>]>,
+    map: Option<Arc<Mmap>>,
+    tokens: usize,
+    /// First block ever found damaged, `usize::MAX` if none; shared by all views of a cache.
+    first_damaged: Arc<AtomicUsize>,
+}
+
+impl KvView {
+    pub(super) fn new(
+        shape: KvShape,
+        format: &'static dyn BlockFormat,
+        path: Arc<PathBuf>,
+        blocks: Vec<Arc<SealedBlock>>,
+        map: Option<Arc<Mmap>>,
+        first_damaged: Arc<AtomicUsize>,
+    ) -> KvView {
+        KvView {
+            shape,
+            format,
+            path,
+            tokens: blocks.iter().map(|block| block.header.tokens.len()).sum(),
+            blocks: blocks.into(),
+            map,
+            first_damaged,
+        }
+    }
+
+    /// Shape of the cache.
+    pub fn shape(&self) -> &KvShape {
+        &self.shape
+    }
+
+    /// How its blocks are encoded.
+    pub fn format(&self) -> &'static dyn BlockFormat {
+        self.format
+    }
+
+    /// Tokens in the sealed blocks.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// Sealed blocks; all but the last hold 64 tokens.
+    pub fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    pub(super) fn sealed(&self) -> &[Arc<SealedBlock>] {
+        &self.blocks
+    }
+
+    pub(super) fn map(&self) -> Option<&Arc<Mmap>> {
+        self.map.as_ref()
+    }
+
+    /// Token ids, in order.
+    pub fn token_ids(&self) -> impl Iterator<Item = u32> + '_ {
+        self.blocks
+            .iter()
+            .flat_map(|block| block.header.tokens.iter().copied())
+    }
+
+    /// How many tokens from the start are the same as in `tokens`; compared one by one, not by hash.
+    pub fn common_prefix(&self, tokens: &[u32]) -> usize {
+        self.token_ids()
+            .zip(tokens)
+            .take_while(|(cached, token)| cached == *token)
+            .count()
+    }
+
+    /// The encoded keys and values of one layer of a block, in place. Call [`KvView::verify`] first.
+    pub fn part(&self, block: usize, layer: usize) -> &[u8] {
+        let range = self.blocks[block].part_range(layer);
+        self.map.as_ref().map_or(&[], |map| &map[range])
+    }
+
+    /// Makes sure that `layer` of these blocks matches its checksums; what was found good once is not hashed again.
+    ///
+    /// # Errors
+    /// [`KvError::Damaged`] names the first block that does not match. Everything before it can still be used: see
+    /// [`super::KvCache::cut_damage`].
+    pub fn verify(&self, layer: usize, blocks: Range<usize>) -> Result<(), KvError> {
+        let Some(map) = &self.map else { return Ok(()) };
+        if self.blocks[blocks.clone()]
+            .iter()
+            .all(|block| block.is_verified(layer))
+        {
+            return Ok(());
+        }
+        let damaged = blocks
+            .into_par_iter()
+            .filter(|&block| !self.blocks[block].verify(layer, map))
+            .min();
+        match damaged {
+            None => Ok(()),
+            Some(block) => {
+                self.first_damaged.fetch_min(block, Ordering::AcqRel);
+                Err(KvError::Damaged {
+                    path: self.path.to_path_buf(),
+                    block,
+                    token: block * super::BLOCK_TOKENS,
+                    layer,
+                })
+            }
+        }
+    }
+
+    /// Asks the operating system to bring the whole file into memory in the background, as a dense read wants it.
+    pub fn will_need(&self) {
+        #[cfg(unix)]
+        if let Some(map) = &self.map {
+            // Only a hint: where it fails, pages come in one by one.
+            let _ = map.advise(memmap2::Advice::WillNeed);
+        }
+    }
+
+    /// A copy in memory of the last block if it is not full, so that a question can be put behind it.
+    ///
+    /// # Errors
+    /// [`KvError::Damaged`] if that block is.
+    pub fn reopen_last(&self) -> Result<Option<OpenBlock>, KvError> {
+        if self.tokens.is_multiple_of(super::BLOCK_TOKENS) {
+            return Ok(None);
+        }
+        let last = self.blocks.len() - 1;
+        let mut block = OpenBlock::new(self.shape);
+        let mut keys = vec![0.0; self.shape.layer_values()];
+        let mut values = keys.clone();
+        let head_values = self.shape.head_values();
+        for layer in 0..self.shape.layers {
+            self.verify(layer, last..last + 1)?;
+            let part = self.part(last, layer);
+            for head in 0..self.shape.kv_heads {
+                let range = head * head_values..(head + 1) * head_values;
+                self.format
+                    .keys(&self.shape, part, head, &mut keys[range.clone()]);
+                self.format
+                    .values(&self.shape, part, head, &mut values[range]);
+            }
+            block.fill(layer, &keys, &values);
+        }
+        Ok(Some(block))
+    }
+}

@@ -1,0 +1,55 @@
+//! The forward passes, on the real models.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod reference;
+
+use lectern_models::{ChatMessage, Logits, Role};
+use reference::{PlainAttention, QWEN_HALF_B, SMOLLM2, continue_greedily, greedy, load};
+
+#[test]
+fn the_small_models_answer() {
+    for (file, question, expected) in [
+        (SMOLLM2, "What is the capital of France?", "Paris"),
+        (QWEN_HALF_B, "What is the capital of France?", "Paris"),
+    ] {
+        let model = load(file);
+        let message = ChatMessage {
+            role: Role::User,
+            content: question.to_owned(),
+        };
+        let prompt = model.chat_template().render(&[message], true).unwrap();
+        let prompt = model.tokenizer().encode_prompt(&prompt).unwrap();
+        let answer = continue_greedily(&model, &prompt, 24);
+        let answer = model.tokenizer().decode(&answer);
+        eprintln!("{file}: {answer:?}");
+        assert!(answer.contains(expected), "{file}: {answer}");
+    }
+}
+
+#[test]
+fn chunks_and_logits_asked_for_do_not_change_the_result() {
+    let model = load(SMOLLM2);
+    let text = "Call me Ishmael. Some years ago - never mind how long precisely - having little or no money";
+    let tokens = model.tokenizer().encode(text).unwrap();
+    let whole = model
+        .forward(&tokens, &mut PlainAttention::of(&model), Logits::All)
+        .unwrap()
+        .unwrap();
+    assert_eq!(whole.dims(), [tokens.len(), model.vocabulary_size()]);
+
+    let mut attention = PlainAttention::of(&model);
+    let (first, second) = tokens.split_at(7);
+    let none = model.forward(first, &mut attention, Logits::None).unwrap();
+    assert!(none.is_none());
+    let last = model
+        .forward(second, &mut attention, Logits::Last)
+        .unwrap()
+        .unwrap();
+    assert_eq!(last.dims(), [1, model.vocabulary_size()]);
+
+    let expected = whole.narrow(0, tokens.len() - 1, 1).unwrap();
+    assert_eq!(greedy(&last), greedy(&expected));
+    let difference = (last - expected).unwrap().abs().unwrap();
+    let difference = difference.max_all().unwrap().to_scalar::<f32>().unwrap();
+    assert!(difference < 1e-3, "{difference}");
+}
