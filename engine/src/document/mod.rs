@@ -6,6 +6,8 @@
 
 mod anchor;
 mod block;
+mod check;
+mod locate;
 mod section;
 mod sentences;
 mod span;
@@ -37,9 +39,11 @@ pub enum DocumentKind {
 
 /// One ingested item.
 ///
-/// Invariants (checked by [`Document::check`] on everything that comes out of the sandbox): every span lies on
-/// character boundaries inside `text`; `blocks` are in order, do not overlap and cover every character that is not
-/// white space; `sections` are in document order with children inside parents; PDF documents have `pages`, in order.
+/// Invariants (checked by [`Document::check`] on everything that comes out of the sandbox): `text` holds no control
+/// character but `\n` and `\t`; every span lies on character boundaries inside `text`; `blocks` are in order, do not
+/// overlap and cover every character that is not white space, with their marks inside them; `sections` are in document
+/// order with children inside parents; PDF documents, and only they, have `pages`, in order, with one finite upright
+/// box a character.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Document {
     /// Format family.
@@ -48,8 +52,9 @@ pub struct Document {
     pub title: String,
     /// Authors as one line, if the file names any.
     pub authors: Option<String>,
-    /// Canonical text. Lines end in `\n`; blocks are separated by an empty line; no form feeds, no NUL, NFC is *not*
-    /// applied (the words stay as they stand in the original).
+    /// Canonical text. Lines end in `\n`; blocks are separated by an empty line (two runs of lines of one source file
+    /// by what stands between them in the file); no form feeds, no NUL, NFC is *not* applied (the words stay as they
+    /// stand in the original).
     pub text: String,
     /// The document's own structure, flattened in reading order; depth is in the section.
     pub sections: Vec<Section>,
@@ -105,5 +110,37 @@ pub enum DocumentFault {
         boxes: usize,
         /// Characters in the page's span.
         characters: usize,
+    },
+    /// A mark that leaves its block, or a section that leaves its parent.
+    #[error("{what} {index} reaches outside of what holds it")]
+    Outside {
+        /// "mark" (with the index of its block) or "section".
+        what: &'static str,
+        /// Its index.
+        index: usize,
+    },
+    /// A control character in the text.
+    #[error("the text holds the control character {character:?} at byte {offset}")]
+    ForbiddenCharacter {
+        /// Its first byte.
+        offset: usize,
+        /// The character.
+        character: char,
+    },
+    /// A PDF without pages, or pages on something else.
+    #[error("a document of kind {kind:?} has {pages} pages")]
+    Pages {
+        /// Its kind.
+        kind: DocumentKind,
+        /// Pages found.
+        pages: usize,
+    },
+    /// A box that is not finite, or whose corners are swapped.
+    #[error("page {page}: the box of character {character} is not an upright rectangle")]
+    BadBox {
+        /// 1-based page number.
+        page: u32,
+        /// Index of the character in the page's span.
+        character: usize,
     },
 }

@@ -1,0 +1,100 @@
+//! One item being extracted: what is known of it, and the way to its extractor.
+
+use super::format::Format;
+use super::{IngestError, IngestFault, Limits};
+use super::{code, epub, html, markdown, text};
+use crate::document::Document;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// One item being extracted.
+pub(crate) struct Extraction<'a> {
+    path: &'a Path,
+    password: Option<&'a str>,
+    limits: &'a Limits,
+    report: &'a mut dyn FnMut(f32),
+}
+
+/// Extracts an item in this process. Use [`extract`](super::extract) on files that a person adds: parsers may hang,
+/// exhaust memory or overflow the stack, and here nothing holds them. `report` gets the share done, 0 to 1.
+pub fn extract_here(
+    path: &Path,
+    password: Option<&str>,
+    limits: &Limits,
+    report: &mut dyn FnMut(f32),
+) -> Result<Document, IngestError> {
+    let mut extraction = Extraction { path, password, limits, report };
+    let document = extraction.run().map_err(|fault| fault.at(path))?;
+    document
+        .check()
+        .map_err(|fault| IngestFault::Unsound { reason: fault.to_string() }.at(path))?;
+    Ok(document)
+}
+
+impl Extraction<'_> {
+    fn run(&mut self) -> Result<Document, IngestFault> {
+        match Format::of(self.path)? {
+            Format::Folder => code::extract_folder(self),
+            Format::SourceFile => code::extract_file(self),
+            Format::Pdf => Err(IngestFault::UnknownFormat { what: "PDF files yet".into() }),
+            Format::Epub => epub::extract(self),
+            Format::Html => html::extract(self),
+            Format::Markdown => markdown::extract(self),
+            Format::Text => text::extract(self),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.path
+    }
+
+    pub fn password(&self) -> Option<&str> {
+        self.password
+    }
+
+    pub fn limits(&self) -> &Limits {
+        self.limits
+    }
+
+    /// Says how far it is, 0 to 1.
+    pub fn progress(&mut self, fraction: f32) {
+        (self.report)(fraction.clamp(0.0, 1.0));
+    }
+
+    /// Title of last resort: the file name without extension.
+    pub fn file_title(&self) -> String {
+        let name = self.path.file_stem().or(self.path.file_name()).unwrap_or(self.path.as_os_str());
+        let name: String = name.to_string_lossy().chars().filter(|c| !c.is_control()).collect();
+        name.trim().to_owned()
+    }
+
+    /// The bytes of a text-like file.
+    pub fn read_plain(&self) -> Result<Vec<u8>, IngestFault> {
+        read_file(self.path, self.limits.plain_file_bytes())
+    }
+
+    /// The bytes of a PDF or EPUB file.
+    pub fn read_container(&self) -> Result<Vec<u8>, IngestFault> {
+        read_file(self.path, self.limits.container_bytes)
+    }
+}
+
+/// A file's bytes; its size is looked at before anything is read, and never more than the limit is.
+pub(super) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, IngestFault> {
+    let io = |opened| move |error: std::io::Error| IngestFault::from_io(&error, opened);
+    let file = File::open(path).map_err(io(true))?;
+    let size = file.metadata().map_err(io(true))?.len();
+    if size > limit {
+        return Err(IngestFault::TooLarge { bytes: size, limit });
+    }
+    let mut bytes = Vec::with_capacity(size as usize);
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(io(true))?;
+    if bytes.is_empty() {
+        return Err(IngestFault::Empty);
+    }
+    if bytes.len() as u64 > limit {
+        return Err(IngestFault::TooLarge { bytes: bytes.len() as u64, limit });
+    }
+    Ok(bytes)
+}
