@@ -5,4 +5,5 @@
 pub mod attention;
 pub mod citing;
 pub mod document;
+pub mod ingest;
 pub mod kv;

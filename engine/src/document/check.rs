@@ -22,7 +22,12 @@ impl Document {
         self.check_pages()
     }
 
-    fn check_span(&self, what: &'static str, index: usize, span: Span) -> Result<(), DocumentFault> {
+    fn check_span(
+        &self,
+        what: &'static str,
+        index: usize,
+        span: Span,
+    ) -> Result<(), DocumentFault> {
         if span.of(&self.text).is_some() {
             return Ok(());
         }
@@ -40,7 +45,10 @@ impl Document {
         for (index, block) in self.blocks.iter().enumerate() {
             self.check_span("block", index, block.span)?;
             if block.span.start < end {
-                return Err(DocumentFault::Disorder { what: "block", index });
+                return Err(DocumentFault::Disorder {
+                    what: "block",
+                    index,
+                });
             }
             self.check_covered(Span::new(end, block.span.start))?;
             end = block.span.end;
@@ -48,10 +56,16 @@ impl Document {
             for mark in &block.marks {
                 self.check_span("mark", index, mark.span)?;
                 if !block.span.contains(mark.span) {
-                    return Err(DocumentFault::Outside { what: "mark", index });
+                    return Err(DocumentFault::Outside {
+                        what: "mark",
+                        index,
+                    });
                 }
                 if mark.span.start < start {
-                    return Err(DocumentFault::Disorder { what: "mark", index });
+                    return Err(DocumentFault::Disorder {
+                        what: "mark",
+                        index,
+                    });
                 }
                 start = mark.span.start;
             }
@@ -63,7 +77,10 @@ impl Document {
     fn check_covered(&self, gap: Span) -> Result<(), DocumentFault> {
         match gap.of(&self.text) {
             Some(text) if text.trim().is_empty() => Ok(()),
-            _ => Err(DocumentFault::Uncovered { start: gap.start, end: gap.end }),
+            _ => Err(DocumentFault::Uncovered {
+                start: gap.start,
+                end: gap.end,
+            }),
         }
     }
 
@@ -76,14 +93,20 @@ impl Document {
                     break;
                 }
                 if last.span.end > section.span.start {
-                    return Err(DocumentFault::Disorder { what: "section", index });
+                    return Err(DocumentFault::Disorder {
+                        what: "section",
+                        index,
+                    });
                 }
                 open.pop();
             }
             if let Some(parent) = open.last()
                 && !parent.span.contains(section.span)
             {
-                return Err(DocumentFault::Outside { what: "section", index });
+                return Err(DocumentFault::Outside {
+                    what: "section",
+                    index,
+                });
             }
             open.push(section);
         }
@@ -92,13 +115,19 @@ impl Document {
 
     fn check_pages(&self) -> Result<(), DocumentFault> {
         if (self.kind == DocumentKind::Pdf) == self.pages.is_empty() {
-            return Err(DocumentFault::Pages { kind: self.kind, pages: self.pages.len() });
+            return Err(DocumentFault::Pages {
+                kind: self.kind,
+                pages: self.pages.len(),
+            });
         }
         let (mut number, mut end) = (0, 0);
         for (index, page) in self.pages.iter().enumerate() {
             self.check_span("page", index, page.span)?;
             if page.number <= number || page.span.start < end {
-                return Err(DocumentFault::Disorder { what: "page", index });
+                return Err(DocumentFault::Disorder {
+                    what: "page",
+                    index,
+                });
             }
             number = page.number;
             end = page.span.end;
@@ -108,7 +137,10 @@ impl Document {
     }
 
     fn check_boxes(&self, page: &Page) -> Result<(), DocumentFault> {
-        let characters = page.span.of(&self.text).map_or(0, |text| text.chars().count());
+        let characters = page
+            .span
+            .of(&self.text)
+            .map_or(0, |text| text.chars().count());
         if characters != page.boxes.len() {
             return Err(DocumentFault::BoxCount {
                 page: page.number,
@@ -116,9 +148,13 @@ impl Document {
                 characters,
             });
         }
-        let upright = |b: &[f32; 4]| b.iter().all(|v| v.is_finite()) && b[0] <= b[2] && b[1] <= b[3];
+        let upright =
+            |b: &[f32; 4]| b.iter().all(|v| v.is_finite()) && b[0] <= b[2] && b[1] <= b[3];
         match page.boxes.iter().position(|b| !upright(b)) {
-            Some(character) => Err(DocumentFault::BadBox { page: page.number, character }),
+            Some(character) => Err(DocumentFault::BadBox {
+                page: page.number,
+                character,
+            }),
             None => Ok(()),
         }
     }
@@ -151,11 +187,18 @@ mod tests {
                 },
             ],
             blocks: vec![
-                Block { kind: BlockKind::Heading(1), span: Span::new(0, 5), marks: vec![] },
+                Block {
+                    kind: BlockKind::Heading(1),
+                    span: Span::new(0, 5),
+                    marks: vec![],
+                },
                 Block {
                     kind: BlockKind::Paragraph,
                     span: Span::new(7, 12),
-                    marks: vec![Mark { kind: MarkKind::Strong, span: Span::new(8, 10) }],
+                    marks: vec![Mark {
+                        kind: MarkKind::Strong,
+                        span: Span::new(8, 10),
+                    }],
                 },
             ],
             pages: vec![],
@@ -172,18 +215,33 @@ mod tests {
             document.check()
         };
         let bad = |what, index, start, end| {
-            Err(DocumentFault::BadSpan { what, index, start, end, length: 13 })
+            Err(DocumentFault::BadSpan {
+                what,
+                index,
+                start,
+                end,
+                length: 13,
+            })
         };
         assert_eq!(broken(|d| d.blocks[0].span.end = 1), bad("block", 0, 0, 1)); // inside "Ü"
-        assert_eq!(broken(|d| d.blocks[1].span.end = 14), bad("block", 1, 7, 14));
-        assert_eq!(broken(|d| d.sections[1].span.end = 99), bad("section", 1, 7, 99));
+        assert_eq!(
+            broken(|d| d.blocks[1].span.end = 14),
+            bad("block", 1, 7, 14)
+        );
+        assert_eq!(
+            broken(|d| d.sections[1].span.end = 99),
+            bad("section", 1, 7, 99)
+        );
         assert_eq!(
             broken(|d| d.blocks.swap(0, 1)),
             Err(DocumentFault::Uncovered { start: 0, end: 7 })
         );
         assert_eq!(
             broken(|d| d.blocks[1].span.start = 4),
-            Err(DocumentFault::Disorder { what: "block", index: 1 })
+            Err(DocumentFault::Disorder {
+                what: "block",
+                index: 1
+            })
         );
         assert_eq!(
             broken(|d| d.blocks[1].span.end = 10),
@@ -191,23 +249,38 @@ mod tests {
         );
         assert_eq!(
             broken(|d| d.blocks[1].marks[0].span = Span::new(0, 2)),
-            Err(DocumentFault::Outside { what: "mark", index: 1 })
+            Err(DocumentFault::Outside {
+                what: "mark",
+                index: 1
+            })
         );
         assert_eq!(
             broken(|d| d.sections[1].depth = 0),
-            Err(DocumentFault::Disorder { what: "section", index: 1 })
+            Err(DocumentFault::Disorder {
+                what: "section",
+                index: 1
+            })
         );
         assert_eq!(
             broken(|d| d.sections[0].span.end = 9),
-            Err(DocumentFault::Outside { what: "section", index: 1 })
+            Err(DocumentFault::Outside {
+                what: "section",
+                index: 1
+            })
         );
         assert_eq!(
             broken(|d| d.text = d.text.replace('\n', "\r")),
-            Err(DocumentFault::ForbiddenCharacter { offset: 5, character: '\r' })
+            Err(DocumentFault::ForbiddenCharacter {
+                offset: 5,
+                character: '\r'
+            })
         );
         assert_eq!(
             broken(|d| d.kind = DocumentKind::Pdf),
-            Err(DocumentFault::Pages { kind: DocumentKind::Pdf, pages: 0 })
+            Err(DocumentFault::Pages {
+                kind: DocumentKind::Pdf,
+                pages: 0
+            })
         );
     }
 
@@ -225,11 +298,21 @@ mod tests {
         }];
         assert_eq!(document.check(), Ok(()));
         document.pages[0].boxes[3] = [5.0, 0.0, 4.0, 1.0];
-        assert_eq!(document.check(), Err(DocumentFault::BadBox { page: 1, character: 3 }));
+        assert_eq!(
+            document.check(),
+            Err(DocumentFault::BadBox {
+                page: 1,
+                character: 3
+            })
+        );
         document.pages[0].boxes.pop();
         assert_eq!(
             document.check(),
-            Err(DocumentFault::BoxCount { page: 1, boxes: 11, characters: 12 })
+            Err(DocumentFault::BoxCount {
+                page: 1,
+                boxes: 11,
+                characters: 12
+            })
         );
     }
 }

@@ -44,7 +44,9 @@ impl Document {
 
     /// Index of the block that holds a byte, or of the last one that begins before it. 0 if there is none.
     pub fn block_at(&self, offset: usize) -> usize {
-        self.blocks.partition_point(|b| b.span.start <= offset).saturating_sub(1)
+        self.blocks
+            .partition_point(|b| b.span.start <= offset)
+            .saturating_sub(1)
     }
 
     /// The innermost section that holds a byte.
@@ -58,12 +60,17 @@ impl Document {
     }
 
     fn page_index(&self, offset: usize) -> usize {
-        self.pages.partition_point(|p| p.span.start <= offset).saturating_sub(1)
+        self.pages
+            .partition_point(|p| p.span.start <= offset)
+            .saturating_sub(1)
     }
 
     fn innermost(&self, offset: usize, wanted: impl Fn(&Section) -> bool) -> Option<&Section> {
         let begun = self.sections.partition_point(|s| s.span.start <= offset);
-        self.sections[..begun].iter().rev().find(|s| offset < s.span.end.max(s.span.start + 1) && wanted(s))
+        self.sections[..begun]
+            .iter()
+            .rev()
+            .find(|s| offset < s.span.end.max(s.span.start + 1) && wanted(s))
     }
 
     fn narrowed(&self, span: Span) -> Span {
@@ -79,7 +86,8 @@ impl Document {
     }
 
     fn page_quads(&self, span: Span) -> Vec<PageQuads> {
-        let mut found: Vec<PageQuads> = self.pages[self.page_index(span.start).min(self.pages.len())..]
+        let mut found: Vec<PageQuads> = self.pages
+            [self.page_index(span.start).min(self.pages.len())..]
             .iter()
             .take_while(|page| page.span.start < span.end)
             .filter_map(|page| {
@@ -87,11 +95,19 @@ impl Document {
                 Some((page, self.line_quads(page, on_page)))
             })
             .filter(|(_, quads)| !quads.is_empty())
-            .map(|(page, quads)| PageQuads { page: page.number, label: page.label.clone(), quads })
+            .map(|(page, quads)| PageQuads {
+                page: page.number,
+                label: page.label.clone(),
+                quads,
+            })
             .collect();
         // White space between pages, or an empty span: still name the page.
         if let Some(page) = self.page_at(span.start).filter(|_| found.is_empty()) {
-            found.push(PageQuads { page: page.number, label: page.label.clone(), quads: vec![] });
+            found.push(PageQuads {
+                page: page.number,
+                label: page.label.clone(),
+                quads: vec![],
+            });
         }
         found
     }
@@ -111,13 +127,21 @@ impl Document {
                 let height = (line[3] - line[1]).min(y1 - y0);
                 let gap = (x0 - line[2]).max(line[0] - x1);
                 if shared >= height * 0.5 && gap <= 2.5 * height.max(1.0) {
-                    *line = [line[0].min(x0), line[1].min(y0), line[2].max(x1), line[3].max(y1)];
+                    *line = [
+                        line[0].min(x0),
+                        line[1].min(y0),
+                        line[2].max(x1),
+                        line[3].max(y1),
+                    ];
                     continue;
                 }
             }
             lines.push([x0, y0, x1, y1]);
         }
-        lines.into_iter().map(|[x0, y0, x1, y1]| Quad::from_rect(x0, y0, x1, y1)).collect()
+        lines
+            .into_iter()
+            .map(|[x0, y0, x1, y1]| Quad::from_rect(x0, y0, x1, y1))
+            .collect()
     }
 
     fn line_range(&self, span: Span) -> LineRange {
@@ -127,7 +151,12 @@ impl Document {
             .map_or(span.start, |(offset, _)| span.start + offset);
         let (first_line, first_column) = self.line_and_column(span.start);
         let (last_line, last_column) = self.line_and_column(last);
-        LineRange { first_line, first_column, last_line, last_column }
+        LineRange {
+            first_line,
+            first_column,
+            last_line,
+            last_column,
+        }
     }
 
     /// Line in the source file and column of a byte, both 1-based. The blank lines between two blocks of a file
@@ -157,7 +186,12 @@ fn line_ends(text: &str) -> u32 {
 mod tests {
     use super::super::*;
 
-    fn document(kind: DocumentKind, text: &str, blocks: Vec<Block>, sections: Vec<Section>) -> Document {
+    fn document(
+        kind: DocumentKind,
+        text: &str,
+        blocks: Vec<Block>,
+        sections: Vec<Section>,
+    ) -> Document {
         let document = Document {
             kind,
             title: String::new(),
@@ -173,11 +207,21 @@ mod tests {
     }
 
     fn block(kind: BlockKind, start: usize, end: usize) -> Block {
-        Block { kind, span: Span::new(start, end), marks: vec![] }
+        Block {
+            kind,
+            span: Span::new(start, end),
+            marks: vec![],
+        }
     }
 
     fn section(kind: SectionKind, title: &str, depth: u16, start: usize, end: usize) -> Section {
-        Section { kind, title: title.into(), depth, span: Span::new(start, end), item: format!("{title}.xhtml") }
+        Section {
+            kind,
+            title: title.into(),
+            depth,
+            span: Span::new(start, end),
+            item: format!("{title}.xhtml"),
+        }
     }
 
     #[test]
@@ -201,9 +245,16 @@ mod tests {
         let lines = |span: &str, after: usize| {
             let start = after + text[after..].find(span).unwrap();
             match code.anchor(Span::new(start, start + span.len())) {
-                Anchor::Lines { file, lines: l, block } => {
-                    (file, (l.first_line, l.first_column), (l.last_line, l.last_column), block)
-                }
+                Anchor::Lines {
+                    file,
+                    lines: l,
+                    block,
+                } => (
+                    file,
+                    (l.first_line, l.first_column),
+                    (l.last_line, l.last_column),
+                    block,
+                ),
                 other => panic!("{other:?}"),
             }
         };
@@ -229,16 +280,28 @@ mod tests {
         let html = document(DocumentKind::Html, text, blocks.clone(), sections.clone());
         assert_eq!(
             html.anchor(Span::new(17, 21)),
-            Anchor::Flow { section: "Two".into(), line: 7, block: 3 }
+            Anchor::Flow {
+                section: "Two".into(),
+                line: 7,
+                block: 3
+            }
         );
         assert_eq!(
             html.anchor(Span::new(5, 10)),
-            Anchor::Flow { section: "One".into(), line: 3, block: 1 }
+            Anchor::Flow {
+                section: "One".into(),
+                line: 3,
+                block: 1
+            }
         );
         let epub = document(DocumentKind::Epub, text, blocks, sections);
         assert_eq!(
             epub.anchor(Span::new(18, 999)),
-            Anchor::Element { item: "Two.xhtml".into(), section: "Two".into(), block: 3 }
+            Anchor::Element {
+                item: "Two.xhtml".into(),
+                section: "Two".into(),
+                block: 3
+            }
         );
     }
 
@@ -250,7 +313,10 @@ mod tests {
         let mut pdf = document(
             DocumentKind::Text,
             text,
-            vec![block(BlockKind::Paragraph, 0, 8), block(BlockKind::Paragraph, 10, 11)],
+            vec![
+                block(BlockKind::Paragraph, 0, 8),
+                block(BlockKind::Paragraph, 10, 11),
+            ],
             vec![],
         );
         pdf.kind = DocumentKind::Pdf;
@@ -264,21 +330,40 @@ mod tests {
         };
         let none = [0.0; 4];
         pdf.pages = vec![
-            page(1, Span::new(0, 9), vec![
-                at(10.0, 20.0), at(15.0, 20.5), none, at(25.0, 20.0), none, at(10.0, 32.0), none, at(200.0, 32.0), none,
-            ]),
+            page(
+                1,
+                Span::new(0, 9),
+                vec![
+                    at(10.0, 20.0),
+                    at(15.0, 20.5),
+                    none,
+                    at(25.0, 20.0),
+                    none,
+                    at(10.0, 32.0),
+                    none,
+                    at(200.0, 32.0),
+                    none,
+                ],
+            ),
             page(2, Span::new(10, 11), vec![at(10.0, 20.0)]),
         ];
         pdf.check().unwrap();
-        let Anchor::Pages(pages) = pdf.anchor(Span::new(1, 11)) else { panic!() };
+        let Anchor::Pages(pages) = pdf.anchor(Span::new(1, 11)) else {
+            panic!()
+        };
         assert_eq!(pages.len(), 2);
-        assert_eq!(pages[0].quads, vec![
-            Quad::from_rect(15.0, 20.0, 30.0, 30.5),
-            Quad::from_rect(10.0, 32.0, 15.0, 42.0),
-            Quad::from_rect(200.0, 32.0, 205.0, 42.0),
-        ]);
+        assert_eq!(
+            pages[0].quads,
+            vec![
+                Quad::from_rect(15.0, 20.0, 30.0, 30.5),
+                Quad::from_rect(10.0, 32.0, 15.0, 42.0),
+                Quad::from_rect(200.0, 32.0, 205.0, 42.0),
+            ]
+        );
         assert_eq!((pages[1].page, pages[1].label.as_str()), (2, "A-2"));
-        let Anchor::Pages(pages) = pdf.anchor(Span::new(9, 9)) else { panic!() };
+        let Anchor::Pages(pages) = pdf.anchor(Span::new(9, 9)) else {
+            panic!()
+        };
         assert_eq!((pages[0].page, pages[0].quads.len()), (1, 0));
     }
 }

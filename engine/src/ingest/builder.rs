@@ -36,7 +36,11 @@ pub(crate) struct DocumentBuilder {
 impl DocumentBuilder {
     /// An empty document that may grow to `limit` bytes of text.
     pub fn new(limit: u64) -> DocumentBuilder {
-        DocumentBuilder { text: String::new(), blocks: Vec::new(), limit }
+        DocumentBuilder {
+            text: String::new(),
+            blocks: Vec::new(),
+            limit,
+        }
     }
 
     /// Where the next block will begin, if it does not begin with white space.
@@ -105,11 +109,18 @@ impl DocumentBuilder {
             .filter_map(|(kind, range)| {
                 let begin = range.start.max(cut) - cut;
                 let end = range.end.saturating_sub(cut).min(body.len());
-                (begin < end).then(|| Mark { kind: *kind, span: Span::new(start + begin, start + end) })
+                (begin < end).then(|| Mark {
+                    kind: *kind,
+                    span: Span::new(start + begin, start + end),
+                })
             })
             .collect();
         marks.sort_by_key(|mark| (mark.span.start, mark.span.end));
-        self.blocks.push(Block { kind, span: Span::new(start, self.text.len()), marks });
+        self.blocks.push(Block {
+            kind,
+            span: Span::new(start, self.text.len()),
+            marks,
+        });
         Ok(())
     }
 
@@ -129,7 +140,10 @@ impl DocumentBuilder {
 
     /// The first heading's words.
     pub fn first_heading(&self) -> Option<String> {
-        let block = self.blocks.iter().find(|b| matches!(b.kind, BlockKind::Heading(_)))?;
+        let block = self
+            .blocks
+            .iter()
+            .find(|b| matches!(b.kind, BlockKind::Heading(_)))?;
         Some(self.text[block.span.start..block.span.end].replace(['\n', '\t'], " "))
     }
 
@@ -217,17 +231,32 @@ mod tests {
         builder.block(BlockKind::Paragraph, "   ", &[]).unwrap();
         builder.block(BlockKind::Heading(1), " One ", &[]).unwrap();
         builder
-            .block(BlockKind::Paragraph, "  a bold word ", &[(MarkKind::Strong, 4..8), (MarkKind::Code, 0..3)])
+            .block(
+                BlockKind::Paragraph,
+                "  a bold word ",
+                &[(MarkKind::Strong, 4..8), (MarkKind::Code, 0..3)],
+            )
             .unwrap();
-        builder.block(BlockKind::Preformatted { first_line: 1 }, "\n\n  x\n y\n\n", &[]).unwrap();
+        builder
+            .block(
+                BlockKind::Preformatted { first_line: 1 },
+                "\n\n  x\n y\n\n",
+                &[],
+            )
+            .unwrap();
         builder.block(BlockKind::Heading(3), "Deep", &[]).unwrap();
-        builder.block(BlockKind::TableRow { header: false }, "\tb\t", &[]).unwrap();
+        builder
+            .block(BlockKind::TableRow { header: false }, "\tb\t", &[])
+            .unwrap();
         let sections = builder.sections_from_headings("");
         let document = builder
             .finish(DocumentKind::Html, "t".into(), None, sections, vec![])
             .unwrap();
         document.check().unwrap();
-        assert_eq!(document.text, "One\n\na bold word\n\n  x\n y\n\nDeep\n\n\tb\n");
+        assert_eq!(
+            document.text,
+            "One\n\na bold word\n\n  x\n y\n\nDeep\n\n\tb\n"
+        );
         let marks = &document.blocks[1].marks;
         assert_eq!(marks[1].span.of(&document.text), Some("bold"));
         assert_eq!(marks[0].span.of(&document.text), Some("a"));

@@ -5,7 +5,7 @@
 
 use super::IngestFault;
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{Encoding, UTF_16BE, UTF_16LE, UTF_8};
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
 /// Bytes a detector looks at; more does not change its mind.
 const SAMPLE: usize = 1 << 20;
@@ -26,7 +26,14 @@ pub(crate) fn decode(
         return Err(IngestFault::Binary);
     }
     let text = text.into_owned();
-    Ok((if text.contains('\r') { unix_lines(&text) } else { text }, encoding))
+    Ok((
+        if text.contains('\r') {
+            unix_lines(&text)
+        } else {
+            text
+        },
+        encoding,
+    ))
 }
 
 fn unix_lines(text: &str) -> String {
@@ -80,7 +87,10 @@ fn is_junk(text: &str) -> bool {
     for character in text.chars().take(SAMPLE) {
         all += 1;
         let control = character.is_control()
-            && !matches!(character, '\n' | '\r' | '\t' | '\u{c}' | '\u{b}' | '\u{1b}' | '\u{8}' | '\u{85}' | '\u{1a}');
+            && !matches!(
+                character,
+                '\n' | '\r' | '\t' | '\u{c}' | '\u{b}' | '\u{1b}' | '\u{8}' | '\u{85}' | '\u{1a}'
+            );
         odd += usize::from(control || character == '\u{fffd}');
     }
     odd * 50 > all
@@ -93,20 +103,35 @@ mod tests {
 
     #[test]
     fn encodings_are_told_apart() {
-        let german = "Der Käse war süß, und die Bäcker in Köln übten fröhlich für das große Fest.\r\n".repeat(5);
-        let russian = "Все счастливые семьи похожи друг на друга, каждая несчастливая семья несчастлива.\n".repeat(5);
-        let japanese = "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。\n".repeat(5);
+        let german =
+            "Der Käse war süß, und die Bäcker in Köln übten fröhlich für das große Fest.\r\n"
+                .repeat(5);
+        let russian =
+            "Все счастливые семьи похожи друг на друга, каждая несчастливая семья несчастлива.\n"
+                .repeat(5);
+        let japanese =
+            "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。\n".repeat(5);
         let utf16 = |text: &str, big: bool, mark: bool| -> Vec<u8> {
             mark.then_some('\u{feff}')
                 .into_iter()
                 .chain(text.chars())
                 .collect::<String>()
                 .encode_utf16()
-                .flat_map(|u| if big { u.to_be_bytes() } else { u.to_le_bytes() })
+                .flat_map(|u| {
+                    if big {
+                        u.to_be_bytes()
+                    } else {
+                        u.to_le_bytes()
+                    }
+                })
                 .collect()
         };
         let legacy = |label: &str, text: &str| {
-            Encoding::for_label(label.as_bytes()).unwrap().encode(text).0.into_owned()
+            Encoding::for_label(label.as_bytes())
+                .unwrap()
+                .encode(text)
+                .0
+                .into_owned()
         };
         let cases: Vec<(&str, Vec<u8>, &str)> = vec![
             ("UTF-8", german.clone().into_bytes(), &german),
@@ -131,7 +156,9 @@ mod tests {
 
     #[test]
     fn binary_is_refused() {
-        let noise: Vec<u8> = (0u32..5000).map(|i| (i.wrapping_mul(2654435761) >> 13) as u8).collect();
+        let noise: Vec<u8> = (0u32..5000)
+            .map(|i| (i.wrapping_mul(2654435761) >> 13) as u8)
+            .collect();
         assert_eq!(decode(&noise, None).unwrap_err(), IngestFault::Binary);
         let elf = [b"\x7fELF\x02\x01\x01".as_slice(), &[0; 300]].concat();
         assert_eq!(decode(&elf, None).unwrap_err(), IngestFault::Binary);

@@ -9,8 +9,6 @@ use super::html::{append_page, declared_encoding, expand_empty_elements, one_lin
 use super::{Extraction, IngestFault};
 use crate::document::{BlockKind, Document, DocumentKind, Section};
 use rbook::Epub;
-use rbook::ebook::metadata::{MetaEntry, Metadata};
-use rbook::ebook::toc::TocEntry;
 use std::collections::HashMap;
 use std::io::{Cursor, Write};
 use std::sync::Arc;
@@ -42,7 +40,14 @@ pub(super) fn extract(extraction: &mut Extraction) -> Result<Document, IngestFau
             continue;
         };
         let path = item_path(item.href().path().as_str());
-        if !matches!(item.media_type(), "application/xhtml+xml" | "text/html" | "application/xml" | "text/xml" | "text/x-oeb1-document") {
+        if !matches!(
+            item.media_type(),
+            "application/xhtml+xml"
+                | "text/html"
+                | "application/xml"
+                | "text/xml"
+                | "text/x-oeb1-document"
+        ) {
             continue; // a picture in the spine
         }
         let mut part = Limited::new(extraction.limits().part_bytes);
@@ -61,7 +66,11 @@ pub(super) fn extract(extraction: &mut Extraction) -> Result<Document, IngestFau
         let start = builder.next_start();
         let facts = append_page(&mut builder, &expand_empty_elements(&page))?;
         let targets = facts.targets.into_iter().rev().collect(); // the first of a name counts
-        chapters.push(Chapter { item: path, start, targets });
+        chapters.push(Chapter {
+            item: path,
+            start,
+            targets,
+        });
     }
     if builder.blocks().is_empty() && !lost.is_empty() {
         return Err(IngestFault::Damaged {
@@ -72,7 +81,10 @@ pub(super) fn extract(extraction: &mut Extraction) -> Result<Document, IngestFau
     let notices = match lost.len() {
         0 => Vec::new(),
         1 => vec![format!("One chapter could not be read: {}.", lost[0])],
-        n => vec![format!("{n} chapters could not be read: {}.", lost.join(", "))],
+        n => vec![format!(
+            "{n} chapters could not be read: {}.",
+            lost.join(", ")
+        )],
     };
     let metadata = epub.metadata();
     let title = metadata
@@ -80,14 +92,20 @@ pub(super) fn extract(extraction: &mut Extraction) -> Result<Document, IngestFau
         .and_then(|t| one_line(t.value()))
         .or_else(|| builder.first_heading())
         .unwrap_or_else(|| extraction.file_title());
-    let authors: Vec<String> = metadata.creators().filter_map(|c| one_line(c.value())).collect();
+    let authors: Vec<String> = metadata
+        .creators()
+        .filter_map(|c| one_line(c.value()))
+        .collect();
     let authors = (!authors.is_empty()).then(|| authors.join(", "));
     let sections = sections(&epub, &builder, &chapters);
     builder.finish(DocumentKind::Epub, title, authors, sections, notices)
 }
 
 fn damaged(error: &dyn std::fmt::Display) -> IngestFault {
-    IngestFault::Damaged { format: "EPUB".into(), reason: error.to_string() }
+    IngestFault::Damaged {
+        format: "EPUB".into(),
+        reason: error.to_string(),
+    }
 }
 
 /// `/OEBPS/ch%201.xhtml` as the archive names it: no leading slash, percent signs decoded.
@@ -97,7 +115,10 @@ fn item_path(href: &str) -> String {
     let mut rest = href.as_bytes();
     while let [first, tail @ ..] = rest {
         let code = tail.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        match code.and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(|_| *first == b'%') {
+        match code
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok())
+            .filter(|_| *first == b'%')
+        {
             Some(byte) => {
                 bytes.push(byte);
                 rest = &tail[2..];
@@ -117,9 +138,11 @@ fn refuse_locked_or_swollen(bytes: &[u8], extraction: &Extraction) -> Result<(),
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| damaged(&error))?;
     let limit = extraction.limits().part_bytes;
     for index in 0..archive.len() {
-        let entry = archive.by_index_raw(index).map_err(|error| damaged(&error))?;
+        let entry = archive
+            .by_index_raw(index)
+            .map_err(|error| damaged(&error))?;
         let markup = [".opf", ".ncx", ".xml", ".xhtml", ".html", ".htm"];
-        let name = entry.name().to_ascii_lowercase();
+        let name = entry.name().unwrap_or_default().to_ascii_lowercase();
         if markup.iter().any(|end| name.ends_with(end)) && entry.size() > limit {
             return Err(IngestFault::Bomb { limit });
         }
@@ -135,8 +158,13 @@ fn refuse_locked_or_swollen(bytes: &[u8], extraction: &Extraction) -> Result<(),
     let text = String::from_utf8_lossy(&text);
     let fonts = text.matches("http://www.idpf.org/2008/embedding").count()
         + text.matches("http://ns.adobe.com/pdf/enc#RC").count();
-    let encrypted = text.matches("<EncryptedData").count() + text.matches(":EncryptedData").count() / 2;
-    if encrypted > fonts { Err(IngestFault::Drm) } else { Ok(()) }
+    let encrypted =
+        text.matches("<EncryptedData").count() + text.matches(":EncryptedData").count() / 2;
+    if encrypted > fonts {
+        Err(IngestFault::Drm)
+    } else {
+        Ok(())
+    }
 }
 
 /// Sections from the table of contents where it points into the spine; each item that no entry points to gets a
@@ -147,7 +175,9 @@ fn sections(epub: &Epub, builder: &DocumentBuilder, chapters: &[Chapter]) -> Vec
         for entry in contents.flatten() {
             let Some(href) = entry.href() else { continue };
             let path = item_path(href.path().as_str());
-            let Some(chapter) = chapters.iter().find(|c| c.item == path) else { continue };
+            let Some(chapter) = chapters.iter().find(|c| c.item == path) else {
+                continue;
+            };
             let start = href
                 .fragment()
                 .and_then(|fragment| chapter.targets.get(&item_path(fragment)).copied())
@@ -170,7 +200,10 @@ fn sections(epub: &Epub, builder: &DocumentBuilder, chapters: &[Chapter]) -> Vec
         let title = chapter_title(builder, chapter.start)
             .or_else(|| before.map(|index| listed[index].1.clone()))
             .unwrap_or_else(|| chapter.item.clone());
-        listed.insert(before.map_or(0, |index| index + 1), (depth, title, chapter.start, chapter.item.clone()));
+        listed.insert(
+            before.map_or(0, |index| index + 1),
+            (depth, title, chapter.start, chapter.item.clone()),
+        );
     }
     listed.retain(|entry| entry.2 < builder.text().len());
     nest(listed, builder.text().len() + 1)
@@ -179,7 +212,9 @@ fn sections(epub: &Epub, builder: &DocumentBuilder, chapters: &[Chapter]) -> Vec
 fn headings(builder: &DocumentBuilder, chapters: &[Chapter]) -> Vec<(u16, String, usize, String)> {
     let item_at = |offset: usize| {
         let next = chapters.partition_point(|c| c.start <= offset);
-        next.checked_sub(1).map(|index| chapters[index].item.clone()).unwrap_or_default()
+        next.checked_sub(1)
+            .map(|index| chapters[index].item.clone())
+            .unwrap_or_default()
     };
     builder
         .sections_from_headings("")
@@ -206,7 +241,11 @@ struct Limited {
 
 impl Limited {
     fn new(limit: u64) -> Limited {
-        Limited { bytes: Vec::new(), limit, exceeded: false }
+        Limited {
+            bytes: Vec::new(),
+            limit,
+            exceeded: false,
+        }
     }
 }
 

@@ -19,7 +19,10 @@ pub struct IngestError {
 }
 
 fn name_of(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+    path.file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// What is wrong with an item.
@@ -148,7 +151,10 @@ pub enum IngestFault {
 impl IngestFault {
     /// Adds the path.
     pub fn at(self, path: &Path) -> IngestError {
-        IngestError { path: path.to_owned(), fault: self }
+        IngestError {
+            path: path.to_owned(),
+            fault: self,
+        }
     }
 
     /// What an I/O error while reading means. `opened`: the item was there when reading began.
@@ -156,11 +162,13 @@ impl IngestFault {
         match error.kind() {
             std::io::ErrorKind::NotFound if opened => IngestFault::Vanished,
             std::io::ErrorKind::NotFound => IngestFault::NotFound,
-            std::io::ErrorKind::PermissionDenied => {
-                IngestFault::Unreadable { reason: "permission denied".into() }
-            }
+            std::io::ErrorKind::PermissionDenied => IngestFault::Unreadable {
+                reason: "permission denied".into(),
+            },
             std::io::ErrorKind::OutOfMemory => IngestFault::OutOfMemory { limit: 0 },
-            _ => IngestFault::Unreadable { reason: error.to_string() },
+            _ => IngestFault::Unreadable {
+                reason: error.to_string(),
+            },
         }
     }
 

@@ -24,11 +24,19 @@ pub fn extract_here(
     limits: &Limits,
     report: &mut dyn FnMut(f32),
 ) -> Result<Document, IngestError> {
-    let mut extraction = Extraction { path, password, limits, report };
+    let mut extraction = Extraction {
+        path,
+        password,
+        limits,
+        report,
+    };
     let document = extraction.run().map_err(|fault| fault.at(path))?;
-    document
-        .check()
-        .map_err(|fault| IngestFault::Unsound { reason: fault.to_string() }.at(path))?;
+    document.check().map_err(|fault| {
+        IngestFault::Unsound {
+            reason: fault.to_string(),
+        }
+        .at(path)
+    })?;
     Ok(document)
 }
 
@@ -37,7 +45,9 @@ impl Extraction<'_> {
         match Format::of(self.path)? {
             Format::Folder => code::extract_folder(self),
             Format::SourceFile => code::extract_file(self),
-            Format::Pdf => Err(IngestFault::UnknownFormat { what: "PDF files yet".into() }),
+            Format::Pdf => Err(IngestFault::UnknownFormat {
+                what: "PDF files yet".into(),
+            }),
             Format::Epub => epub::extract(self),
             Format::Html => html::extract(self),
             Format::Markdown => markdown::extract(self),
@@ -64,8 +74,16 @@ impl Extraction<'_> {
 
     /// Title of last resort: the file name without extension.
     pub fn file_title(&self) -> String {
-        let name = self.path.file_stem().or(self.path.file_name()).unwrap_or(self.path.as_os_str());
-        let name: String = name.to_string_lossy().chars().filter(|c| !c.is_control()).collect();
+        let name = self
+            .path
+            .file_stem()
+            .or(self.path.file_name())
+            .unwrap_or(self.path.as_os_str());
+        let name: String = name
+            .to_string_lossy()
+            .chars()
+            .filter(|c| !c.is_control())
+            .collect();
         name.trim().to_owned()
     }
 
@@ -89,12 +107,17 @@ pub(super) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, IngestFault>
         return Err(IngestFault::TooLarge { bytes: size, limit });
     }
     let mut bytes = Vec::with_capacity(size as usize);
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(io(true))?;
+    file.take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(io(true))?;
     if bytes.is_empty() {
         return Err(IngestFault::Empty);
     }
     if bytes.len() as u64 > limit {
-        return Err(IngestFault::TooLarge { bytes: bytes.len() as u64, limit });
+        return Err(IngestFault::TooLarge {
+            bytes: bytes.len() as u64,
+            limit,
+        });
     }
     Ok(bytes)
 }

@@ -63,22 +63,28 @@ impl Format {
             "pdf" => return Ok(Format::Pdf),
             "epub" => return Ok(Format::Epub),
             "html" | "htm" | "xhtml" | "xht" => return Ok(Format::Html),
-            "md" | "markdown" | "mdown" | "mkd" | "mdx" | "qmd" | "rmd" => return Ok(Format::Markdown),
-            "txt" | "text" | "asc" | "log" | "rst" | "adoc" | "asciidoc" | "org" | "tex" | "eml"
-            | "srt" | "vtt" => return Ok(Format::Text),
+            "md" | "markdown" | "mdown" | "mkd" | "mdx" | "qmd" | "rmd" => {
+                return Ok(Format::Markdown);
+            }
+            "txt" | "text" | "asc" | "log" | "rst" | "adoc" | "asciidoc" | "org" | "tex"
+            | "eml" | "srt" | "vtt" => return Ok(Format::Text),
             _ => {}
         }
         if head.starts_with(b"PK\x03\x04") {
             let epub = head.windows(20).any(|w| w == b"application/epub+zip");
             return match epub {
                 true => Ok(Format::Epub),
-                false => Err(IngestFault::UnknownFormat { what: "archives".into() }),
+                false => Err(IngestFault::UnknownFormat {
+                    what: "archives".into(),
+                }),
             };
         }
         if is_source_name(path) {
             return Ok(Format::SourceFile);
         }
-        let start = String::from_utf8_lossy(head).trim_start_matches(['\u{feff}', ' ', '\n', '\r', '\t']).to_ascii_lowercase();
+        let start = String::from_utf8_lossy(head)
+            .trim_start_matches(['\u{feff}', ' ', '\n', '\r', '\t'])
+            .to_ascii_lowercase();
         if start.starts_with("<!doctype html") || start.starts_with("<html") {
             return Ok(Format::Html);
         }
@@ -97,8 +103,13 @@ impl Format {
 /// Whether a file of a source folder is a document, archive, picture or program rather than text.
 pub(super) fn is_container(path: &Path, bytes: &[u8]) -> bool {
     let head = &bytes[..bytes.len().min(HEAD)];
-    let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
-    head.starts_with(b"%PDF-") || head.starts_with(b"PK\x03\x04") || foreign(head, &extension).is_some()
+    let extension = path
+        .extension()
+        .map(|e| e.to_string_lossy().to_ascii_lowercase())
+        .unwrap_or_default();
+    head.starts_with(b"%PDF-")
+        || head.starts_with(b"PK\x03\x04")
+        || foreign(head, &extension).is_some()
 }
 
 /// Known formats that cannot be read, in the plural, for a person.
@@ -137,5 +148,8 @@ fn foreign(head: &[u8], extension: &str) -> Option<&'static str> {
         (b"\x7fELF", "programs"),
         (b"SQLite format 3", "databases"),
     ];
-    magic.iter().find(|(bytes, _)| head.starts_with(bytes)).map(|(_, what)| *what)
+    magic
+        .iter()
+        .find(|(bytes, _)| head.starts_with(bytes))
+        .map(|(_, what)| *what)
 }

@@ -16,7 +16,10 @@ pub(super) fn extract(extraction: &mut Extraction) -> Result<Document, IngestFau
     extraction.progress(0.2);
     let mut front = FrontMatter::default();
     let mut page = String::with_capacity(text.len() * 5 / 4);
-    html::push_html(&mut page, Parser::new_ext(&text, options()).inspect(|event| front.note(event)));
+    html::push_html(
+        &mut page,
+        Parser::new_ext(&text, options()).inspect(|event| front.note(event)),
+    );
     let mut builder = DocumentBuilder::new(extraction.limits().text_bytes);
     append_page(&mut builder, &page)?;
     let title = front
@@ -24,7 +27,13 @@ pub(super) fn extract(extraction: &mut Extraction) -> Result<Document, IngestFau
         .or_else(|| builder.first_heading())
         .unwrap_or_else(|| extraction.file_title());
     let sections = builder.sections_from_headings("");
-    builder.finish(DocumentKind::Markdown, title, front.value("author"), sections, Vec::new())
+    builder.finish(
+        DocumentKind::Markdown,
+        title,
+        front.value("author"),
+        sections,
+        Vec::new(),
+    )
 }
 
 fn options() -> Options {

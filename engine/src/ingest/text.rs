@@ -36,7 +36,10 @@ pub(super) fn extract(extraction: &mut Extraction) -> Result<Document, IngestFau
 
 /// "Title: ..." as Project Gutenberg and RFC-like headers write it, among the first lines.
 fn named_title(text: &str) -> Option<String> {
-    let line = text.lines().take(40).find_map(|line| line.strip_prefix("Title:"))?;
+    let line = text
+        .lines()
+        .take(40)
+        .find_map(|line| line.strip_prefix("Title:"))?;
     super::html::one_line(line)
 }
 
@@ -70,8 +73,7 @@ fn heading_level(paragraph: &str) -> Option<u8> {
         Some(second) => (title.is_empty() && numbered(second).is_none()).then_some(level),
         // "Chapter 3 of the report says that ..." is a sentence.
         None => {
-            let separated = rest.len() != title.len() && !rest.starts_with(' ')
-                || title.starts_with(char::is_uppercase);
+            let separated = !rest.starts_with(' ') || !title.starts_with(char::is_lowercase);
             (title.is_empty() || separated && !title.ends_with([',', ';'])).then_some(level)
         }
     }
@@ -80,8 +82,18 @@ fn heading_level(paragraph: &str) -> Option<u8> {
 /// Splits "CHAPTER IV. The Title" into its level and what follows the number.
 fn numbered(line: &str) -> Option<(u8, &str)> {
     const KEYWORDS: [(&str, u8); 12] = [
-        ("part", 1), ("book", 1), ("volume", 1), ("act", 1), ("teil", 1), ("partie", 1),
-        ("chapter", 2), ("scene", 2), ("letter", 2), ("kapitel", 2), ("chapitre", 2), ("cap\u{ed}tulo", 2),
+        ("part", 1),
+        ("book", 1),
+        ("volume", 1),
+        ("act", 1),
+        ("teil", 1),
+        ("partie", 1),
+        ("chapter", 2),
+        ("scene", 2),
+        ("letter", 2),
+        ("kapitel", 2),
+        ("chapitre", 2),
+        ("cap\u{ed}tulo", 2),
     ];
     if let Some(level) = chinese_numbered(line) {
         return Some(level);
@@ -94,28 +106,55 @@ fn numbered(line: &str) -> Option<(u8, &str)> {
         return None;
     }
     let rest = rest.trim_start();
-    let end = rest.find(|c: char| !c.is_alphanumeric() && c != '-').unwrap_or(rest.len());
+    let end = rest
+        .find(|c: char| !c.is_alphanumeric() && c != '-')
+        .unwrap_or(rest.len());
     is_number(&rest[..end]).then(|| (*level, &rest[end..]))
 }
 
 fn is_number(word: &str) -> bool {
     const WORDS: [&str; 21] = [
-        "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen",
-        "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty", "first",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+        "thirteen",
+        "fourteen",
+        "fifteen",
+        "sixteen",
+        "seventeen",
+        "eighteen",
+        "nineteen",
+        "twenty",
+        "first",
     ];
     let digits = !word.is_empty() && word.len() <= 4 && word.bytes().all(|b| b.is_ascii_digit());
     let roman = !word.is_empty()
-        && word.bytes().all(|b| b"IVXLC".contains(&b.to_ascii_uppercase()))
+        && word
+            .bytes()
+            .all(|b| b"IVXLC".contains(&b.to_ascii_uppercase()))
         && (word == word.to_uppercase() || word == word.to_lowercase());
     let lower = word.to_lowercase();
-    let spelled = lower.split('-').next().is_some_and(|w| WORDS.contains(&w) || ["thirty", "forty", "fifty"].contains(&w));
+    let spelled = lower
+        .split('-')
+        .next()
+        .is_some_and(|w| WORDS.contains(&w) || ["thirty", "forty", "fifty"].contains(&w));
     digits || roman || spelled
 }
 
 /// "第十二章 ..." (chapter twelve), "第一部", "第3卷".
 fn chinese_numbered(line: &str) -> Option<(u8, &str)> {
     let rest = line.strip_prefix('第')?;
-    let end = rest.find(|c: char| !("零〇一二三四五六七八九十百千两".contains(c) || c.is_ascii_digit()))?;
+    let end =
+        rest.find(|c: char| !("零〇一二三四五六七八九十百千两".contains(c) || c.is_ascii_digit()))?;
     let unit = rest[end..].chars().next().filter(|_| end > 0)?;
     let level = match unit {
         '部' | '卷' | '篇' => 1,
@@ -130,13 +169,18 @@ fn chinese_numbered(line: &str) -> Option<(u8, &str)> {
 fn chapters(builder: &DocumentBuilder) -> Vec<Section> {
     let blocks = builder.blocks();
     let headings = blocks.iter().enumerate().filter_map(|(index, block)| {
-        let BlockKind::Heading(level) = block.kind else { return None };
+        let BlockKind::Heading(level) = block.kind else {
+            return None;
+        };
         let listed = match blocks.get(index + 1).map(|next| next.kind) {
             Some(BlockKind::Heading(next)) => next <= level,
             Some(_) => false,
             None => true,
         };
-        let title = builder.text()[block.span.start..block.span.end].split_whitespace().collect::<Vec<_>>().join(" ");
+        let title = builder.text()[block.span.start..block.span.end]
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
         (!listed).then(|| (u16::from(level), title, block.span.start, String::new()))
     });
     nest(headings, builder.text().len() + 1)

@@ -67,7 +67,10 @@ pub(super) fn extract_folder(extraction: &mut Extraction) -> Result<Document, In
         true => Vec::new(),
         false => vec![format!("Left out of the folder: {left_out}.")],
     };
-    let name = extraction.path().file_name().unwrap_or(extraction.path().as_os_str());
+    let name = extraction
+        .path()
+        .file_name()
+        .unwrap_or(extraction.path().as_os_str());
     let title = name.to_string_lossy().into_owned();
     builder.finish(DocumentKind::Code, title, None, sections, notices)
 }
@@ -76,7 +79,10 @@ pub(super) fn extract_folder(extraction: &mut Extraction) -> Result<Document, In
 pub(super) fn extract_file(extraction: &mut Extraction) -> Result<Document, IngestFault> {
     let (text, _) = decode(&extraction.read_plain()?, None)?;
     extraction.progress(0.5);
-    let name = extraction.path().file_name().unwrap_or(extraction.path().as_os_str());
+    let name = extraction
+        .path()
+        .file_name()
+        .unwrap_or(extraction.path().as_os_str());
     let name = name.to_string_lossy().into_owned();
     let mut builder = DocumentBuilder::new(extraction.limits().text_bytes);
     let mut sections = Vec::new();
@@ -91,8 +97,16 @@ fn append_file(
     path: &str,
     text: &str,
 ) -> Result<(), IngestFault> {
-    let text: String =
-        text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { ' ' } else { c }).collect();
+    let text: String = text
+        .chars()
+        .map(|c| {
+            if c.is_control() && c != '\n' && c != '\t' {
+                ' '
+            } else {
+                c
+            }
+        })
+        .collect();
     let path: String = path.chars().filter(|c| !c.is_control()).collect();
     let runs = runs(&text);
     if runs.is_empty() {
@@ -102,7 +116,9 @@ fn append_file(
     builder.block(BlockKind::Heading(1), &path, &[])?;
     let mut end = None;
     for run in runs {
-        let kind = BlockKind::Preformatted { first_line: run.first_line };
+        let kind = BlockKind::Preformatted {
+            first_line: run.first_line,
+        };
         let body = &text[run.bytes.clone()];
         match end {
             None => builder.block(kind, body, &[])?,
@@ -137,7 +153,8 @@ fn runs(text: &str) -> Vec<Run> {
     let mut starts = vec![0];
     starts.extend(text.match_indices('\n').map(|(at, _)| at + 1));
     starts.retain(|&start| start < text.len());
-    let line = |index: usize| &text[starts[index]..starts.get(index + 1).copied().unwrap_or(text.len())];
+    let line =
+        |index: usize| &text[starts[index]..starts.get(index + 1).copied().unwrap_or(text.len())];
     let blank = |index: usize| line(index).trim().is_empty();
     let mut runs = Vec::new();
     let mut first = 0;
@@ -150,7 +167,11 @@ fn runs(text: &str) -> Vec<Run> {
         let cut = if most == starts.len() {
             most
         } else {
-            let candidates = || (first + SHORT_RUN..most).rev().filter(|&index| blank(index));
+            let candidates = || {
+                (first + SHORT_RUN..most)
+                    .rev()
+                    .filter(|&index| blank(index))
+            };
             candidates()
                 .find(|&index| !blank(index + 1) && !line(index + 1).starts_with([' ', '\t']))
                 .or_else(|| candidates().next())
@@ -158,7 +179,10 @@ fn runs(text: &str) -> Vec<Run> {
         };
         let until = starts.get(cut).copied().unwrap_or(text.len());
         let end = starts[first] + text[starts[first]..until].trim_end().len();
-        runs.push(Run { first_line: first as u32 + 1, bytes: starts[first]..end });
+        runs.push(Run {
+            first_line: first as u32 + 1,
+            bytes: starts[first]..end,
+        });
         first = cut;
     }
     runs
@@ -173,8 +197,24 @@ mod tests {
     fn runs_end_at_blank_lines_and_keep_line_numbers() {
         assert_eq!(runs(""), []);
         assert_eq!(runs("\n\n"), []);
-        assert_eq!(runs("\n\n  a\nb \n\n"), [Run { first_line: 3, bytes: 2..7 }]);
-        let text: String = (1..=250).map(|n| if n == 81 || n == 90 { "\n".into() } else if n == 91 { "    indented\n".into() } else { format!("line {n}\n") }).collect();
+        assert_eq!(
+            runs("\n\n  a\nb \n\n"),
+            [Run {
+                first_line: 3,
+                bytes: 2..7
+            }]
+        );
+        let text: String = (1..=250)
+            .map(|n| {
+                if n == 81 || n == 90 {
+                    "\n".into()
+                } else if n == 91 {
+                    "    indented\n".into()
+                } else {
+                    format!("line {n}\n")
+                }
+            })
+            .collect();
         let found = runs(&text);
         let firsts: Vec<u32> = found.iter().map(|r| r.first_line).collect();
         assert_eq!(firsts, [1, 82, 182]);

@@ -3,33 +3,65 @@
 use std::path::Path;
 
 /// Extensions of source code and of structured text that is read line by line.
-const SOURCE: [&str; 124] = [
-    "rs", "py", "pyi", "pyx", "js", "mjs", "cjs", "jsx", "ts", "tsx", "mts", "cts", "svelte", "vue", "astro", "c", "h",
-    "cc", "cpp", "cxx", "hh", "hpp", "hxx", "inl", "m", "mm", "cu", "cuh", "cl", "metal", "glsl", "hlsl", "wgsl",
-    "vert", "frag", "comp", "java", "kt", "kts", "scala", "sc", "groovy", "gradle", "clj", "cljs", "cljc", "edn", "go",
-    "swift", "dart", "cs", "fs", "fsx", "fsi", "vb", "php", "rb", "erb", "rake", "gemspec", "pl", "pm", "t", "lua",
-    "r", "jl", "nim", "zig", "v", "sv", "vhd", "vhdl", "d", "ml", "mli", "hs", "lhs", "elm", "purs", "ex", "exs",
-    "erl", "hrl", "lisp", "el", "scm", "rkt", "f", "f90", "f95", "pas", "adb", "ads", "asm", "s", "sh", "bash", "zsh",
-    "fish", "ps1", "bat", "cmd", "awk", "sed", "sql", "proto", "thrift", "graphql", "json", "jsonc", "json5", "jsonl",
-    "yaml", "yml", "toml", "ini", "cfg", "conf", "xml", "xsd", "csv", "tsv", "css",
+const SOURCE: [&str; 123] = [
+    "rs", "py", "pyi", "pyx", "js", "mjs", "cjs", "jsx", "ts", "tsx", "mts", "cts", "svelte",
+    "vue", "astro", "c", "h", "cc", "cpp", "cxx", "hh", "hpp", "hxx", "inl", "m", "mm", "cu",
+    "cuh", "cl", "metal", "glsl", "hlsl", "wgsl", "vert", "frag", "comp", "java", "kt", "kts",
+    "scala", "sc", "groovy", "gradle", "clj", "cljs", "cljc", "edn", "go", "swift", "dart", "cs",
+    "fs", "fsx", "fsi", "vb", "php", "rb", "erb", "rake", "gemspec", "pl", "pm", "t", "lua", "r",
+    "jl", "nim", "zig", "v", "sv", "vhd", "vhdl", "d", "ml", "mli", "hs", "lhs", "elm", "purs",
+    "ex", "exs", "erl", "hrl", "lisp", "el", "scm", "rkt", "f", "f90", "f95", "pas", "adb", "ads",
+    "asm", "s", "sh", "bash", "zsh", "fish", "ps1", "bat", "cmd", "awk", "sed", "sql", "proto",
+    "thrift", "graphql", "json", "jsonc", "json5", "jsonl", "yaml", "yml", "toml", "ini", "cfg",
+    "conf", "xml", "xsd", "csv", "tsv", "css",
 ];
 
 /// More extensions, of build files and styles.
 const MORE_SOURCE: [&str; 18] = [
-    "scss", "sass", "less", "cmake", "mk", "tf", "hcl", "nix", "dockerfile", "properties", "env", "ipynb", "tcl",
-    "vim", "patch", "diff", "sol", "wat",
+    "scss",
+    "sass",
+    "less",
+    "cmake",
+    "mk",
+    "tf",
+    "hcl",
+    "nix",
+    "dockerfile",
+    "properties",
+    "env",
+    "ipynb",
+    "tcl",
+    "vim",
+    "patch",
+    "diff",
+    "sol",
+    "wat",
 ];
 
 /// Names of source files that have no extension.
 const NAMES: [&str; 10] = [
-    "Makefile", "GNUmakefile", "Dockerfile", "Containerfile", "Rakefile", "Gemfile", "Vagrantfile", "Jenkinsfile",
-    "CMakeLists.txt", "Justfile",
+    "Makefile",
+    "GNUmakefile",
+    "Dockerfile",
+    "Containerfile",
+    "Rakefile",
+    "Gemfile",
+    "Vagrantfile",
+    "Jenkinsfile",
+    "CMakeLists.txt",
+    "Justfile",
 ];
 
 /// Whether a file's name is that of source code.
 pub(crate) fn is_source_name(path: &Path) -> bool {
-    let name = path.file_name().map(|n| n.to_string_lossy()).unwrap_or_default();
-    let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .map(|n| n.to_string_lossy())
+        .unwrap_or_default();
+    let extension = path
+        .extension()
+        .map(|e| e.to_string_lossy().to_ascii_lowercase())
+        .unwrap_or_default();
     NAMES.contains(&&*name) || SOURCE.contains(&&*extension) || MORE_SOURCE.contains(&&*extension)
 }
 
@@ -37,9 +69,25 @@ pub(crate) fn is_source_name(path: &Path) -> bool {
 pub(super) fn is_foreign_folder(name: &str) -> bool {
     matches!(
         name,
-        "node_modules" | "bower_components" | "vendor" | "third_party" | "third-party" | "thirdparty" | "target"
-            | "dist" | "build" | "out" | "__pycache__" | "venv" | "env" | "site-packages" | "Pods" | "Carthage"
-            | "DerivedData" | "coverage" | "htmlcov"
+        "node_modules"
+            | "bower_components"
+            | "vendor"
+            | "third_party"
+            | "third-party"
+            | "thirdparty"
+            | "target"
+            | "dist"
+            | "build"
+            | "out"
+            | "__pycache__"
+            | "venv"
+            | "env"
+            | "site-packages"
+            | "Pods"
+            | "Carthage"
+            | "DerivedData"
+            | "coverage"
+            | "htmlcov"
     )
 }
 
@@ -48,12 +96,32 @@ pub(super) fn is_tool_file(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     matches!(
         name.as_str(),
-        "cargo.lock" | "package-lock.json" | "npm-shrinkwrap.json" | "yarn.lock" | "pnpm-lock.yaml" | "poetry.lock"
-            | "pdm.lock" | "uv.lock" | "pipfile.lock" | "gemfile.lock" | "composer.lock" | "go.sum" | "flake.lock"
-            | "bun.lockb" | "gradle.lockfile"
-    ) || [".min.js", ".min.css", ".bundle.js", ".js.map", ".css.map", "_pb2.py", ".pb.go"]
-        .iter()
-        .any(|end| name.ends_with(end))
+        "cargo.lock"
+            | "package-lock.json"
+            | "npm-shrinkwrap.json"
+            | "yarn.lock"
+            | "pnpm-lock.yaml"
+            | "poetry.lock"
+            | "pdm.lock"
+            | "uv.lock"
+            | "pipfile.lock"
+            | "gemfile.lock"
+            | "composer.lock"
+            | "go.sum"
+            | "flake.lock"
+            | "bun.lockb"
+            | "gradle.lockfile"
+    ) || [
+        ".min.js",
+        ".min.css",
+        ".bundle.js",
+        ".js.map",
+        ".css.map",
+        "_pb2.py",
+        ".pb.go",
+    ]
+    .iter()
+    .any(|end| name.ends_with(end))
 }
 
 /// Whether the lines are too long for a person to have written them.
@@ -83,11 +151,19 @@ mod tests {
 
     #[test]
     fn names_and_first_lines_tell() {
-        for (name, source) in [("a/b.rs", true), ("Makefile", true), ("x.TSX", true), ("a.txt", false), ("README", false)] {
+        for (name, source) in [
+            ("a/b.rs", true),
+            ("Makefile", true),
+            ("x.TSX", true),
+            ("a.txt", false),
+            ("README", false),
+        ] {
             assert_eq!(is_source_name(Path::new(name)), source, "{name}");
         }
         assert!(is_generated("// Code generated by protoc. DO NOT EDIT.\n"));
-        assert!(!is_generated("// Do not edit this by hand while it rains.\n"));
+        assert!(!is_generated(
+            "// Do not edit this by hand while it rains.\n"
+        ));
         assert!(is_minified(&"var a=1;".repeat(1000)));
         assert!(!is_minified(&"let a = 1;\n".repeat(1000)));
     }

@@ -59,10 +59,22 @@ impl LeftOut {
             files(self.binary, "binary file", "binary files"),
             files(self.minified, "minified file", "minified files"),
             files(self.generated, "generated file", "generated files"),
-            files(self.foreign_folders, "folder of dependencies or build results", "folders of dependencies or build results"),
-            files(self.large, "file over the size limit", "files over the size limit"),
+            files(
+                self.foreign_folders,
+                "folder of dependencies or build results",
+                "folders of dependencies or build results",
+            ),
+            files(
+                self.large,
+                "file over the size limit",
+                "files over the size limit",
+            ),
             files(self.unreadable, "unreadable file", "unreadable files"),
-            files(self.vanished, "file that vanished meanwhile", "files that vanished meanwhile"),
+            files(
+                self.vanished,
+                "file that vanished meanwhile",
+                "files that vanished meanwhile",
+            ),
             files(self.links, "symbolic link", "symbolic links"),
         ]
         .into_iter()
@@ -86,7 +98,9 @@ pub(crate) fn walk(root: &Path, limits: &Limits) -> Result<Walked, IngestFault> 
         .follow_links(false)
         .filter_entry(move |entry| {
             let folder = entry.file_type().is_some_and(|t| t.is_dir());
-            let foreign = folder && entry.depth() > 0 && is_foreign_folder(&entry.file_name().to_string_lossy());
+            let foreign = folder
+                && entry.depth() > 0
+                && is_foreign_folder(&entry.file_name().to_string_lossy());
             if foreign {
                 seen.fetch_add(1, Ordering::Relaxed);
             }
@@ -127,5 +141,9 @@ pub(crate) fn walk(root: &Path, limits: &Limits) -> Result<Walked, IngestFault> 
 
 fn relative_path(root: &Path, path: &Path) -> String {
     let relative = path.strip_prefix(root).unwrap_or(path);
-    relative.components().map(|c| c.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
+    relative
+        .components()
+        .map(|c| c.as_os_str().to_string_lossy())
+        .collect::<Vec<_>>()
+        .join("/")
 }

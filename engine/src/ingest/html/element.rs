@@ -101,9 +101,11 @@ pub(super) fn role_of(element: &Element) -> Role {
 /// By the vocabulary of EPUB and DPUB-ARIA, or the class that Project Gutenberg, Pandoc and others give notes.
 fn is_note(element: &Element) -> bool {
     let has = |attribute: &str, words: &[&str]| {
-        element
-            .attr(attribute)
-            .is_some_and(|value| value.split_ascii_whitespace().any(|word| words.contains(&word)))
+        element.attr(attribute).is_some_and(|value| {
+            value
+                .split_ascii_whitespace()
+                .any(|word| words.contains(&word))
+        })
     };
     has("epub:type", &["footnote", "endnote", "rearnote"])
         || has("role", &["doc-footnote", "doc-endnote"])

@@ -96,7 +96,10 @@ impl<'b> Flow<'b> {
                 self.separate()?;
                 match role {
                     Role::List { ordered } => {
-                        let first = element.attr("start").and_then(|s| s.parse().ok()).unwrap_or(1);
+                        let first = element
+                            .attr("start")
+                            .and_then(|s| s.parse().ok())
+                            .unwrap_or(1);
                         self.lists.push(ordered.then_some(first));
                     }
                     Role::Item => {
@@ -224,7 +227,9 @@ impl<'b> Flow<'b> {
             }
         }
         if let Some(row) = &self.row {
-            return BlockKind::TableRow { header: row.cells > 0 && row.data_cells == 0 };
+            return BlockKind::TableRow {
+                header: row.cells > 0 && row.data_cells == 0,
+            };
         }
         if self.lines > 0 {
             return BlockKind::Preformatted { first_line: 1 };

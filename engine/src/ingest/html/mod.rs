@@ -48,7 +48,13 @@ pub(crate) fn extract(extraction: &mut Extraction) -> Result<Document, IngestFau
         .or_else(|| builder.first_heading())
         .unwrap_or_else(|| extraction.file_title());
     let sections = builder.sections_from_headings("");
-    builder.finish(DocumentKind::Html, title, facts.author, sections, Vec::new())
+    builder.finish(
+        DocumentKind::Html,
+        title,
+        facts.author,
+        sections,
+        Vec::new(),
+    )
 }
 
 /// The encoding a page names in its first kilobyte: `<meta charset=...>`, `<meta content="...charset=...">` or an XML
@@ -113,20 +119,27 @@ pub(crate) fn append_page(
 }
 
 fn target_name(element: &Element) -> Option<&str> {
-    element.id().or_else(|| element.attr("name").filter(|_| element.name() == "a"))
+    element
+        .id()
+        .or_else(|| element.attr("name").filter(|_| element.name() == "a"))
 }
 
 impl PageFacts {
     /// Takes note of a `<title>` or `<meta>`; the first of a kind counts.
     fn note(&mut self, role: Role, node: &NodeRef<Node>, element: &Element) {
         if role == Role::Title {
-            let words: String =
-                node.children().filter_map(|c| c.value().as_text().map(|t| &*t.text)).collect();
+            let words: String = node
+                .children()
+                .filter_map(|c| c.value().as_text().map(|t| &*t.text))
+                .collect();
             self.title = self.title.take().or(one_line(&words));
         } else if let Some(name) = element.attr("name")
             && ["author", "dc.creator", "citation_author"].contains(&&*name.to_ascii_lowercase())
         {
-            self.author = self.author.take().or(element.attr("content").and_then(one_line));
+            self.author = self
+                .author
+                .take()
+                .or(element.attr("content").and_then(one_line));
         }
     }
 }

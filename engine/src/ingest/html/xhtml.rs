@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 /// Elements that have no end tag in HTML.
 const VOID: [&str; 14] = [
-    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr",
+    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source",
+    "track", "wbr",
 ];
 
 /// Writes `<title/>` as `<title></title>`, and so on for every element that HTML would leave open: to an HTML parser
@@ -69,9 +70,14 @@ fn tag_end(text: &str) -> usize {
 
 fn empty_element_name(tag: &str) -> Option<&str> {
     let body = tag.strip_prefix('<')?.strip_suffix("/>")?;
-    let end = body.find(|c: char| c.is_ascii_whitespace()).unwrap_or(body.len());
+    let end = body
+        .find(|c: char| c.is_ascii_whitespace())
+        .unwrap_or(body.len());
     let name = &body[..end];
-    let plain = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || ":-_.".contains(c));
+    let plain = !name.is_empty()
+        && name
+            .chars()
+            .all(|c| c.is_alphanumeric() || ":-_.".contains(c));
     plain.then_some(name)
 }
 

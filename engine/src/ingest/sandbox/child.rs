@@ -30,11 +30,17 @@ pub fn child_main() -> ExitCode {
     for missing in confine::confine(&order.path, &order.limits, order.seconds) {
         eprintln!("not confined: {missing}");
     }
-    let worker = std::thread::Builder::new().stack_size(STACK).spawn(move || run(&order));
+    let worker = std::thread::Builder::new()
+        .stack_size(STACK)
+        .spawn(move || run(&order));
     let result = match worker.map(std::thread::JoinHandle::join) {
         Ok(Ok(result)) => result,
-        Ok(Err(_)) => Err(IngestFault::Crashed { detail: "it stopped without a reason".into() }),
-        Err(error) => Err(IngestFault::NotStarted { reason: error.to_string() }),
+        Ok(Err(_)) => Err(IngestFault::Crashed {
+            detail: "it stopped without a reason".into(),
+        }),
+        Err(error) => Err(IngestFault::NotStarted {
+            reason: error.to_string(),
+        }),
     };
     let mut out = std::io::BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
     // Encoded on the way out: no second copy of the document in this process.
@@ -58,7 +64,9 @@ fn run(order: &Order) -> Result<Document, IngestFault> {
         AssertUnwindSafe(|| extract_here(&order.path, password, &order.limits, &mut report));
     match catch_unwind(extracting) {
         Ok(result) => result.map_err(|error| error.fault),
-        Err(panic) => Err(IngestFault::Crashed { detail: panic_message(&*panic) }),
+        Err(panic) => Err(IngestFault::Crashed {
+            detail: panic_message(&*panic),
+        }),
     }
 }
 

@@ -33,10 +33,16 @@ fn resources(limits: &Limits, seconds: u64) -> Vec<String> {
     ];
     let mut missing = Vec::new();
     for (name, resource, limit) in wanted {
-        let limit = libc::rlimit { rlim_cur: limit as _, rlim_max: limit as _ };
+        let limit = libc::rlimit {
+            rlim_cur: limit as _,
+            rlim_max: limit as _,
+        };
         // SAFETY: setrlimit reads one `rlimit`, which outlives the call.
         if unsafe { libc::setrlimit(resource, &limit) } != 0 {
-            missing.push(format!("no limit on {name}: {}", std::io::Error::last_os_error()));
+            missing.push(format!(
+                "no limit on {name}: {}",
+                std::io::Error::last_os_error()
+            ));
         }
     }
     missing
@@ -75,7 +81,9 @@ mod linux {
         };
         match restricted() {
             Ok(RulesetStatus::FullyEnforced) => None,
-            Ok(RulesetStatus::PartiallyEnforced) => Some("Landlock covers files only in part".into()),
+            Ok(RulesetStatus::PartiallyEnforced) => {
+                Some("Landlock covers files only in part".into())
+            }
             Ok(RulesetStatus::NotEnforced) => Some("this kernel has no Landlock".into()),
             Err(error) => Some(format!("Landlock: {error}")),
         }
@@ -106,7 +114,13 @@ mod linux {
         let privileges = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
         // SAFETY: the kernel copies `program`, which outlives the call, and does not write to it.
         let filtered = unsafe {
-            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const fprog, 0, 0)
+            libc::prctl(
+                libc::PR_SET_SECCOMP,
+                libc::SECCOMP_MODE_FILTER,
+                &raw const fprog,
+                0,
+                0,
+            )
         };
         (privileges != 0 || filtered != 0)
             .then(|| format!("no system call filter: {}", std::io::Error::last_os_error()))
@@ -130,7 +144,12 @@ mod linux {
             jf,
             k,
         };
-        let answer = |k| libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k };
+        let answer = |k| libc::sock_filter {
+            code: (libc::BPF_RET | libc::BPF_K) as u16,
+            jt: 0,
+            jf: 0,
+            k,
+        };
         let refuse = |errno: i32| answer(libc::SECCOMP_RET_ERRNO | errno as u32);
 
         let mut program = vec![

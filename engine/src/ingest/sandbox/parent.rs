@@ -49,7 +49,9 @@ fn run(
     let format = Format::of(path)?;
     let bytes = match format {
         Format::Folder => walk(path, &options.limits)?.files.len() as u64 * 10_000,
-        _ => std::fs::metadata(path).map_err(|e| IngestFault::from_io(&e, true))?.len(),
+        _ => std::fs::metadata(path)
+            .map_err(|e| IngestFault::from_io(&e, true))?
+            .len(),
     };
     let time = options.limits.time(bytes);
     let order = Order {
@@ -70,10 +72,14 @@ fn run(
             .spawn()
             .map_err(|e| not_started(&e))?,
     );
-    let (Some(mut input), Some(output), Some(errors)) =
-        (child.0.stdin.take(), child.0.stdout.take(), child.0.stderr.take())
-    else {
-        return Err(IngestFault::NotStarted { reason: "it has no pipes".into() });
+    let (Some(mut input), Some(output), Some(errors)) = (
+        child.0.stdin.take(),
+        child.0.stdout.take(),
+        child.0.stderr.take(),
+    ) else {
+        return Err(IngestFault::NotStarted {
+            reason: "it has no pipes".into(),
+        });
     };
     let output = read_all(output, output_limit(&options.limits, format));
     let lines = read_lines(errors);
@@ -82,25 +88,41 @@ fn run(
     drop(input);
 
     let mut said = Vec::new();
-    watch(&lines, Instant::now() + time, progress, cancelled, &mut said)
-        .map_err(|fault| match fault {
-            IngestFault::TimedOut { .. } => IngestFault::TimedOut { seconds: time.as_secs() },
-            fault => fault,
-        })
-        .inspect_err(|_| child.end())?;
+    watch(
+        &lines,
+        Instant::now() + time,
+        progress,
+        cancelled,
+        &mut said,
+    )
+    .map_err(|fault| match fault {
+        IngestFault::TimedOut { .. } => IngestFault::TimedOut {
+            seconds: time.as_secs(),
+        },
+        fault => fault,
+    })
+    .inspect_err(|_| child.end())?;
     let bytes = output.join().unwrap_or_default();
     let status = child.0.wait().map_err(|e| not_started(&e))?;
     if !status.success() {
         return Err(death(status, &said, &options.limits, time));
     }
-    let document = postcard::from_bytes::<Result<Document, IngestFault>>(&bytes)
-        .map_err(|e| IngestFault::Unsound { reason: format!("its output cannot be decoded: {e}") })??;
-    document.check().map_err(|fault| IngestFault::Unsound { reason: fault.to_string() })?;
+    let document =
+        postcard::from_bytes::<Result<Document, IngestFault>>(&bytes).map_err(|e| {
+            IngestFault::Unsound {
+                reason: format!("its output cannot be decoded: {e}"),
+            }
+        })??;
+    document.check().map_err(|fault| IngestFault::Unsound {
+        reason: fault.to_string(),
+    })?;
     Ok(document)
 }
 
 fn not_started(error: &dyn std::fmt::Display) -> IngestFault {
-    IngestFault::NotStarted { reason: error.to_string() }
+    IngestFault::NotStarted {
+        reason: error.to_string(),
+    }
 }
 
 fn program(options: &ExtractOptions) -> Result<PathBuf, IngestFault> {
@@ -135,7 +157,10 @@ fn read_all(pipe: impl Read + Send + 'static, limit: u64) -> JoinHandle<Vec<u8>>
 fn read_lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     spawn(move || {
-        for line in BufReader::new(pipe.take(1 << 20)).lines().map_while(Result::ok) {
+        for line in BufReader::new(pipe.take(1 << 20))
+            .lines()
+            .map_while(Result::ok)
+        {
             if sender.send(line).is_err() {
                 break;
             }
@@ -175,28 +200,46 @@ fn watch(
 
 /// Why a child ended without a result.
 fn death(status: ExitStatus, said: &[String], limits: &Limits, time: Duration) -> IngestFault {
-    let out_of_memory = IngestFault::OutOfMemory { limit: limits.memory_bytes };
-    if said.iter().any(|line| line.contains("memory allocation of")) {
+    let out_of_memory = IngestFault::OutOfMemory {
+        limit: limits.memory_bytes,
+    };
+    if said
+        .iter()
+        .any(|line| line.contains("memory allocation of"))
+    {
         return out_of_memory;
     }
-    if said.iter().any(|line| line.contains("has overflowed its stack")) {
-        return IngestFault::Crashed { detail: "it is nested too deeply".into() };
+    if said
+        .iter()
+        .any(|line| line.contains("has overflowed its stack"))
+    {
+        return IngestFault::Crashed {
+            detail: "it is nested too deeply".into(),
+        };
     }
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
         return match signal {
-            libc::SIGXCPU => IngestFault::TimedOut { seconds: time.as_secs() },
+            libc::SIGXCPU => IngestFault::TimedOut {
+                seconds: time.as_secs(),
+            },
             libc::SIGKILL => out_of_memory, // not by us: the system was short of memory
-            libc::SIGSEGV | libc::SIGBUS => {
-                IngestFault::Crashed { detail: "it is nested too deeply or read beyond its memory".into() }
-            }
-            signal => IngestFault::Crashed { detail: format!("signal {signal}") },
+            libc::SIGSEGV | libc::SIGBUS => IngestFault::Crashed {
+                detail: "it is nested too deeply or read beyond its memory".into(),
+            },
+            signal => IngestFault::Crashed {
+                detail: format!("signal {signal}"),
+            },
         };
     }
     let _ = time;
     match said.last() {
-        Some(line) => IngestFault::Crashed { detail: line.chars().take(200).collect() },
-        None => IngestFault::Crashed { detail: status.to_string() },
+        Some(line) => IngestFault::Crashed {
+            detail: line.chars().take(200).collect(),
+        },
+        None => IngestFault::Crashed {
+            detail: status.to_string(),
+        },
     }
 }
 
