@@ -41,7 +41,10 @@ export default defineConfig({
   clearScreen: false,
   test: {
     environment: 'jsdom',
+    // Node lacks what the browser build of pdf.js stands on.
+    alias: [{ find: /^pdfjs-dist$/, replacement: 'pdfjs-dist/legacy/build/pdf.mjs' }],
     setupFiles: ['src/test-setup.ts'],
     include: ['src/**/*.test.ts'],
+    testTimeout: 40_000,
   },
 });

@@ -1,0 +1,207 @@
+import { render, screen, waitFor, within } from '@testing-library/svelte';
+import userEvent from '@testing-library/user-event';
+import axe from 'axe-core';
+import { tick } from 'svelte';
+import { describe, expect, it } from 'vitest';
+import App from './App.svelte';
+import { FakeBackend, type FakeBackendOptions } from './lib/fake/backend';
+import { BOHEMIA } from './lib/fake/bohemia';
+import { FakeDocument } from './lib/fake/document';
+
+const TITLE = 'A Scandal in Bohemia';
+
+function bohemia(reading: 'read' | 'too_long' = 'read'): FakeDocument {
+  return new FakeDocument({
+    id: 'd1',
+    title: TITLE,
+    format: 'text',
+    text: BOHEMIA,
+    reading:
+      reading === 'read'
+        ? { state: 'read', tokens: 900, cache_bytes: 1 }
+        : { state: 'too_long', tokens: 90_000, window: 8192 },
+  });
+}
+
+function open(options: FakeBackendOptions = {}) {
+  const backend = new FakeBackend(options);
+  render(App, { props: { backend } });
+  return { backend, user: userEvent.setup() };
+}
+
+async function ask(user: ReturnType<typeof userEvent.setup>, question: string): Promise<void> {
+  await user.type(await screen.findByRole('textbox', { name: 'Ask a question' }), `${question}{Enter}`);
+}
+
+/** Rules that need real layout or the whole page are left to the real window. */
+async function faults(): Promise<string[]> {
+  const rules = { 'color-contrast': { enabled: false }, region: { enabled: false } };
+  const { violations } = await axe.run(document.body, { rules });
+  return violations.map((fault) => `${fault.id}: ${fault.nodes.map((node) => node.html).join(' | ')}`);
+}
+
+describe('the window', () => {
+  it('invites to drop a book when the library is empty', async () => {
+    const { backend, user } = open();
+    expect(await screen.findByRole('heading', { name: 'Drop a book here' })).toBeVisible();
+    expect(await faults()).toEqual([]);
+    await user.click(await screen.findByRole('button', { name: 'Open the sample book' }));
+    expect(await screen.findByRole('textbox', { name: 'Ask a question' })).toBeVisible();
+    expect(backend.requests.some((request) => request.method === 'read')).toBe(true);
+  });
+
+  it('takes dropped files, and says in place which one is bad and why', async () => {
+    const { backend, user } = open();
+    await screen.findByRole('heading', { name: 'Drop a book here' });
+    backend.drop({ kind: 'over' });
+    expect(await screen.findByText('Drop to add to your library')).toBeVisible();
+    backend.drop({ kind: 'drop', paths: ['/books/Holmes.txt', '/books/broken.pdf'] });
+    expect(await screen.findByText(/broken.pdf is cut off/)).toBeVisible();
+    expect(screen.queryByText('Drop to add to your library')).toBeNull();
+    expect(await screen.findByRole('heading', { name: 'Holmes' })).toBeVisible();
+    await user.click(screen.getByRole('button', { name: 'Dismiss broken.pdf' }));
+    expect(screen.queryByText(/broken.pdf is cut off/)).toBeNull();
+  });
+
+  it('asks for the password of an encrypted file until it fits', async () => {
+    const { backend, user } = open();
+    await screen.findByRole('heading', { name: 'Drop a book here' });
+    backend.drop({ kind: 'drop', paths: ['/books/locked.txt'] });
+    const field = await screen.findByLabelText(/is encrypted. Its password/);
+    await user.type(field, 'wrong{Enter}');
+    expect(await screen.findByText('This password does not open it.')).toBeVisible();
+    await user.type(screen.getByLabelText(/Its password/), 'open{Enter}');
+    expect(await screen.findByRole('heading', { name: 'locked' })).toBeVisible();
+  });
+
+  it('streams an answer, marks what is not supported in words, and highlights exactly the cited words', async () => {
+    const { user } = open({ documents: [bohemia()] });
+    await ask(user, 'When did Watson pass through Baker Street?');
+    expect(await screen.findByText('not supported')).toBeVisible();
+    expect(screen.getByText('partly supported')).toBeVisible();
+    const log = screen.getByRole('log');
+    const chip = within(log).getAllByRole('button', { name: /^Evidence 2/ })[0]!;
+    await user.hover(chip);
+    const quote = (await screen.findByRole('tooltip')).querySelector('.quote')?.textContent ?? '';
+    expect(BOHEMIA).toContain(quote);
+    await user.click(chip);
+    await waitFor(() => {
+      const current = [...document.querySelectorAll('[data-highlight="current"]')].map((mark) => mark.textContent);
+      expect(current.join('')).toBe(quote);
+    });
+    expect(screen.getByText(/^Evidence 2 of/)).toBeVisible();
+    await user.click(screen.getByRole('button', { name: 'Next evidence' }));
+    expect(screen.getByText(/^Evidence 3 of/)).toBeVisible();
+    expect(await faults()).toEqual([]);
+    await user.click(screen.getByRole('button', { name: 'Clear the highlights' }));
+    expect(document.querySelector('[data-highlight]')).toBeNull();
+  });
+
+  it('starts a new line with Shift and Enter', async () => {
+    const { user } = open({ documents: [bohemia()] });
+    const field = await screen.findByRole('textbox', { name: 'Ask a question' });
+    await user.type(field, 'one{Shift>}{Enter}{/Shift}two');
+    expect(field).toHaveValue('one\ntwo');
+  });
+
+  it('stops an answer', async () => {
+    const { user } = open({ documents: [bohemia()], pace: 8 });
+    await ask(user, 'When did Watson pass through Baker Street?');
+    await user.click(await screen.findByRole('button', { name: 'Stop' }));
+    expect(await screen.findByText('You stopped this answer.')).toBeVisible();
+    expect(await screen.findByRole('button', { name: 'Send' })).toBeVisible();
+  });
+
+  it('says what an answer saw of a document that is too long', async () => {
+    const { user } = open({ documents: [bohemia('too_long')] });
+    await ask(user, 'Who is Irene Adler?');
+    expect(await screen.findByText(/This answer saw 1 passage, .* longer than the model’s window/)).toBeVisible();
+  });
+
+  it('offers to choose a model when there is none', async () => {
+    const { user } = open({ documents: [bohemia()], model: false });
+    await ask(user, 'Who is Irene Adler?');
+    await user.click(await screen.findByRole('button', { name: 'Choose a model' }));
+    const dialog = await screen.findByRole('dialog', { name: 'Models' });
+    await user.click(within(dialog).getByRole('button', { name: 'Go on with SmolLM2 135M Instruct' }));
+    expect(await within(dialog).findByText('in use')).toBeVisible();
+    expect(await faults()).toEqual([]);
+  });
+
+  it('keeps, searches, exports and deletes conversations', async () => {
+    const { backend, user } = open({ documents: [bohemia()] });
+    await ask(user, 'Who is Irene Adler?');
+    await user.click(await screen.findByRole('button', { name: 'Export this conversation to Markdown' }));
+    await waitFor(() => expect(backend.saved[0]?.markdown).toContain('Who is Irene Adler?'));
+    await user.click(screen.getByRole('button', { name: 'New conversation' }));
+    await user.type(screen.getByRole('searchbox', { name: 'Search conversations' }), 'irene');
+    const found = await screen.findByRole('navigation', { name: 'Conversations found' });
+    await user.click(await within(found).findByRole('button', { name: /Who is Irene Adler/ }));
+    expect(await within(screen.getByRole('log')).findByText('Who is Irene Adler?')).toBeVisible();
+    await user.click(screen.getByRole('button', { name: 'Conversations about this document' }));
+    await user.click(await screen.findByRole('button', { name: /^Delete the conversation/ }));
+    await user.click(await screen.findByRole('button', { name: 'Delete' }));
+    await waitFor(() => expect(backend.conversations.size).toBe(0));
+  });
+
+  it('removes a document only after asking', async () => {
+    const { backend, user } = open({ documents: [bohemia()] });
+    await user.click(await screen.findByRole('button', { name: `Remove ${TITLE}` }));
+    await user.click(await screen.findByRole('button', { name: 'Cancel' }));
+    expect(backend.documents).toHaveLength(1);
+    await user.click(screen.getByRole('button', { name: `Remove ${TITLE}` }));
+    await user.click(await screen.findByRole('button', { name: 'Remove' }));
+    expect(await screen.findByRole('heading', { name: 'Drop a book here' })).toBeVisible();
+  });
+
+  it('finds words and steps through them', async () => {
+    const { user } = open({ documents: [bohemia()] });
+    await screen.findByRole('heading', { name: TITLE, level: 1 });
+    await user.keyboard('{Control>}f{/Control}');
+    await user.type(await screen.findByRole('searchbox', { name: 'Find in this document' }), 'holmes');
+    const all = BOHEMIA.match(/holmes/gi)!.length;
+    expect(await screen.findByText(`1 of ${all}`)).toBeVisible();
+    await user.keyboard('{Enter}');
+    expect(await screen.findByText(`2 of ${all}`)).toBeVisible();
+    await user.keyboard('{Escape}');
+    expect(screen.queryByRole('searchbox', { name: 'Find in this document' })).toBeNull();
+  });
+
+  it('shows its keys, keeps settings, changes its looks', async () => {
+    const { backend, user } = open({ documents: [bohemia()] });
+    await screen.findByRole('heading', { name: TITLE, level: 1 });
+    await user.click(screen.getByRole('heading', { name: TITLE, level: 1 }));
+    await user.keyboard('?');
+    expect(await screen.findByRole('dialog', { name: 'Keyboard' })).toBeVisible();
+    await user.click(screen.getByRole('button', { name: 'Close' }));
+    await user.click(screen.getByRole('button', { name: 'Settings' }));
+    const length = await screen.findByLabelText(/Length of an answer/);
+    expect(await faults()).toEqual([]);
+    await user.clear(length);
+    await user.type(length, '512');
+    await user.click(screen.getByRole('button', { name: 'Save' }));
+    await waitFor(() => expect(backend.settings.max_answer_tokens).toBe(512));
+    await user.click(screen.getByRole('button', { name: /^Appearance/ }));
+    await user.click(screen.getByRole('button', { name: /^Appearance/ }));
+    expect(document.documentElement.dataset.theme).toBe('dark');
+  });
+
+  it('survives the end of the engine', async () => {
+    const { backend } = open({ documents: [bohemia()] });
+    await screen.findByRole('heading', { name: TITLE, level: 1 });
+    backend.stopEngine('The reading engine was killed, perhaps because memory ran out.');
+    await tick();
+    expect(await screen.findByText(/perhaps because memory ran out/)).toBeVisible();
+    expect(screen.getByRole('heading', { name: TITLE, level: 1 })).toBeVisible();
+  });
+
+  it('says when the engine cannot be started, and tries again', async () => {
+    const backend = new FakeBackend({ documents: [bohemia()] });
+    backend.broken.set('library', 'The reading engine /usr/bin/lectern cannot be started.');
+    render(App, { props: { backend } });
+    expect(await screen.findByText(/cannot be started/)).toBeVisible();
+    backend.broken.clear();
+    await userEvent.setup().click(screen.getByRole('button', { name: 'Try again' }));
+    expect(await screen.findByRole('heading', { name: TITLE, level: 1 })).toBeVisible();
+  });
+});
