@@ -2,8 +2,15 @@
 //!
 //! One folder a stage, in the order data flows; a stage may use what stands above it here, never what stands below.
 
+pub mod home; // where a library lies on this machine
+pub mod settings; // what the person may set
+
+pub mod document; // what one ingested item is: text, structure, places
+pub mod ingest; // from a file or folder to a document, in a confined child process
+pub mod library; // documents, conversations and read states, in SQLite and files
+
 pub mod attention;
+pub mod kv; // the key/value cache on disk // a model's attention over that cache
+
 pub mod citing;
-pub mod document;
-pub mod ingest;
-pub mod kv;
+pub mod retrieval; // finding the part of a document that matters, without a model // evidence for a sentence, verified against the text

@@ -3,6 +3,7 @@
 //! The client writes one [`Call`] a line; the engine answers each with any number of [`Event`]s and then exactly one
 //! result or one [`Failure`], every line a [`Reply`] that carries the call's id. Calls run side by side; answers
 //! come in any order. [`Request::Cancel`] ends another call early (it then fails with [`FailureCode::Cancelled`]).
+//! A line that is no call fails under the id it carries, or under 0 (which no client uses) if none can be read.
 //! End of input means: finish what must not be torn, then exit.
 //!
 //! ```json

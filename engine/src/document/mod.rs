@@ -11,6 +11,7 @@ mod locate;
 mod section;
 mod sentences;
 mod span;
+mod wire;
 
 pub use anchor::{Anchor, LineRange, Page, PageQuads, Quad};
 pub use block::{Block, BlockKind, Mark, MarkKind};

@@ -1,0 +1,70 @@
+//! Document values as the protocol carries them.
+
+use super::{Anchor, DocumentKind, Span};
+use lectern_protocol::{AnchorView, DocumentFormat, PageMarks, TextSpan};
+
+impl From<Span> for TextSpan {
+    /// Texts are far below 4 GB (`ingest::Limits`).
+    fn from(span: Span) -> TextSpan {
+        TextSpan {
+            start: span.start as u32,
+            end: span.end as u32,
+        }
+    }
+}
+
+impl From<DocumentKind> for DocumentFormat {
+    fn from(kind: DocumentKind) -> DocumentFormat {
+        match kind {
+            DocumentKind::Pdf => DocumentFormat::Pdf,
+            DocumentKind::Epub => DocumentFormat::Epub,
+            DocumentKind::Html => DocumentFormat::Html,
+            DocumentKind::Markdown => DocumentFormat::Markdown,
+            DocumentKind::Text => DocumentFormat::Text,
+            DocumentKind::Code => DocumentFormat::Code,
+        }
+    }
+}
+
+impl From<Anchor> for AnchorView {
+    fn from(anchor: Anchor) -> AnchorView {
+        match anchor {
+            Anchor::Pages(pages) => AnchorView::Pages {
+                pages: pages
+                    .into_iter()
+                    .map(|page| PageMarks {
+                        page: page.page,
+                        label: page.label,
+                        quads: page.quads.iter().map(|quad| quad.0).collect(),
+                    })
+                    .collect(),
+            },
+            Anchor::Element {
+                item,
+                section,
+                block,
+            } => AnchorView::Element {
+                item,
+                section,
+                block,
+            },
+            Anchor::Lines { file, lines, block } => AnchorView::Lines {
+                file,
+                first_line: lines.first_line,
+                first_column: lines.first_column,
+                last_line: lines.last_line,
+                last_column: lines.last_column,
+                block,
+            },
+            Anchor::Flow {
+                section,
+                line,
+                block,
+            } => AnchorView::Flow {
+                section,
+                line,
+                block,
+            },
+        }
+    }
+}

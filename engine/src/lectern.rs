@@ -1,0 +1,271 @@
+//! The whole engine behind one handle: the library, the seat of the model, and the jobs that need both.
+//!
+//! In: what a person wants, as the command line and `lectern serve` alike put it. Out: protocol values, with
+//! [`Event`]s on the way. Everything here is `async` on the outside; what computes runs on blocking threads, one job
+//! at a time in the model's [`Seat`](seat::Seat), questions before readings.
+
+mod adding;
+mod asking;
+mod caches;
+mod choosing;
+mod export;
+mod keeping;
+mod models;
+mod opened;
+mod reading;
+mod seat;
+mod viewing;
+
+pub use choosing::ChosenModel;
+
+use crate::attention::CancelFlag;
+use crate::home::Home;
+use crate::library::{DocumentRow, Library, Reading};
+use crate::settings;
+use lectern_protocol::{
+    DocumentSummary, Event, Failure, FailureCode, Hello, PROTOCOL_VERSION, ReadState, Settings,
+};
+use opened::OpenDocuments;
+use seat::Seat;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+/// Whom a job tells what happens, and how it is stopped.
+#[derive(Clone)]
+pub struct Job {
+    tell: Arc<dyn Fn(Event) + Send + Sync>,
+    cancel: CancelFlag,
+}
+
+impl Job {
+    /// A job whose events go to `tell` and which ends when `cancel` is raised.
+    pub fn new(tell: impl Fn(Event) + Send + Sync + 'static, cancel: CancelFlag) -> Job {
+        Job {
+            tell: Arc::new(tell),
+            cancel,
+        }
+    }
+
+    /// Passes an event on.
+    pub fn tell(&self, event: Event) {
+        (self.tell)(event);
+    }
+
+    /// The flag that ends it.
+    pub fn cancel(&self) -> &CancelFlag {
+        &self.cancel
+    }
+}
+
+/// An open Lectern: cheap to share behind an [`Arc`].
+pub struct Lectern {
+    library: Library,
+    settings: RwLock<Settings>,
+    /// `--model`: goes before the setting.
+    model: Option<String>,
+    seat: Seat,
+    opened: OpenDocuments,
+    /// One job at a time for a document's cache; others wait.
+    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// Jobs that hold a document, so that removing it can end them.
+    running: Mutex<Vec<(String, CancelFlag)>>,
+    /// Documents are extracted one after the other.
+    adding: tokio::sync::Semaphore,
+}
+
+impl Lectern {
+    /// Opens the library of `home`. `model` (a name or a path) goes before the one in the settings.
+    pub async fn open(home: &Home, model: Option<String>) -> Result<Arc<Lectern>, Failure> {
+        let settings = settings::load(home)?;
+        let library = Library::open(home).await?;
+        let lectern = Arc::new(Lectern {
+            library,
+            settings: RwLock::new(settings),
+            model,
+            seat: Seat::new(),
+            opened: OpenDocuments::new(),
+            turns: Mutex::new(HashMap::new()),
+            running: Mutex::new(Vec::new()),
+            adding: tokio::sync::Semaphore::new(1),
+        });
+        lectern.forget_lost_caches().await?;
+        Ok(lectern)
+    }
+
+    /// Writes what is to be written and closes the library. Jobs must have ended.
+    pub async fn close(&self) {
+        self.library.close().await;
+    }
+
+    /// Who is there.
+    pub fn hello(&self) -> Hello {
+        Hello {
+            protocol: PROTOCOL_VERSION,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            home: self.library.home().data().display().to_string(),
+            model: self.chosen_model().ok().map(|chosen| chosen.name),
+        }
+    }
+
+    /// The settings as they are now.
+    pub fn settings(&self) -> Settings {
+        self.settings
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Replaces the settings. Another model is loaded when it is next needed.
+    pub fn change_settings(&self, changed: Settings) -> Result<Settings, Failure> {
+        if let Some(model) = &changed.model {
+            self.find_model(model)?;
+        }
+        settings::save(self.library.home(), &changed)?;
+        *self
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = changed.clone();
+        Ok(changed)
+    }
+
+    /// All documents, newest first.
+    pub async fn list(&self) -> Result<Vec<DocumentSummary>, Failure> {
+        let readings = self.readings().await?;
+        let rows = self.library.list().await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                let reading = readings.get(&row.id).copied();
+                summary(row, reading)
+            })
+            .collect())
+    }
+
+    /// One document.
+    pub async fn summary(&self, id: &str) -> Result<DocumentSummary, Failure> {
+        let row = self.library.row(id).await?;
+        let reading = self.readings().await?.get(id).copied();
+        Ok(summary(row, reading))
+    }
+
+    /// The document whose id begins with `prefix`.
+    pub async fn resolve(&self, prefix: &str) -> Result<String, Failure> {
+        Ok(self.library.resolve(prefix).await?)
+    }
+
+    /// What the model that would be used now has read, by document.
+    async fn readings(&self) -> Result<HashMap<String, Reading>, Failure> {
+        match self.noted_fingerprint().await? {
+            Some(fingerprint) => Ok(self.library.readings(&fingerprint).await?),
+            None => Ok(HashMap::new()),
+        }
+    }
+
+    /// Waits until no other job of this Lectern holds the document, then holds it. Ends with `cancelled` when the
+    /// job is.
+    async fn hold(&self, id: &str, job: &Job) -> Result<Held<'_>, Failure> {
+        let turn = self.turn(id);
+        let guard = loop {
+            if let Ok(guard) = turn.clone().try_lock_owned() {
+                break guard;
+            }
+            if job.cancel.is_cancelled() {
+                return Err(cancelled());
+            }
+            tokio::time::sleep(seat::LOOK_AGAIN).await;
+        };
+        // Removed while this waited.
+        self.library.row(id).await?;
+        lock(&self.running).push((id.to_owned(), job.cancel.clone()));
+        Ok(Held {
+            lectern: self,
+            id: id.to_owned(),
+            _turn: guard,
+        })
+    }
+
+    fn turn(&self, id: &str) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(lock(&self.turns).entry(id.to_owned()).or_default())
+    }
+}
+
+/// A document that a job holds.
+struct Held<'l> {
+    lectern: &'l Lectern,
+    id: String,
+    _turn: tokio::sync::OwnedMutexGuard<()>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let mut running = lock(&self.lectern.running);
+        if let Some(place) = running.iter().position(|(id, _)| *id == self.id) {
+            running.remove(place);
+        }
+    }
+}
+
+/// What is guarded here stays whole through a panic, so a poisoned lock is as good as any.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn summary(row: DocumentRow, reading: Option<Reading>) -> DocumentSummary {
+    DocumentSummary {
+        id: row.id,
+        title: row.title,
+        authors: row.authors,
+        format: row.kind.into(),
+        source: row.source,
+        text_bytes: row.text_bytes as u32,
+        words: row.words as u32,
+        pages: row.pages,
+        added: row.added as u32,
+        reading: reading.map_or(ReadState::Unread, read_state),
+        notices: row.notices,
+    }
+}
+
+fn read_state(reading: Reading) -> ReadState {
+    let (tokens, total) = (reading.tokens as u32, reading.total as u32);
+    if reading.total > reading.window {
+        ReadState::TooLong {
+            tokens: total,
+            window: reading.window as u32,
+        }
+    } else if tokens == 0 {
+        ReadState::Unread
+    } else if tokens < total {
+        ReadState::Partly { tokens, total }
+    } else {
+        ReadState::Read {
+            tokens,
+            cache_bytes: reading.cache_bytes,
+        }
+    }
+}
+
+fn cancelled() -> Failure {
+    Failure {
+        code: FailureCode::Cancelled,
+        message: "cancelled".to_owned(),
+        advice: None,
+    }
+}
+
+/// Runs what computes on a thread of its own. A panic there is a failure of that job alone.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(panic) => {
+            tracing::error!("a job ended in a panic: {panic}");
+            Err(Failure {
+                code: FailureCode::Other,
+                message: "the engine met a fault of its own; this job was given up".to_owned(),
+                advice: Some("Nothing that was stored is lost. Try again.".to_owned()),
+            })
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Questions: from a protocol [`Ask`] to an [`Answer`] that is kept in its conversation.
+
+use super::reading::{Lesson, ReadCost};
+use super::seat::{Precedence, Seated};
+use super::{Job, Lectern, blocking, cancelled};
+use crate::asking::{self, Ground, OpenDocument, Question, Reader, Sampling, Turn as Earlier};
+use crate::document::{DocumentKind, Span};
+use crate::kv::KvCache;
+use crate::library::{StoredDocument, Turn};
+use crate::retrieval;
+use lectern_protocol::{Answer, AnswerSentence, Ask, AskStage, Event, Failure};
+use std::sync::Arc;
+use tokio::runtime::Handle;
+
+impl Lectern {
+    /// Answers a question about a document, reading it first if it is not read. A cancelled answer is kept as far
+    /// as it was said; the call then fails with `cancelled`.
+    pub async fn ask(self: &Arc<Self>, ask: Ask, job: &Job) -> Result<Answer, Failure> {
+        let chosen = self.chosen_model()?;
+        let stored = self.stored(&ask.document).await?;
+        let history = match &ask.conversation {
+            Some(id) => self.history(id, &ask.document).await?,
+            None => Vec::new(),
+        };
+        let ranked = retrieval::rank(&self.library, &ask.document, &ask.question).await?;
+        let held = self.hold(&ask.document, job).await?;
+        let read = self.is_read(&ask.document).await?;
+
+        let (lectern, on, asking, question) =
+            (Arc::clone(self), Handle::current(), job.clone(), ask.clone());
+        let answer = blocking(move || {
+            let work = Work {
+                lectern: &lectern,
+                on: &on,
+                job: &asking,
+                ask: &question,
+                history: &history,
+                heads: &chosen.retrieval_heads,
+            };
+            // A document that must be read first waits like a reading; otherwise a person waits for an answer.
+            let seated = match read {
+                true => work.sit()?,
+                false => lectern.sit_to_read(&asking, 0, 0)?,
+            };
+            let lesson = lectern.prepare(&on, &seated, &chosen, stored, &asking)?;
+            work.answer(seated, lesson, &ranked)
+        })
+        .await?;
+        drop(held);
+        self.keep_answer(&ask, answer).await
+    }
+
+    async fn keep_answer(&self, ask: &Ask, mut answer: Answer) -> Result<Answer, Failure> {
+        if !answer.answer.is_empty() {
+            let turn = Turn {
+                document: &ask.document,
+                conversation: ask.conversation.as_deref(),
+                answer: &answer,
+            };
+            answer.conversation = Some(self.library.keep_turn(&turn).await?);
+        }
+        match answer.stopped {
+            true => Err(cancelled()),
+            false => Ok(answer),
+        }
+    }
+
+    /// Earlier turns of a conversation about this document.
+    async fn history(&self, id: &str, document: &str) -> Result<Vec<Earlier>, Failure> {
+        let conversation = self.library.conversation(id).await?;
+        if conversation.document != document {
+            return Err(crate::library::LibraryError::NoConversation(id.to_owned()).into());
+        }
+        Ok(conversation
+            .turns
+            .into_iter()
+            .map(|turn| Earlier {
+                question: turn.question,
+                answer: turn.answer,
+            })
+            .collect())
+    }
+}
+
+/// A question being worked, on a thread of its own.
+struct Work<'w> {
+    lectern: &'w Arc<Lectern>,
+    on: &'w Handle,
+    job: &'w Job,
+    ask: &'w Ask,
+    history: &'w [Earlier],
+    heads: &'w [(usize, usize)],
+}
+
+impl Work<'_> {
+    fn answer(
+        &self,
+        seated: Seated<'_>,
+        lesson: Lesson,
+        ranked: &[retrieval::Ranked],
+    ) -> Result<Answer, Failure> {
+        let answer = self.answer_tokens();
+        if lesson.total() > lesson.window(answer) {
+            self.lectern.note_too_long(self.on, &lesson, answer)?;
+            self.stage(AskStage::Retrieving);
+            let passages = self.passages(&lesson, ranked);
+            let ground = Ground::Passages(&passages);
+            return self.work(&seated, &lesson, &ground, ReadCost::default());
+        }
+        let (cache, cost): (KvCache, ReadCost) = self
+            .lectern
+            .read_whole(self.on, seated, &lesson, answer, self.job)?;
+        let seated = self.sit()?;
+        let ground = Ground::WholeDocument {
+            cache: &cache,
+            tokens: &lesson.tokens,
+        };
+        self.work(&seated, &lesson, &ground, cost)
+    }
+
+    /// Waits for the seat as a question.
+    fn sit(&self) -> Result<Seated<'_>, Failure> {
+        self.lectern
+            .seat
+            .take(Precedence::Question, &self.job.cancel, || {
+                self.stage(AskStage::Waiting);
+            })
+            .ok_or_else(cancelled)
+    }
+
+    /// The passages that are read: those that match best, or the beginning if no word of the question stands in the
+    /// document.
+    fn passages(&self, lesson: &Lesson, ranked: &[retrieval::Ranked]) -> Vec<Span> {
+        let wanted = self.lectern.settings().retrieval_tokens as usize;
+        let budget = wanted.min(lesson.window(self.answer_tokens()));
+        let tokens_in = |span: Span| {
+            let before = |byte: usize| {
+                lesson
+                    .tokens
+                    .partition_point(|token| (token.start as usize) < byte)
+            };
+            before(span.end) - before(span.start)
+        };
+        let document = &lesson.stored.document;
+        if ranked.is_empty() {
+            let opening: Vec<retrieval::Ranked> = retrieval::passages(document)
+                .into_iter()
+                .map(|span| retrieval::Ranked { span, score: 0.0 })
+                .collect();
+            return retrieval::pick(&opening, budget, tokens_in);
+        }
+        retrieval::pick(ranked, budget, tokens_in)
+    }
+
+    fn work(
+        &self,
+        _seated: &Seated<'_>,
+        lesson: &Lesson,
+        ground: &Ground<'_>,
+        cost: ReadCost,
+    ) -> Result<Answer, Failure> {
+        let document: Arc<OpenDocument> = self.lectern.opened.ask(&lesson.stored);
+        let question = Question {
+            text: &self.ask.question,
+            history: self.history,
+            max_tokens: self.answer_tokens(),
+            sampling: match (self.ask.greedy, self.ask.seed) {
+                (Some(true), _) | (_, None) => Sampling::Greedy,
+                (_, Some(seed)) => Sampling::Seeded {
+                    seed: u64::from(seed),
+                    temperature: Sampling::TEMPERATURE,
+                },
+            },
+        };
+        let reader = Reader {
+            model: &lesson.model,
+            retrieval_heads: self.heads,
+        };
+        let mut tell = |event: Event| {
+            self.job.tell(match event {
+                Event::Sentence {
+                    index,
+                    mut sentence,
+                } => {
+                    self.anchor(&lesson.stored, &mut sentence);
+                    Event::Sentence { index, sentence }
+                }
+                other => other,
+            });
+        };
+        let mut answer = asking::ask(
+            &reader,
+            &document,
+            ground,
+            &question,
+            &self.job.cancel,
+            &mut tell,
+        )?;
+        for sentence in &mut answer.sentences {
+            self.anchor(&lesson.stored, sentence);
+        }
+        answer.timings.first_token_ms += lesson.load_s * 1e3;
+        answer.timings.read_tokens += cost.tokens as u32;
+        answer.timings.read_s += cost.seconds;
+        Ok(answer)
+    }
+
+    /// A citation of a PDF needs the character boxes of its page, which an opened document does not hold.
+    fn anchor(&self, stored: &StoredDocument, sentence: &mut AnswerSentence) {
+        if stored.document.kind != DocumentKind::Pdf {
+            return;
+        }
+        for citation in &mut sentence.citations {
+            let span = Span::new(citation.start as usize, citation.end as usize);
+            match self.on.block_on(self.lectern.library.anchor(stored, span)) {
+                Ok(anchor) => citation.anchor = anchor.into(),
+                // The page is right even so; only the exact place on it is missing.
+                Err(error) => tracing::warn!("a citation is shown without its place: {error}"),
+            }
+        }
+    }
+
+    fn answer_tokens(&self) -> usize {
+        let setting = self.lectern.settings().max_answer_tokens;
+        self.ask.max_tokens.unwrap_or(setting).max(1) as usize
+    }
+
+    fn stage(&self, stage: AskStage) {
+        self.job.tell(Event::Stage { stage });
+    }
+}

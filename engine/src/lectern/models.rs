@@ -1,0 +1,114 @@
+//! Models as a person chooses among them: listed, downloaded, imported.
+
+use super::{Job, Lectern, blocking};
+use lectern_models::catalogue::CatalogueError;
+use lectern_protocol::{DownloadProgress, Event, Failure, ModelEntry};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How often a download's progress is told.
+const TELL_EVERY: Duration = Duration::from_millis(200);
+
+impl Lectern {
+    /// Models of the catalogue in its order, then imported ones.
+    pub fn models(&self) -> Result<Vec<ModelEntry>, Failure> {
+        let catalogue = self.catalogue()?;
+        let current = self.chosen_model().ok().map(|chosen| chosen.path);
+        Ok(catalogue
+            .entries()
+            .iter()
+            .map(|entry| ModelEntry {
+                name: entry.name.clone(),
+                title: entry.title.clone(),
+                licence: entry.licence.clone(),
+                bytes: entry.bytes,
+                context: entry.context,
+                memory_bytes: entry.memory_bytes,
+                summary: entry.summary.clone(),
+                installed: catalogue.is_installed(entry),
+                partial_bytes: catalogue.partial_bytes(entry),
+                supported: entry.supported(),
+                current: current.as_ref() == Some(&catalogue.path(entry)),
+            })
+            .collect())
+    }
+
+    /// Downloads a model of the catalogue, or goes on with it.
+    pub async fn download_model(&self, name: &str, job: &Job) -> Result<(), Failure> {
+        let catalogue = self.catalogue()?;
+        let (name, job) = (name.to_owned(), job.clone());
+        blocking(move || {
+            let mut speed = Speed::new();
+            catalogue.download(&name, &mut |progress| {
+                if job.cancel.is_cancelled() {
+                    return ControlFlow::Break(());
+                }
+                if let Some(bytes_per_s) = speed.at(progress.bytes, progress.verifying) {
+                    job.tell(Event::Download(DownloadProgress {
+                        name: name.clone(),
+                        bytes: progress.bytes,
+                        total: progress.total,
+                        bytes_per_s,
+                        verifying: progress.verifying,
+                    }));
+                }
+                ControlFlow::Continue(())
+            })?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Takes a GGUF file into the catalogue, where it lies; returns its name there.
+    pub async fn import_model(&self, path: &Path) -> Result<String, Failure> {
+        let mut catalogue = self.catalogue()?;
+        let path = path.to_owned();
+        blocking(move || Ok::<_, Failure>(catalogue.import(&path).map(|entry| entry.name.clone())?))
+            .await
+    }
+
+    /// Removes a model's file; an imported model is only forgotten.
+    pub fn remove_model(&self, name: &str) -> Result<(), Failure> {
+        Ok(self
+            .catalogue()?
+            .remove(name)
+            .map_err(|error: CatalogueError| Failure::from(error))?)
+    }
+}
+
+/// Bytes a second since the download began (or verification did), told now and then.
+struct Speed {
+    began: Option<(Instant, u64, bool)>,
+    told: Option<Instant>,
+}
+
+impl Speed {
+    fn new() -> Speed {
+        Speed {
+            began: None,
+            told: None,
+        }
+    }
+
+    /// The speed, if it is time to tell it again.
+    fn at(&mut self, bytes: u64, verifying: bool) -> Option<f64> {
+        let (began, from, _) = *match &self.began {
+            Some(began) if began.2 == verifying => began,
+            _ => {
+                self.told = None;
+                self.began.insert((Instant::now(), bytes, verifying))
+            }
+        };
+        if self.told.is_some_and(|told| told.elapsed() < TELL_EVERY) {
+            return None;
+        }
+        self.told = Some(Instant::now());
+        let seconds = began.elapsed().as_secs_f64();
+        Some(if seconds > 0.0 {
+            bytes.saturating_sub(from) as f64 / seconds
+        } else {
+            0.0
+        })
+    }
+}

@@ -1,0 +1,269 @@
+//! Reading a document, and what has to be true before it begins: a model, a cache, room.
+
+use super::seat::{LOOK_AGAIN, Precedence, Seated};
+use super::{ChosenModel, Job, Lectern, blocking, cancelled};
+use crate::kv::{CacheIdentity, FORMAT_F16, KvCache, KvError};
+use crate::library::{Reading, StoredDocument};
+use crate::reading::{self, ReadingInput};
+use lectern_models::{Model, Token};
+use lectern_protocol::{DocumentSummary, Event, Failure, ReadProgress, ReadState};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+
+/// Tokens of the model's window that are kept free beside the document and the answer: instructions, question,
+/// earlier turns (512 at most).
+const QUESTION_ROOM: usize = 1024;
+
+/// How often another Lectern's lock on a cache is tried.
+const TRY_AGAIN: Duration = Duration::from_millis(250);
+
+/// A document with a loaded model: what reading and asking begin from.
+pub(super) struct Lesson {
+    pub model: Arc<Model>,
+    pub stored: Arc<StoredDocument>,
+    /// The document's tokens, without the prefix.
+    pub tokens: Arc<Vec<Token>>,
+    /// What stands before the document.
+    pub prefix: Vec<u32>,
+    /// Seconds that loading the model took within this job.
+    pub load_s: f64,
+}
+
+impl Lesson {
+    /// Tokens to be read.
+    pub fn total(&self) -> usize {
+        self.prefix.len() + self.tokens.len()
+    }
+
+    /// Tokens that fit beside a question and an answer of `answer` tokens.
+    pub fn window(&self, answer: usize) -> usize {
+        let context = self.model.context_length();
+        context.saturating_sub(QUESTION_ROOM.min(context / 4) + answer.min(context / 4))
+    }
+
+    /// What its cache is the cache of.
+    pub fn identity(&self) -> CacheIdentity {
+        CacheIdentity {
+            text: self.stored.row.text_sha256,
+            model: self.model.fingerprint().to_owned(),
+            prompt: CacheIdentity::prompt_hash(&self.prefix),
+            format: FORMAT_F16,
+        }
+    }
+}
+
+/// What reading within a call came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct ReadCost {
+    pub tokens: usize,
+    pub seconds: f64,
+}
+
+impl Lectern {
+    /// Reads a document, or goes on reading it. A document longer than the model's window is only measured.
+    pub async fn read(self: &Arc<Self>, id: &str, job: &Job) -> Result<DocumentSummary, Failure> {
+        let chosen = self.chosen_model()?;
+        let stored = self.stored(id).await?;
+        job.tell(Event::Reading(waiting(0, 0)));
+        let held = self.hold(id, job).await?;
+        let lectern = Arc::clone(self);
+        let on = Handle::current();
+        let reading = job.clone();
+        blocking(move || {
+            let seated = lectern.sit_to_read(&reading, 0, 0)?;
+            let lesson = lectern.prepare(&on, &seated, &chosen, stored, &reading)?;
+            let answer = lectern.settings().max_answer_tokens as usize;
+            if lesson.total() > lesson.window(answer) {
+                return lectern.note_too_long(&on, &lesson, answer);
+            }
+            lectern.read_whole(&on, seated, &lesson, answer, &reading)?;
+            Ok(())
+        })
+        .await?;
+        drop(held);
+        self.summary(id).await
+    }
+
+    /// Loads the model and cuts the document into its tokens.
+    pub(super) fn prepare(
+        &self,
+        on: &Handle,
+        seated: &Seated<'_>,
+        chosen: &ChosenModel,
+        stored: Arc<StoredDocument>,
+        job: &Job,
+    ) -> Result<Lesson, Failure> {
+        let began = Instant::now();
+        let model = self.seat.model(seated, &chosen.path, || {
+            job.tell(Event::Stage {
+                stage: lectern_protocol::AskStage::LoadingModel,
+            });
+        })?;
+        let load_s = began.elapsed().as_secs_f64();
+        on.block_on(self.note_fingerprint(&chosen.path, model.fingerprint()))?;
+        Ok(Lesson {
+            tokens: self.opened.tokens(&stored, &model)?,
+            prefix: reading::prefix(model.chat_template(), model.tokenizer())?,
+            model,
+            stored,
+            load_s,
+        })
+    }
+
+    /// Reads the rest of a document that fits the window; returns its cache, complete, and what it cost. Gives up
+    /// the seat.
+    pub(super) fn read_whole(
+        &self,
+        on: &Handle,
+        seated: Seated<'_>,
+        lesson: &Lesson,
+        answer: usize,
+        job: &Job,
+    ) -> Result<(KvCache, ReadCost), Failure> {
+        // Another Lectern may hold the cache for a long time: wait for it standing.
+        drop(seated);
+        let mut cache = self.open_cache(lesson, job)?;
+        let before = cache.tokens();
+        let note = |tokens: usize, cache_bytes: u64| {
+            on.block_on(self.library.note_reading(
+                &lesson.stored.row.id,
+                lesson.model.fingerprint(),
+                Reading {
+                    tokens: tokens as u64,
+                    total: lesson.total() as u64,
+                    window: lesson.window(answer) as u64,
+                    cache_bytes,
+                },
+            ))
+        };
+        if before == lesson.total() {
+            note(before, cache.bytes())?;
+            return Ok((cache, ReadCost::default()));
+        }
+        self.make_room(on, lesson, &cache, job)?;
+        let input = ReadingInput {
+            prefix: lesson.prefix.clone(),
+            tokens: lesson.tokens.to_vec(),
+            identity: lesson.identity(),
+        };
+        let seated = self.sit_to_read(job, before, lesson.total())?;
+        let began = Instant::now();
+        // Noted before it is told: whoever saw the number finds it again after a crash.
+        let progress = |progress: &ReadProgress| {
+            if let Err(error) = note(progress.tokens as usize, progress.cache_bytes) {
+                tracing::warn!("the read state was not noted: {error}");
+            }
+            job.tell(Event::Reading(*progress));
+        };
+        let stand_up = || {
+            seated.let_questions_through(|| {
+                job.tell(Event::Reading(waiting(before, lesson.total())));
+            });
+        };
+        let read = reading::read(
+            &lesson.model,
+            &input,
+            &mut cache,
+            &progress,
+            &job.cancel,
+            &stand_up,
+        );
+        note(cache.tokens(), cache.bytes())?;
+        read?;
+        let cost = ReadCost {
+            tokens: cache.tokens() - before,
+            seconds: began.elapsed().as_secs_f64(),
+        };
+        Ok((cache, cost))
+    }
+
+    /// Waits for the seat as a reading.
+    pub(super) fn sit_to_read(
+        &self,
+        job: &Job,
+        tokens: usize,
+        total: usize,
+    ) -> Result<Seated<'_>, Failure> {
+        self.seat
+            .take(Precedence::Reading, &job.cancel, || {
+                job.tell(Event::Reading(waiting(tokens, total)));
+            })
+            .ok_or_else(cancelled)
+    }
+
+    /// Opens the document's cache; waits while another Lectern has it.
+    fn open_cache(&self, lesson: &Lesson, job: &Job) -> Result<KvCache, Failure> {
+        let identity = lesson.identity();
+        let folder = self
+            .library
+            .home()
+            .caches()
+            .join(identity.folder_name());
+        let mut told = false;
+        loop {
+            match KvCache::open(&folder, &identity, lesson.model.shape()) {
+                Err(KvError::Locked { .. }) if !job.cancel.is_cancelled() => {
+                    if !told {
+                        told = true;
+                        job.tell(Event::Notice {
+                            message: "Another Lectern is working on this document; waiting for it."
+                                .to_owned(),
+                        });
+                        job.tell(Event::Reading(waiting(0, lesson.total())));
+                    }
+                    let until = Instant::now() + TRY_AGAIN;
+                    while Instant::now() < until && !job.cancel.is_cancelled() {
+                        std::thread::sleep(LOOK_AGAIN);
+                    }
+                }
+                Err(KvError::Locked { .. }) => return Err(cancelled()),
+                opened => {
+                    let cache = opened.map_err(|error| Failure::from(&error))?;
+                    if let Some(recovery) = cache.recovery() {
+                        tracing::warn!("a cache was cut back to what is whole: {recovery:?}");
+                    }
+                    return Ok(cache);
+                }
+            }
+        }
+    }
+
+    pub(super) fn note_too_long(
+        &self,
+        on: &Handle,
+        lesson: &Lesson,
+        answer: usize,
+    ) -> Result<(), Failure> {
+        on.block_on(self.library.note_reading(
+            &lesson.stored.row.id,
+            lesson.model.fingerprint(),
+            Reading {
+                tokens: 0,
+                total: lesson.total() as u64,
+                window: lesson.window(answer) as u64,
+                cache_bytes: 0,
+            },
+        ))?;
+        Ok(())
+    }
+
+    /// Whether the model has read the document to its end, as the list says.
+    pub(super) async fn is_read(&self, id: &str) -> Result<bool, Failure> {
+        Ok(matches!(
+            self.summary(id).await?.reading,
+            ReadState::Read { .. }
+        ))
+    }
+}
+
+fn waiting(tokens: usize, total: usize) -> ReadProgress {
+    ReadProgress {
+        tokens: tokens as u32,
+        total: total as u32,
+        tokens_per_s: 0.0,
+        seconds_left: None,
+        cache_bytes: 0,
+        waiting: true,
+    }
+}

@@ -1,0 +1,15 @@
+//! Finding the part of a document that matters, without a model.
+//!
+//! In: a document, or words. Out: passages (cut once, when a document is stored), passages ranked for a question by
+//! BM25, and every place where a phrase stands.
+//!
+//! Why BM25 and not embeddings: it needs no second model, is exact about names and numbers, and works in every
+//! language. It decides what is read only of documents longer than the model's window.
+
+mod find;
+mod passages;
+mod rank;
+
+pub use find::{Found, find};
+pub use passages::passages;
+pub use rank::{Ranked, pick, rank};

@@ -1,0 +1,133 @@
+//! Ranking the passages of one document for a question.
+
+use crate::document::Span;
+use crate::library::{Library, LibraryError, query_words};
+use std::collections::HashMap;
+
+/// A question's words that are looked up; the rest of a very long question adds nothing but time.
+const MOST_WORDS: usize = 64;
+
+/// A passage and how well it matches.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ranked {
+    /// The passage.
+    pub span: Span,
+    /// BM25; higher is better.
+    pub score: f64,
+}
+
+/// The passages of document `id` that hold a word of `question`, best first.
+///
+/// BM25 (Robertson and Walker 1994; k1 = 1.2, b = 0.75) with one difference to FTS5's `bm25()`: that function weighs
+/// a word by its rarity in the whole library, but what tells passages of one book apart is its rarity in that book
+/// ("Holmes" is rare in a library and on every page of the book). So each word is scored alone, FTS5's weight is
+/// divided out, and the document's own put in. Cost: two index lookups a word.
+pub async fn rank(
+    library: &Library,
+    id: &str,
+    question: &str,
+) -> Result<Vec<Ranked>, LibraryError> {
+    let readers = library.readers();
+    let passages = sqlx::query!(
+        "SELECT p.key, start, end FROM passages p JOIN documents d ON d.key = p.document WHERE d.id = ? ORDER BY p.key",
+        id
+    )
+    .fetch_all(readers)
+    .await?;
+    // One transaction stored them, so their keys are one run without strangers.
+    let (Some(first), Some(last)) = (passages.first(), passages.last()) else {
+        return Ok(Vec::new());
+    };
+    let (first, last) = (first.key, last.key);
+    let in_library = sqlx::query_scalar!("SELECT count(*) FROM passages")
+        .fetch_one(readers)
+        .await?;
+
+    let mut scores: HashMap<i64, f64> = HashMap::new();
+    for word in query_words(question).into_iter().take(MOST_WORDS) {
+        let holding = sqlx::query_scalar!(
+            "SELECT count(*) FROM passage_words WHERE passage_words MATCH ?",
+            word
+        )
+        .fetch_one(readers)
+        .await?;
+        let fts5_weight = fts5_rarity(in_library, holding);
+        let hits = sqlx::query!(
+            "SELECT rowid AS 'key!: i64', bm25(passage_words) AS 'score!: f64' FROM passage_words
+             WHERE passage_words MATCH ?1 AND rowid BETWEEN ?2 AND ?3",
+            word,
+            first,
+            last
+        )
+        .fetch_all(readers)
+        .await?;
+        let weight = rarity(passages.len() as i64, hits.len() as i64);
+        for hit in hits {
+            // bm25() is negative: better is smaller.
+            *scores.entry(hit.key).or_default() += -hit.score / fts5_weight * weight;
+        }
+    }
+    let mut ranked: Vec<Ranked> = passages
+        .iter()
+        .filter_map(|passage| {
+            Some(Ranked {
+                span: Span::new(passage.start as usize, passage.end as usize),
+                score: *scores.get(&passage.key)?,
+            })
+        })
+        .collect();
+    ranked.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.span.cmp(&b.span)));
+    Ok(ranked)
+}
+
+/// The weight that FTS5 gives a word (ext/fts5/fts5_aux.c): never below a millionth.
+fn fts5_rarity(passages: i64, holding: i64) -> f64 {
+    let (n, held) = (passages as f64, holding as f64);
+    let weight = ((n - held + 0.5) / (held + 0.5)).ln();
+    if weight <= 0.0 { 1e-6 } else { weight }
+}
+
+/// Inverse document frequency in the form that stays positive for words in most passages (Lucene's).
+fn rarity(passages: i64, holding: i64) -> f64 {
+    let (n, held) = (passages as f64, holding as f64);
+    (1.0 + (n - held + 0.5) / (held + 0.5)).ln()
+}
+
+/// Takes the best passages until `budget` is spent, as `cost` counts it, and returns them in document order. The
+/// first is taken whatever it costs; passages that no longer fit are passed over.
+pub fn pick(ranked: &[Ranked], budget: usize, cost: impl Fn(Span) -> usize) -> Vec<Span> {
+    let mut picked: Vec<Span> = Vec::new();
+    let mut left = budget;
+    for passage in ranked {
+        let cost = cost(passage.span);
+        if picked.is_empty() || cost <= left {
+            left = left.saturating_sub(cost);
+            picked.push(passage.span);
+        }
+    }
+    picked.sort();
+    picked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn picks_the_best_that_fit_in_document_order() {
+        let ranked: Vec<Ranked> = [(50, 60), (0, 20), (20, 25)]
+            .into_iter()
+            .enumerate()
+            .map(|(place, (start, end))| Ranked {
+                span: Span::new(start, end),
+                score: 10.0 - place as f64,
+            })
+            .collect();
+        assert_eq!(
+            pick(&ranked, 16, |span| span.len()),
+            [Span::new(20, 25), Span::new(50, 60)]
+        );
+        assert_eq!(pick(&ranked, 1, |span| span.len()), [Span::new(50, 60)]);
+        assert!(pick(&[], 16, |span| span.len()).is_empty());
+    }
+}

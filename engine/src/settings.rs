@@ -1,0 +1,125 @@
+//! The settings file: [`lectern_protocol::Settings`] as TOML, so that a person can read and edit it.
+//!
+//! In and out: `settings.toml` in the config folder. A missing file is the defaults; a missing key is its default; a
+//! file that cannot be read is an error that names the line, never silently replaced.
+
+use crate::home::Home;
+use lectern_protocol::{Failure, FailureCode, Settings};
+use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
+
+/// Why the settings were not read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file holds something else than settings.
+    #[error("{path} does not hold settings: {source}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Line and fact.
+        source: Box<toml::de::Error>,
+    },
+    /// The settings cannot be written as TOML.
+    #[error("the settings cannot be written as TOML: {0}")]
+    Unwritable(#[from] toml::ser::Error),
+    /// The file system refused.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The fact.
+        source: std::io::Error,
+    },
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Failure {
+        let (code, advice) = match &error {
+            SettingsError::Malformed { .. } => (
+                FailureCode::Other,
+                Some("Correct the line, or delete the file to go back to the defaults.".to_owned()),
+            ),
+            SettingsError::File { source, .. } if source.kind() == ErrorKind::StorageFull => (
+                FailureCode::DiskFull,
+                Some("Make room on that disk and try again.".to_owned()),
+            ),
+            _ => (FailureCode::Other, None),
+        };
+        Failure {
+            code,
+            message: error.to_string(),
+            advice,
+        }
+    }
+}
+
+/// Reads the settings of `home`.
+pub fn load(home: &Home) -> Result<Settings, SettingsError> {
+    let path = home.settings();
+    match std::fs::read_to_string(&path) {
+        Ok(text) => toml::from_str(&text).map_err(|source| SettingsError::Malformed {
+            path,
+            source: Box::new(source),
+        }),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Settings::default()),
+        Err(source) => Err(SettingsError::File { path, source }),
+    }
+}
+
+/// Replaces the settings of `home`: a crash leaves the old or the new file, never half of one.
+pub fn save(home: &Home, settings: &Settings) -> Result<(), SettingsError> {
+    let path = home.settings();
+    let text = toml::to_string_pretty(settings)?;
+    let write = || {
+        let folder = path.parent().ok_or(ErrorKind::InvalidFilename)?;
+        std::fs::create_dir_all(folder)?;
+        let fresh = path.with_extension(format!("toml.{}", std::process::id()));
+        let mut file = std::fs::File::create(&fresh)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&fresh, &path)
+    };
+    write().map_err(|source| SettingsError::File {
+        path: path.clone(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn settings_survive_and_missing_keys_are_defaults() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path());
+        assert_eq!(load(&home).unwrap(), Settings::default());
+
+        let mut settings = Settings {
+            model: Some("smollm2-135m".to_owned()),
+            threads: 3,
+            ..Settings::default()
+        };
+        save(&home, &settings).unwrap();
+        assert_eq!(load(&home).unwrap(), settings);
+
+        settings = Settings {
+            threads: 7,
+            ..Settings::default()
+        };
+        std::fs::write(home.settings(), "threads = 7\n").unwrap();
+        assert_eq!(load(&home).unwrap(), settings);
+    }
+
+    #[test]
+    fn a_malformed_file_is_named_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path());
+        std::fs::write(home.settings(), "threads = \"many\"\n").unwrap();
+        let failure = Failure::from(load(&home).unwrap_err());
+        assert!(failure.message.contains("settings.toml"), "{failure:?}");
+        assert!(failure.advice.is_some());
+        assert!(home.settings().exists());
+    }
+}
