@@ -116,7 +116,7 @@ fn matched_words<'w>(query: &Query, words: &'w str) -> &'w str {
     let Some(first) = matched.next() else {
         return "";
     };
-    let last = matched.last().unwrap_or(first);
+    let last = matched.next_back().unwrap_or(first);
     words
         .get(first.span.start..last.span.end)
         .unwrap_or_default()
