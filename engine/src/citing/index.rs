@@ -18,6 +18,8 @@ pub struct SentenceIndex {
     blocks: Vec<u32>,
     /// Terms of each sentence, for the length penalty.
     lengths: Vec<u32>,
+    /// At least one.
+    mean_length: f32,
     postings: HashMap<u64, Vec<u32>>,
     /// Terms that occur with a small first letter somewhere: a capital does not make those a name.
     small: HashSet<u64>,
@@ -57,7 +59,9 @@ impl SentenceIndex {
                 }
             }
         }
+        let words: u64 = lengths.iter().map(|&count| u64::from(count)).sum();
         SentenceIndex {
+            mean_length: (words as f32 / lengths.len().max(1) as f32).max(1.0),
             spans,
             blocks,
             lengths,
@@ -86,15 +90,9 @@ impl SentenceIndex {
         &self.spans
     }
 
-    /// Terms in a sentence.
-    pub(super) fn length(&self, sentence: usize) -> usize {
-        self.lengths[sentence] as usize
-    }
-
-    /// Mean number of terms in a sentence, at least one.
-    pub(super) fn mean_length(&self) -> f32 {
-        let sum: u64 = self.lengths.iter().map(|&n| u64::from(n)).sum();
-        (sum as f32 / self.lengths.len().max(1) as f32).max(1.0)
+    /// How much longer than the mean a sentence is: 0 for the mean or less, 1 for four times the mean or more.
+    pub(super) fn excess_length(&self, sentence: usize) -> f32 {
+        (self.lengths[sentence] as f32 / self.mean_length - 1.0).clamp(0.0, 3.0) / 3.0
     }
 
     /// Terms of the paragraph that holds `sentence`, and no more than [`PARAGRAPH_REACH`] sentences away.

@@ -132,7 +132,7 @@ pub fn ranked(
     rank::candidates(&Query::new(claim, index), text, index, attention, weights)
 }
 
-/// The candidate at `place`, and those that hold what it lacks of the answer.
+/// The candidate at `place` and those that hold what it lacks of the answer, without any that adds nothing.
 fn completed(
     query: &Query,
     text: &str,
@@ -158,6 +158,18 @@ fn completed(
         };
         chosen.push(*next);
         covered = query.held_by(text, index, &chosen);
+    }
+    // what was taken first may say nothing that the others do not say better
+    let mut at = 0;
+    while chosen.len() > 1 && at < chosen.len() {
+        let mut others = chosen.clone();
+        others.remove(at);
+        let without = query.held_by(text, index, &others);
+        if query.gain(&without, &covered) < LEAST_GAIN {
+            chosen = others;
+        } else {
+            at += 1;
+        }
     }
     chosen
 }

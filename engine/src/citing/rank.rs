@@ -121,13 +121,12 @@ pub(super) fn candidates(
     };
     let cheap = |at: usize| {
         let (attention, question_attention) = attended(at);
-        let longer = index.length(at) as f32 / index.mean_length() - 1.0;
         Features {
             answer: answer[at],
             question: question[at],
             attention,
             question_attention,
-            length: longer.clamp(0.0, 3.0) / 3.0,
+            length: index.excess_length(at),
             ..Features::default()
         }
     };
