@@ -69,6 +69,17 @@ impl DenseAttention {
         DenseAttention::over_view(cache.view(), shape, cancel)
     }
 
+    /// Attention over nothing but its own tail: for what is read for one question and not kept.
+    ///
+    /// # Errors
+    /// None that an empty view could give; the type is that of [`DenseAttention::over`].
+    pub fn without_cache(
+        shape: &AttentionShape,
+        cancel: CancelFlag,
+    ) -> Result<DenseAttention, KvError> {
+        DenseAttention::over_view(KvView::empty(KvShape::from(shape)), shape, cancel)
+    }
+
     fn over_view(
         view: KvView,
         shape: &AttentionShape,
@@ -107,24 +118,34 @@ impl DenseAttention {
         self.tail.set_end(tokens);
     }
 
+    /// The same attention with a flag that is not raised.
+    #[cfg(test)]
+    pub(super) fn uncancelled(self) -> DenseAttention {
+        DenseAttention {
+            cancel: CancelFlag::new(),
+            ..self
+        }
+    }
+
     /// Drops the whole tail: ready for the next question.
     pub fn reset(&mut self) {
         self.rewind(0);
     }
 
-    /// From now on adds up how much attention these `(layer, query head)`s pay to each cached token.
+    /// From now on adds up how much attention these `(layer, query head)`s pay to each token that is held now, cached
+    /// or in the tail.
     ///
     /// Passes of more than 64 tokens are not counted. An empty list ends it.
     pub fn record(&mut self, heads: &[(usize, usize)]) {
-        self.mass = (!heads.is_empty()).then(|| Mass::new(heads, self.view.tokens()));
+        self.mass = (!heads.is_empty()).then(|| Mass::new(heads, self.tail.end()));
     }
 
-    /// For each cached token the attention probability it got, summed over recorded heads and over the rows of all
+    /// For each token held when recording began the attention probability it got, summed over recorded heads and over the rows of all
     /// passes since the last call (or since [`DenseAttention::record`]); zeros if nothing is recorded.
     pub fn take_mass(&mut self) -> Vec<f32> {
         match &mut self.mass {
             Some(mass) => mass.take(),
-            None => vec![0.0; self.view.tokens()],
+            None => vec![0.0; self.tail.end()],
         }
     }
 

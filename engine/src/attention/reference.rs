@@ -326,10 +326,7 @@ fn an_abandoned_pass_leaves_the_tail_as_it_was() {
         Err(AttentionError::Cancelled)
     ));
     assert_eq!(attention.tokens(), 30);
-    let mut attention = DenseAttention {
-        cancel: CancelFlag::new(),
-        ..attention
-    };
+    let mut attention = attention.uncancelled();
     let found = text.pass(&shape, &mut attention, (30, 90)).unwrap();
     let row = shape.query_heads * shape.head_dim;
     for (found, whole) in found.iter().zip(&whole) {
@@ -360,13 +357,22 @@ fn mass_is_the_sum_of_the_recorded_heads_probabilities() {
     let text = Text::new(&shape, cached + 6, 0.7);
     let folder = TempDir::new().unwrap();
     let cache = cache(&folder, &shape);
-    let mut attention = DenseAttention::over(&cache, &shape, CancelFlag::new()).unwrap();
-    text.pass(&shape, &mut attention, (0, cached)).unwrap();
-    attention.seal(&cache, &ids((0, cached))).unwrap();
+    let mut sealed = DenseAttention::over(&cache, &shape, CancelFlag::new()).unwrap();
+    text.pass(&shape, &mut sealed, (0, cached)).unwrap();
+    sealed.seal(&cache, &ids((0, cached))).unwrap();
+    let mut in_memory = DenseAttention::without_cache(&shape, CancelFlag::new()).unwrap();
+    text.pass(&shape, &mut in_memory, (0, cached)).unwrap();
+    for mut attention in [sealed, in_memory] {
+        check_mass(&shape, &text, &mut attention, cached);
+    }
+}
+
+/// Passes of six more tokens behind `cached` ones, the attention of three heads to those compared with plain sums.
+fn check_mass(shape: &AttentionShape, text: &Text, attention: &mut DenseAttention, cached: usize) {
     attention.record(&[(0, 1), (1, 3), (1, 2)]);
     let mut expected = vec![0.0; cached];
     for (layer, heads) in [(0, vec![1]), (1, vec![3, 2])] {
-        let (_, probabilities) = plain(&shape, &text, layer);
+        let (_, probabilities) = plain(shape, text, layer);
         for head in heads {
             for row in &probabilities[head][cached..] {
                 for (sum, probability) in expected.iter_mut().zip(row) {
@@ -380,7 +386,7 @@ fn mass_is_the_sum_of_the_recorded_heads_probabilities() {
         (cached + 4, cached + 5),
         (cached + 5, cached + 6),
     ] {
-        text.pass(&shape, &mut attention, range).unwrap();
+        text.pass(shape, attention, range).unwrap();
     }
     let found = attention.take_mass();
     assert_eq!(found.len(), cached);

@@ -75,7 +75,7 @@ pub fn by_number(number: u32) -> Option<&'static dyn BlockFormat> {
 
 /// [`FORMAT_F16`].
 #[derive(Debug)]
-struct F16;
+pub(super) struct F16;
 
 impl BlockFormat for F16 {
     fn number(&self) -> u32 {

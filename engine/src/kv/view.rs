@@ -111,6 +111,20 @@ impl KvView {
         }
     }
 
+    /// A view of no cache: nothing is sealed, everything will be in a tail.
+    pub fn empty(shape: KvShape) -> KvView {
+        let nowhere = Arc::new(PathBuf::new());
+        let undamaged = Arc::new(AtomicUsize::new(usize::MAX));
+        KvView::new(
+            shape,
+            &super::format::F16,
+            nowhere,
+            Vec::new(),
+            None,
+            undamaged,
+        )
+    }
+
     /// Shape of the cache.
     pub fn shape(&self) -> &KvShape {
         &self.shape
