@@ -112,11 +112,11 @@ pub fn suffix(
     })
 }
 
+/// Tokens of an earlier question and of its answer.
+type EncodedTurn = (Vec<u32>, Vec<u32>);
+
 /// The last turns that fit, oldest first, encoded. A turn that is too long alone loses the end of its answer.
-fn recent(
-    tokenizer: &Tokenizer,
-    history: &[Turn],
-) -> Result<Vec<(Vec<u32>, Vec<u32>)>, PromptError> {
+fn recent(tokenizer: &Tokenizer, history: &[Turn]) -> Result<Vec<EncodedTurn>, PromptError> {
     let mut kept = Vec::new();
     let mut left = HISTORY_TOKENS;
     for turn in history.iter().rev().take(HISTORY_TURNS) {

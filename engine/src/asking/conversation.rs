@@ -1,0 +1,318 @@
+//! One question being worked: the document's ground, the question read behind it, the answer drawn token by token.
+
+use super::answer::GrowingAnswer;
+use super::document::OpenDocument;
+use super::ground::Opened;
+use super::sampler::{Sampler, goes_in_circles};
+use super::{AskError, Ground, Listener, Question, Reader};
+use crate::attention::CancelFlag;
+use crate::citing::{AttentionEvidence, Claim, Weights, cite, sentence_mass};
+use crate::document::Span;
+use crate::reading::{Suffix, suffix};
+use lectern_models::attention::AttentionError;
+use lectern_models::{ForwardError, Logits, Model};
+use lectern_protocol::{
+    Answer, AnswerSentence, AskStage, Citation, Event, SupportState, TextSpan, Timings,
+};
+use std::time::{Duration, Instant};
+
+/// Question tokens read at a time; attention is recorded for passes no longer than this.
+const QUESTION_CHUNK: usize = 64;
+
+/// A sentence with as many bytes that was said before is a circle; a shorter one ("Yes.") may be said twice.
+const LEAST_REPEATED: usize = 24;
+
+/// A question being worked.
+pub(super) struct Conversation<'c> {
+    model: &'c Model,
+    document: &'c OpenDocument,
+    question: &'c Question<'c>,
+    cancel: &'c CancelFlag,
+    opened: Opened,
+    suffix: Suffix,
+    /// Tokens of an answer at most: what was asked for, or what the window leaves.
+    max_tokens: usize,
+    recorded: bool,
+    mass: QuestionMass,
+    growing: GrowingAnswer,
+    sentences: Vec<AnswerSentence>,
+    timings: Timings,
+    stopped: bool,
+    /// Where the answer ends, if it is cut off before what was streamed last.
+    cut: Option<usize>,
+}
+
+/// Attention by sentence of the document, before the answer.
+#[derive(Default)]
+struct QuestionMass {
+    /// Of the rows between document and question.
+    null: Vec<f32>,
+    /// Of the rows from the question on.
+    question: Vec<f32>,
+}
+
+impl<'c> Conversation<'c> {
+    /// Opens the ground and makes the prompt; nothing of the question is computed yet.
+    pub fn open(
+        reader: &Reader<'c>,
+        document: &'c OpenDocument,
+        ground: &Ground,
+        question: &'c Question<'c>,
+        cancel: &'c CancelFlag,
+        listener: &mut Listener,
+    ) -> Result<Conversation<'c>, AskError> {
+        let model = reader.model;
+        let suffix = suffix(
+            model.chat_template(),
+            model.tokenizer(),
+            question.history,
+            question.text.trim(),
+        )?;
+        let mut opened = ground.open(model, document, cancel, listener)?;
+        let window = model.context_length();
+        let tokens = opened.attention.tokens() + suffix.tokens.len();
+        if tokens >= window {
+            return Err(AskError::NoRoom { tokens, window });
+        }
+        opened.attention.record(reader.retrieval_heads);
+        Ok(Conversation {
+            model,
+            document,
+            question,
+            cancel,
+            opened,
+            suffix,
+            max_tokens: question.max_tokens.min(window - tokens),
+            recorded: !reader.retrieval_heads.is_empty(),
+            mass: QuestionMass::default(),
+            growing: GrowingAnswer::default(),
+            sentences: Vec::new(),
+            timings: Timings::default(),
+            stopped: false,
+            cut: None,
+        })
+    }
+
+    /// Reads the question; returns the logits of the answer's first token, or `None` if it was stopped.
+    pub fn read_question(&mut self) -> Result<Option<Vec<f32>>, AskError> {
+        let tokens = std::mem::take(&mut self.suffix.tokens);
+        let (before, from_question) = tokens.split_at(self.suffix.question.start);
+        let (opening, earlier) = before.split_at(self.suffix.opening);
+        // only the rows before any question are a null: earlier turns know what they were about
+        for (rows, null) in [(opening, true), (earlier, false)] {
+            for chunk in rows.chunks(QUESTION_CHUNK) {
+                if self.forward(chunk, Logits::None)?.is_none() {
+                    return Ok(None);
+                }
+            }
+            let mass = self.take_mass();
+            if null {
+                self.mass.null = mass;
+            }
+        }
+        let mut logits = None;
+        for chunk in from_question.chunks(QUESTION_CHUNK) {
+            logits = self.forward(chunk, Logits::Last)?;
+            if logits.is_none() {
+                return Ok(None);
+            }
+        }
+        self.mass.question = self.take_mass();
+        Ok(logits)
+    }
+
+    /// Draws the answer and cites its sentences as they become whole.
+    pub fn answer(
+        &mut self,
+        mut logits: Option<Vec<f32>>,
+        started: Instant,
+        listener: &mut Listener,
+    ) -> Result<(), AskError> {
+        let mut sampler = Sampler::new(self.question.sampling);
+        let mut stream = self.model.tokenizer().stream();
+        let mut said: Vec<u32> = Vec::new();
+        let mut first_at: Option<Instant> = None;
+        let mut citing = Duration::ZERO;
+        while let Some(values) = logits.take() {
+            let token = sampler.next(&values).ok_or(AskError::NoLogits)?;
+            if first_at.is_none() {
+                self.timings.first_token_ms = started.elapsed().as_secs_f64() * 1e3;
+                first_at = Some(Instant::now());
+                listener.stage(AskStage::Answering);
+            }
+            if self.model.ends_answer(token) {
+                break;
+            }
+            said.push(token);
+            if let Some(piece) = stream.push(token) {
+                let text = self.growing.push(&piece).to_owned();
+                if !text.is_empty() {
+                    listener.event(Event::Token { text });
+                }
+            }
+            let before = Instant::now();
+            let repeated = self.cite_whole_sentences(false, listener);
+            citing += before.elapsed();
+            if repeated || said.len() >= self.max_tokens || goes_in_circles(&said) {
+                break;
+            }
+            if self.cancel.is_cancelled() {
+                self.stopped = true;
+                break;
+            }
+            logits = self.forward(&[token], Logits::Last)?;
+        }
+        if let Some(rest) = stream.finish() {
+            let text = self.growing.push(&rest).to_owned();
+            listener.event(Event::Token { text });
+        }
+        self.timings.tokens = said.len() as u32;
+        if let Some(first_at) = first_at {
+            let seconds = (first_at.elapsed() - citing).as_secs_f64();
+            let decoded = said.len().saturating_sub(1) as f64;
+            self.timings.decode_tokens_per_s = if seconds > 0.0 {
+                decoded / seconds
+            } else {
+                0.0
+            };
+        }
+        Ok(())
+    }
+
+    /// Cites what is left and puts the answer together.
+    pub fn finish(mut self, listener: &mut Listener) -> Answer {
+        if self.cut.is_none() {
+            self.cite_whole_sentences(true, listener);
+        }
+        let end = self.cut.unwrap_or(self.growing.text().len());
+        self.timings.read_tokens = self.opened.read_tokens as u32;
+        self.timings.read_s = self.opened.read_s;
+        Answer {
+            question: self.question.text.to_owned(),
+            answer: self.growing.finish_at(end),
+            sentences: self.sentences,
+            coverage: self
+                .opened
+                .coverage
+                .iter()
+                .copied()
+                .map(TextSpan::from)
+                .collect(),
+            timings: self.timings,
+            model: self.model.name().to_owned(),
+            strategy: self.opened.strategy,
+            conversation: None,
+            stopped: self.stopped,
+        }
+    }
+
+    /// One pass; `None` (and `stopped`) if it was stopped.
+    fn forward(&mut self, tokens: &[u32], wanted: Logits) -> Result<Option<Vec<f32>>, AskError> {
+        let logits = match self
+            .model
+            .forward(tokens, &mut self.opened.attention, wanted)
+        {
+            Ok(logits) => logits,
+            Err(ForwardError::Attention(AttentionError::Cancelled)) => {
+                self.stopped = true;
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match logits {
+            Some(logits) => Ok(Some(
+                logits
+                    .flatten_all()
+                    .and_then(|l| l.to_vec1())
+                    .map_err(ForwardError::from)?,
+            )),
+            None => Ok(Some(Vec::new())),
+        }
+    }
+
+    /// Attention since the last take, by sentence of the document.
+    fn take_mass(&mut self) -> Vec<f32> {
+        if !self.recorded {
+            return Vec::new();
+        }
+        let mass = self.opened.attention.take_mass();
+        sentence_mass(
+            &self.document.sentences,
+            self.opened.positions.masses(&mass),
+        )
+    }
+
+    /// Cites every sentence that is whole by now; returns whether one of them was said before, which ends the
+    /// answer in front of it.
+    fn cite_whole_sentences(&mut self, finished: bool, listener: &mut Listener) -> bool {
+        while let Some(span) = self.growing.next_sentence(finished) {
+            let words = span.of(self.growing.text()).unwrap_or_default().to_owned();
+            if words.len() >= LEAST_REPEATED
+                && self.sentences.iter().any(|earlier| earlier.text == words)
+            {
+                self.cut = Some(span.start);
+                return true;
+            }
+            let started = Instant::now();
+            let sentence = self.cited(span, words, listener);
+            self.timings.cite_s += started.elapsed().as_secs_f64();
+            let index = self.sentences.len() as u32;
+            listener.event(Event::Sentence {
+                index,
+                sentence: sentence.clone(),
+            });
+            self.sentences.push(sentence);
+        }
+        false
+    }
+
+    /// One sentence of the answer with its citations.
+    fn cited(&mut self, span: Span, words: String, listener: &mut Listener) -> AnswerSentence {
+        let mass = self.take_mass();
+        let evidence = self
+            .recorded
+            .then(|| AttentionEvidence::new(&mass, &self.mass.question, &self.mass.null));
+        (listener.observe)(&words, evidence.as_ref());
+        let claim = Claim {
+            sentence: &words,
+            question: self.question.text,
+        };
+        let OpenDocument {
+            id,
+            document,
+            sentences,
+        } = self.document;
+        let verdict = cite(
+            &claim,
+            &document.text,
+            sentences,
+            evidence.as_ref(),
+            &Weights::default(),
+        );
+        let citations = verdict
+            .citations
+            .iter()
+            .filter_map(|cited| {
+                Some(Citation {
+                    document: id.clone(),
+                    start: cited.span.start as u32,
+                    end: cited.span.end as u32,
+                    quote: cited.span.of(&document.text)?.to_owned(),
+                    anchor: document.anchor(cited.span).into(),
+                    score: cited.score,
+                })
+            })
+            .collect::<Vec<_>>();
+        let state = if citations.is_empty() {
+            SupportState::Unsupported
+        } else {
+            verdict.state
+        };
+        AnswerSentence {
+            text: words,
+            span: span.into(),
+            state,
+            citations,
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Measurements of answers and citations on data with known evidence: `lectern eval ...`.
+//!
+//! In: a model and a folder of public question sets. Out: tables on standard output (or one JSON object), with the
+//! number of questions and 95% intervals. What ships is chosen here: retrieval heads ([`heads`](self)), the
+//! weights of [`citing`](crate::citing), the wording of the prompt. Results are kept in `docs/citations.md`.
+//!
+//! Nothing here is used by the rest of the engine.
+
+mod cite;
+mod fit;
+mod heads;
+mod probe;
+mod score;
+mod whole;
+mod xquad;
+
+use crate::asking::AskError;
+use crate::kv::KvError;
+use clap::{Args, Subcommand};
+use lectern_models::{ForwardError, ModelError, TokenizerError};
+use std::path::PathBuf;
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub enum Evaluation {
+    /// Which attention heads look at the words an answer comes from, best first.
+    ///
+    /// Reads questions with gold answers and needles hidden in book text, lets the model say the right answer, and
+    /// scores every head by how much of its attention falls on the sentence that holds it.
+    Heads(HeadsArgs),
+    /// How often answers are right, and how often their citations hold the words they rest on (XQuAD).
+    Cite(CiteArgs),
+}
+
+/// Of [`Evaluation::Heads`].
+#[derive(Debug, Args)]
+pub struct HeadsArgs {
+    /// The model: a GGUF file.
+    #[arg(long)]
+    pub model: PathBuf,
+    /// Folder that holds `xquad/`.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// A book as plain text, to hide needles in.
+    #[arg(long)]
+    pub book: PathBuf,
+    /// Questions of XQuAD, and as many needles.
+    #[arg(long, default_value_t = 40)]
+    pub limit: usize,
+    /// Tokens of a document.
+    #[arg(long, default_value_t = 1024)]
+    pub tokens: usize,
+    /// Heads to list.
+    #[arg(long, default_value_t = 16)]
+    pub top: usize,
+    /// Seed of the needles.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// Of [`Evaluation::Cite`].
+#[derive(Debug, Args)]
+pub struct CiteArgs {
+    /// The model: a GGUF file.
+    #[arg(long)]
+    pub model: PathBuf,
+    /// Folder that holds `xquad/`.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Language of the questions and articles.
+    #[arg(long, default_value = "en")]
+    pub language: String,
+    /// Questions asked.
+    #[arg(long, default_value_t = 48)]
+    pub limit: usize,
+    /// Tokens of a document: articles are joined until it has about as many.
+    #[arg(long, default_value_t = 3000)]
+    pub tokens: usize,
+    /// Retrieval heads, `layer-head` separated by commas.
+    #[arg(long, value_delimiter = ',', value_parser = head)]
+    pub heads: Vec<(usize, usize)>,
+    /// Leave the closed-book questions out.
+    #[arg(long)]
+    pub no_closed_book: bool,
+    /// Fit weights on the first half of the documents (they are printed, not used).
+    #[arg(long)]
+    pub fit: bool,
+    /// One JSON object with every question instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Why a measurement ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluationError {
+    /// A file of the data set is missing or unreadable.
+    #[error("cannot read {path}: {source}", path = path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A file of the data set is not what it should be.
+    #[error("{path} is not a SQuAD file: {source}", path = path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// A temporary folder or file failed.
+    #[error("a temporary cache failed: {0}")]
+    Scratch(#[from] std::io::Error),
+    /// The model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The tokenizer.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The forward pass.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+    /// The cache.
+    #[error(transparent)]
+    Cache(#[from] KvError),
+    /// A question.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// The prompt.
+    #[error(transparent)]
+    Prompt(#[from] crate::reading::PromptError),
+}
+
+/// Runs a measurement and prints it.
+pub fn run(evaluation: &Evaluation) -> Result<(), EvaluationError> {
+    match evaluation {
+        Evaluation::Heads(args) => heads::run(args),
+        Evaluation::Cite(args) => cite::run(args),
+    }
+}
+
+/// `12-3` as layer 12, head 3.
+fn head(text: &str) -> Result<(usize, usize), String> {
+    let parse = |part: &str| part.trim().parse::<usize>().ok();
+    text.split_once('-')
+        .and_then(|(layer, head)| Some((parse(layer)?, parse(head)?)))
+        .ok_or_else(|| format!("{text:?} is not of the form layer-head, such as 12-3"))
+}

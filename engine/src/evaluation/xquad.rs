@@ -1,0 +1,162 @@
+//! XQuAD (Artetxe et al. 2020, arXiv 1910.11856): questions on Wikipedia articles, with the words that answer them.
+
+use super::EvaluationError;
+use crate::document::{Block, BlockKind, Document, DocumentKind, Span};
+use lectern_models::Tokenizer;
+use serde::Deserialize;
+use std::path::Path;
+
+/// Articles joined to one document, with the questions on them.
+pub(super) struct Exam {
+    pub document: Document,
+    pub questions: Vec<GoldQuestion>,
+}
+
+/// A question and where its answer stands.
+#[derive(Debug, Clone)]
+pub(super) struct GoldQuestion {
+    pub question: String,
+    pub answer: String,
+    /// In the document's text.
+    pub span: Span,
+}
+
+#[derive(Deserialize)]
+struct File {
+    data: Vec<Article>,
+}
+
+#[derive(Deserialize)]
+struct Article {
+    paragraphs: Vec<Paragraph>,
+}
+
+#[derive(Deserialize)]
+struct Paragraph {
+    context: String,
+    qas: Vec<Asked>,
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    question: String,
+    answers: Vec<Gold>,
+}
+
+#[derive(Deserialize)]
+struct Gold {
+    /// In characters.
+    answer_start: usize,
+    text: String,
+}
+
+/// The articles of `xquad/xquad.LANGUAGE.json`, joined in order until each document has about `tokens` tokens (a
+/// document holds whole articles, one at least).
+pub(super) fn exams(
+    data: &Path,
+    language: &str,
+    tokens: usize,
+    tokenizer: &Tokenizer,
+) -> Result<Vec<Exam>, EvaluationError> {
+    let path = data.join("xquad").join(format!("xquad.{language}.json"));
+    let bytes = std::fs::read(&path).map_err(|source| EvaluationError::Unreadable {
+        path: path.clone(),
+        source,
+    })?;
+    let file: File = serde_json::from_slice(&bytes)
+        .map_err(|source| EvaluationError::Malformed { path, source })?;
+    let mut exams = Vec::new();
+    let mut open = Exam::empty();
+    let mut length = 0;
+    for article in file.data {
+        let size: usize = article
+            .paragraphs
+            .iter()
+            .map(|paragraph| tokenizer.encode(&paragraph.context).map(|ids| ids.len()))
+            .sum::<Result<usize, _>>()?;
+        if length > 0 && length + size > tokens {
+            exams.push(std::mem::replace(&mut open, Exam::empty()));
+            length = 0;
+        }
+        length += size;
+        article
+            .paragraphs
+            .into_iter()
+            .for_each(|paragraph| open.push(paragraph));
+    }
+    if !open.questions.is_empty() {
+        exams.push(open);
+    }
+    Ok(exams)
+}
+
+impl Exam {
+    fn empty() -> Exam {
+        Exam {
+            document: plain_document(""),
+            questions: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, paragraph: Paragraph) {
+        let start = push_paragraph(&mut self.document, &paragraph.context);
+        for asked in paragraph.qas {
+            let Some(gold) = asked.answers.into_iter().next() else {
+                continue;
+            };
+            let byte = paragraph
+                .context
+                .char_indices()
+                .nth(gold.answer_start)
+                .map(|(byte, _)| byte);
+            let Some(byte) = byte.filter(|&byte| paragraph.context[byte..].starts_with(&gold.text))
+            else {
+                continue;
+            };
+            let span = Span::new(start + byte, start + byte + gold.text.len());
+            self.questions.push(GoldQuestion {
+                question: asked.question,
+                answer: gold.text,
+                span,
+            });
+        }
+    }
+
+    /// `count` of its questions, evenly spread.
+    pub fn sample(&self, count: usize) -> Vec<&GoldQuestion> {
+        let count = count.min(self.questions.len());
+        (0..count)
+            .map(|nth| &self.questions[nth * self.questions.len() / count])
+            .collect()
+    }
+}
+
+/// A document of paragraphs, to be filled by [`push_paragraph`].
+pub(super) fn plain_document(title: &str) -> Document {
+    Document {
+        kind: DocumentKind::Text,
+        title: title.to_owned(),
+        authors: None,
+        text: String::new(),
+        sections: Vec::new(),
+        blocks: Vec::new(),
+        pages: Vec::new(),
+        notices: Vec::new(),
+    }
+}
+
+/// Appends a paragraph; returns its first byte.
+pub(super) fn push_paragraph(document: &mut Document, paragraph: &str) -> usize {
+    if !document.text.is_empty() {
+        document.text.push_str("\n\n");
+    }
+    let start = document.text.len();
+    document.text.push_str(paragraph);
+    let span = Span::new(start, document.text.len());
+    document.blocks.push(Block {
+        kind: BlockKind::Paragraph,
+        span,
+        marks: Vec::new(),
+    });
+    start
+}
