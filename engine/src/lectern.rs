@@ -14,9 +14,11 @@ mod models;
 mod opened;
 mod reading;
 mod seat;
+mod told;
 mod viewing;
 
 pub use choosing::ChosenModel;
+pub use export::place;
 
 use crate::attention::CancelFlag;
 use crate::home::Home;
@@ -90,6 +92,11 @@ impl Lectern {
         });
         lectern.forget_lost_caches().await?;
         Ok(lectern)
+    }
+
+    /// Lets the model go if nobody used it for `idle`.
+    pub fn release_if_idle(&self, idle: std::time::Duration) {
+        self.seat.release_if_idle(idle);
     }
 
     /// Writes what is to be written and closes the library. Jobs must have ended.

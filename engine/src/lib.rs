@@ -2,23 +2,44 @@
 //!
 //! One folder a stage, in the order data flows; a stage may use what stands above it here, never what stands below.
 
-pub mod home; // where a library lies on this machine
-pub mod settings; // what the person may set
+// Where a library lies on this machine.
+pub mod home;
 
-pub mod document; // what one ingested item is: text, structure, places
-pub mod ingest; // from a file or folder to a document, in a confined child process
-pub mod library; // documents, conversations and read states, in SQLite and files
+// What the person may set.
+pub mod settings;
 
-pub mod kv; // the key/value cache on disk
+// What one ingested item is: text, structure, places.
+pub mod document;
 
-pub mod attention; // a model's attention over that cache
+// From a file or folder to a document, in a confined child process.
+pub mod ingest;
 
-pub mod reading; // what is prefilled once, so that questions need not
+// Documents, conversations and read states, in SQLite and files.
+pub mod library;
 
-pub mod retrieval; // finding the part of a document that matters, without a model
+// The key/value cache on disk.
+pub mod kv;
 
-pub mod citing; // evidence for a sentence, verified against the text
+// A model's attention over that cache.
+pub mod attention;
 
-pub mod asking; // from a question to a cited answer
+// Prefilling a document into its cache.
+pub mod reading;
 
-pub mod evaluation; // measurements on data with known evidence
+// Finding the part of a document that matters, without a model.
+pub mod retrieval;
+
+// Evidence for a sentence, verified against the text.
+pub mod citing;
+
+// From a question to a cited answer.
+pub mod asking;
+
+// How good answers and citations are, measured on question sets.
+pub mod evaluation;
+
+// All of it behind one handle.
+pub mod lectern;
+
+// That handle over stdin and stdout.
+pub mod serve;

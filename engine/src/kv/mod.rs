@@ -36,6 +36,8 @@ mod open_block;
 mod recovery;
 mod shape;
 mod storage;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use cache::{KvCache, Recovery};

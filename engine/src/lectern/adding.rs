@@ -66,8 +66,7 @@ impl Lectern {
         tell(job, path, IngestStage::Extracting, None);
         let hashed = path.to_owned();
         // The same content again costs one pass over it, and no copy.
-        let hash =
-            blocking(move || Ok(ContentHash(ingest::fingerprint(&hashed)?))).await?;
+        let hash = blocking(move || Ok(ContentHash(ingest::fingerprint(&hashed)?))).await?;
         if self.library.has_content(&hash).await? {
             return Ok((self.summary(&hash.id()).await?, true));
         }
@@ -110,7 +109,8 @@ fn extract(
     let stop = || job.cancel.is_cancelled();
     let metadata = std::fs::metadata(path);
     // What is too large for any format is refused before it is copied.
-    let copied = metadata.is_ok_and(|metadata| metadata.is_file() && metadata.len() <= largest(&options.limits));
+    let copied = metadata
+        .is_ok_and(|metadata| metadata.is_file() && metadata.len() <= largest(&options.limits));
     let original = match copied {
         true => Some(Incoming::copy(home, path, &stop)?),
         false => None,

@@ -2,6 +2,7 @@
 
 use super::reading::{Lesson, ReadCost};
 use super::seat::{Precedence, Seated};
+use super::told::Told;
 use super::{Job, Lectern, blocking, cancelled};
 use crate::asking::{self, Ground, OpenDocument, Question, Reader, Sampling, Turn as Earlier};
 use crate::document::{DocumentKind, Span};
@@ -26,8 +27,12 @@ impl Lectern {
         let held = self.hold(&ask.document, job).await?;
         let read = self.is_read(&ask.document).await?;
 
-        let (lectern, on, asking, question) =
-            (Arc::clone(self), Handle::current(), job.clone(), ask.clone());
+        let (lectern, on, asking, question) = (
+            Arc::clone(self),
+            Handle::current(),
+            job.clone(),
+            ask.clone(),
+        );
         let answer = blocking(move || {
             let work = Work {
                 lectern: &lectern,
@@ -100,7 +105,7 @@ impl Work<'_> {
         ranked: &[retrieval::Ranked],
     ) -> Result<Answer, Failure> {
         let answer = self.answer_tokens();
-        if lesson.total() > lesson.window(answer) {
+        if lesson.is_too_long(answer) {
             self.lectern.note_too_long(self.on, &lesson, answer)?;
             self.stage(AskStage::Retrieving);
             let passages = self.passages(&lesson, ranked);
@@ -195,7 +200,8 @@ impl Work<'_> {
             &question,
             &self.job.cancel,
             &mut tell,
-        )?;
+        )
+        .map_err(Told::told)?;
         for sentence in &mut answer.sentences {
             self.anchor(&lesson.stored, sentence);
         }

@@ -1,7 +1,8 @@
 //! The room that caches take: budget, what goes when it is spent, what is forgotten.
 
 use super::reading::Lesson;
-use super::{Lectern, lock};
+use super::told::Told;
+use super::{Job, Lectern, lock};
 use crate::kv::{self, BLOCK_TOKENS, CacheEntry, KvCache, KvError};
 use lectern_protocol::{Event, Failure, Outcome};
 use std::collections::HashSet;
@@ -67,7 +68,7 @@ impl Lectern {
         }
         for cache in self.caches()? {
             if cache.identity.text == *text {
-                kv::remove(&cache.folder).map_err(|error| Failure::from(&error))?;
+                kv::remove(&cache.folder).map_err(Told::told)?;
             }
         }
         Ok(())
@@ -79,7 +80,7 @@ impl Lectern {
         on: &Handle,
         lesson: &Lesson,
         cache: &KvCache,
-        job: &super::Job,
+        job: &Job,
     ) -> Result<(), Failure> {
         let budget = self.settings().cache_budget_bytes;
         if budget == 0 {
@@ -94,7 +95,7 @@ impl Lectern {
                 Ok(()) => {}
                 // In use, here or in another Lectern: not one to be removed.
                 Err(KvError::Locked { .. }) => continue,
-                Err(error) => return Err(Failure::from(&error)),
+                Err(error) => return Err(error.told()),
             }
             let mut title = "a document that was removed".to_owned();
             for row in rows
@@ -102,10 +103,7 @@ impl Lectern {
                 .filter(|row| row.text_sha256 == victim.identity.text)
             {
                 title = format!("“{}”", row.title);
-                on.block_on(
-                    self.library
-                        .forget_reading(&row.id, &victim.identity.model),
-                )?;
+                on.block_on(self.library.forget_reading(&row.id, &victim.identity.model))?;
             }
             job.tell(Event::Notice {
                 message: format!(
@@ -143,7 +141,7 @@ impl Lectern {
     }
 
     fn caches(&self) -> Result<Vec<CacheEntry>, Failure> {
-        kv::list(&self.library.home().caches()).map_err(|error| Failure::from(&error))
+        kv::list(&self.library.home().caches()).map_err(Told::told)
     }
 }
 

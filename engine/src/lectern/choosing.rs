@@ -1,6 +1,7 @@
 //! Which model is used.
 
 use super::Lectern;
+use super::told::Told;
 use lectern_models::catalogue::{Catalogue, CatalogueEntry};
 use lectern_protocol::{Failure, FailureCode};
 use std::path::{Path, PathBuf};
@@ -79,7 +80,7 @@ impl Lectern {
     }
 
     pub(super) fn catalogue(&self) -> Result<Catalogue, Failure> {
-        Ok(Catalogue::load(self.library.home().models())?)
+        Catalogue::load(self.library.home().models()).map_err(Told::told)
     }
 
     /// Fingerprint of the model that would be used now, if it was loaded before and is the same file still.

@@ -71,9 +71,10 @@ fn with_marks(turn: &Answer, notes: &mut Vec<String>) -> String {
     let mut end = 0;
     for sentence in &turn.sentences {
         let span = (sentence.span.start as usize).max(end)..sentence.span.end as usize;
-        let (Some(between), Some(words)) =
-            (turn.answer.get(end..span.start), turn.answer.get(span.clone()))
-        else {
+        let (Some(between), Some(words)) = (
+            turn.answer.get(end..span.start),
+            turn.answer.get(span.clone()),
+        ) else {
             continue;
         };
         text.push_str(&escaped(between));
@@ -84,7 +85,11 @@ fn with_marks(turn: &Answer, notes: &mut Vec<String>) -> String {
             let _ = write!(text, "[^{}]", notes.len() + 1);
             notes.push(match place.as_str() {
                 "" => format!("\u{201C}{}\u{201D}", escaped(&quote)),
-                place => format!("\u{201C}{}\u{201D} \u{2014} {}", escaped(&quote), escaped(place)),
+                place => format!(
+                    "\u{201C}{}\u{201D} \u{2014} {}",
+                    escaped(&quote),
+                    escaped(place)
+                ),
             });
         }
         match sentence.state {
@@ -173,7 +178,12 @@ mod tests {
             question: "Who\ncame?".to_owned(),
             answer: answer.to_owned(),
             sentences: vec![
-                sentence(answer, "A *king* came.", SupportState::Supported, &["the\n king", "came"]),
+                sentence(
+                    answer,
+                    "A *king* came.",
+                    SupportState::Supported,
+                    &["the\n king", "came"],
+                ),
                 sentence(answer, "He wept.", SupportState::Unsupported, &[]),
             ],
             coverage: Vec::new(),

@@ -1,7 +1,7 @@
 //! Models as a person chooses among them: listed, downloaded, imported.
 
+use super::told::Told;
 use super::{Job, Lectern, blocking};
-use lectern_models::catalogue::CatalogueError;
 use lectern_protocol::{DownloadProgress, Event, Failure, ModelEntry};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -40,7 +40,7 @@ impl Lectern {
         let (name, job) = (name.to_owned(), job.clone());
         blocking(move || {
             let mut speed = Speed::new();
-            catalogue.download(&name, &mut |progress| {
+            let path = catalogue.download(&name, &mut |progress| {
                 if job.cancel.is_cancelled() {
                     return ControlFlow::Break(());
                 }
@@ -54,7 +54,8 @@ impl Lectern {
                     }));
                 }
                 ControlFlow::Continue(())
-            })?;
+            });
+            path.map_err(Told::told)?;
             Ok(())
         })
         .await
@@ -64,16 +65,16 @@ impl Lectern {
     pub async fn import_model(&self, path: &Path) -> Result<String, Failure> {
         let mut catalogue = self.catalogue()?;
         let path = path.to_owned();
-        blocking(move || Ok::<_, Failure>(catalogue.import(&path).map(|entry| entry.name.clone())?))
-            .await
+        blocking(move || {
+            let entry = catalogue.import(&path).map_err(Told::told)?;
+            Ok(entry.name.clone())
+        })
+        .await
     }
 
     /// Removes a model's file; an imported model is only forgotten.
     pub fn remove_model(&self, name: &str) -> Result<(), Failure> {
-        Ok(self
-            .catalogue()?
-            .remove(name)
-            .map_err(|error: CatalogueError| Failure::from(error))?)
+        self.catalogue()?.remove(name).map_err(Told::told)
     }
 }
 

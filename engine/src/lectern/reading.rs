@@ -1,12 +1,13 @@
 //! Reading a document, and what has to be true before it begins: a model, a cache, room.
 
 use super::seat::{LOOK_AGAIN, Precedence, Seated};
+use super::told::Told;
 use super::{ChosenModel, Job, Lectern, blocking, cancelled};
 use crate::kv::{CacheIdentity, FORMAT_F16, KvCache, KvError};
 use crate::library::{Reading, StoredDocument};
 use crate::reading::{self, ReadingInput};
 use lectern_models::{Model, Token};
-use lectern_protocol::{DocumentSummary, Event, Failure, ReadProgress, ReadState};
+use lectern_protocol::{AskStage, DocumentSummary, Event, Failure, ReadProgress, ReadState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -31,15 +32,26 @@ pub(super) struct Lesson {
 }
 
 impl Lesson {
-    /// Tokens to be read.
+    /// Tokens to be read, the prefix among them.
     pub fn total(&self) -> usize {
         self.prefix.len() + self.tokens.len()
     }
 
-    /// Tokens that fit beside a question and an answer of `answer` tokens.
+    /// Tokens of a document that fit beside a question and an answer of `answer` tokens.
     pub fn window(&self, answer: usize) -> usize {
         let context = self.model.context_length();
-        context.saturating_sub(QUESTION_ROOM.min(context / 4) + answer.min(context / 4))
+        let taken = QUESTION_ROOM.min(context / 4) + answer.min(context / 4) + self.prefix.len();
+        context.saturating_sub(taken)
+    }
+
+    /// Whether the document is longer than that.
+    pub fn is_too_long(&self, answer: usize) -> bool {
+        self.tokens.len() > self.window(answer)
+    }
+
+    /// Tokens of the document that a cache of so many tokens holds.
+    fn of_document(&self, cached: usize) -> usize {
+        cached.saturating_sub(self.prefix.len())
     }
 
     /// What its cache is the cache of.
@@ -74,7 +86,7 @@ impl Lectern {
             let seated = lectern.sit_to_read(&reading, 0, 0)?;
             let lesson = lectern.prepare(&on, &seated, &chosen, stored, &reading)?;
             let answer = lectern.settings().max_answer_tokens as usize;
-            if lesson.total() > lesson.window(answer) {
+            if lesson.is_too_long(answer) {
                 return lectern.note_too_long(&on, &lesson, answer);
             }
             lectern.read_whole(&on, seated, &lesson, answer, &reading)?;
@@ -95,16 +107,20 @@ impl Lectern {
         job: &Job,
     ) -> Result<Lesson, Failure> {
         let began = Instant::now();
-        let model = self.seat.model(seated, &chosen.path, || {
-            job.tell(Event::Stage {
-                stage: lectern_protocol::AskStage::LoadingModel,
-            });
-        })?;
+        let model = self
+            .seat
+            .model(seated, &chosen.path, || {
+                job.tell(Event::Stage {
+                    stage: AskStage::LoadingModel,
+                });
+            })
+            .map_err(Told::told)?;
         let load_s = began.elapsed().as_secs_f64();
         on.block_on(self.note_fingerprint(&chosen.path, model.fingerprint()))?;
         Ok(Lesson {
-            tokens: self.opened.tokens(&stored, &model)?,
-            prefix: reading::prefix(model.chat_template(), model.tokenizer())?,
+            tokens: self.opened.tokens(&stored, &model).map_err(Told::told)?,
+            prefix: reading::prefix(model.chat_template(), model.tokenizer())
+                .map_err(Told::told)?,
             model,
             stored,
             load_s,
@@ -123,7 +139,7 @@ impl Lectern {
     ) -> Result<(KvCache, ReadCost), Failure> {
         // Another Lectern may hold the cache for a long time: wait for it standing.
         drop(seated);
-        let mut cache = self.open_cache(lesson, job)?;
+        let cache = self.open_cache(lesson, job)?;
         let before = cache.tokens();
         let note = |tokens: usize, cache_bytes: u64| {
             on.block_on(self.library.note_reading(
@@ -131,14 +147,14 @@ impl Lectern {
                 lesson.model.fingerprint(),
                 Reading {
                     tokens: tokens as u64,
-                    total: lesson.total() as u64,
+                    total: lesson.tokens.len() as u64,
                     window: lesson.window(answer) as u64,
                     cache_bytes,
                 },
             ))
         };
         if before == lesson.total() {
-            note(before, cache.bytes())?;
+            note(lesson.of_document(before), cache.bytes())?;
             return Ok((cache, ReadCost::default()));
         }
         self.make_room(on, lesson, &cache, job)?;
@@ -147,7 +163,8 @@ impl Lectern {
             tokens: lesson.tokens.to_vec(),
             identity: lesson.identity(),
         };
-        let seated = self.sit_to_read(job, before, lesson.total())?;
+        let read_before = lesson.of_document(before);
+        let seated = self.sit_to_read(job, read_before, lesson.tokens.len())?;
         let began = Instant::now();
         // Noted before it is told: whoever saw the number finds it again after a crash.
         let progress = |progress: &ReadProgress| {
@@ -158,19 +175,19 @@ impl Lectern {
         };
         let stand_up = || {
             seated.let_questions_through(|| {
-                job.tell(Event::Reading(waiting(before, lesson.total())));
+                job.tell(Event::Reading(waiting(read_before, lesson.tokens.len())));
             });
         };
         let read = reading::read(
             &lesson.model,
             &input,
-            &mut cache,
+            &cache,
             &progress,
             &job.cancel,
             &stand_up,
         );
-        note(cache.tokens(), cache.bytes())?;
-        read?;
+        note(lesson.of_document(cache.tokens()), cache.bytes())?;
+        read.map_err(Told::told)?;
         let cost = ReadCost {
             tokens: cache.tokens() - before,
             seconds: began.elapsed().as_secs_f64(),
@@ -195,11 +212,7 @@ impl Lectern {
     /// Opens the document's cache; waits while another Lectern has it.
     fn open_cache(&self, lesson: &Lesson, job: &Job) -> Result<KvCache, Failure> {
         let identity = lesson.identity();
-        let folder = self
-            .library
-            .home()
-            .caches()
-            .join(identity.folder_name());
+        let folder = self.library.home().caches().join(identity.folder_name());
         let mut told = false;
         loop {
             match KvCache::open(&folder, &identity, lesson.model.shape()) {
@@ -210,7 +223,7 @@ impl Lectern {
                             message: "Another Lectern is working on this document; waiting for it."
                                 .to_owned(),
                         });
-                        job.tell(Event::Reading(waiting(0, lesson.total())));
+                        job.tell(Event::Reading(waiting(0, lesson.tokens.len())));
                     }
                     let until = Instant::now() + TRY_AGAIN;
                     while Instant::now() < until && !job.cancel.is_cancelled() {
@@ -219,7 +232,7 @@ impl Lectern {
                 }
                 Err(KvError::Locked { .. }) => return Err(cancelled()),
                 opened => {
-                    let cache = opened.map_err(|error| Failure::from(&error))?;
+                    let cache = opened.map_err(Told::told)?;
                     if let Some(recovery) = cache.recovery() {
                         tracing::warn!("a cache was cut back to what is whole: {recovery:?}");
                     }
@@ -240,7 +253,7 @@ impl Lectern {
             lesson.model.fingerprint(),
             Reading {
                 tokens: 0,
-                total: lesson.total() as u64,
+                total: lesson.tokens.len() as u64,
                 window: lesson.window(answer) as u64,
                 cache_bytes: 0,
             },

@@ -194,7 +194,9 @@ mod tests {
             let (seat, never) = (&seat, &never);
             scope.spawn(move || {
                 let _seated = seat
-                    .take(Precedence::Question, never, || asking.send("waits").unwrap())
+                    .take(Precedence::Question, never, || {
+                        asking.send("waits").unwrap()
+                    })
                     .unwrap();
                 asking.send("answers").unwrap();
             });
@@ -218,10 +220,7 @@ mod tests {
             .unwrap();
         let cancel = CancelFlag::new();
         thread::scope(|scope| {
-            let waiting = scope.spawn(|| {
-                seat.take(Precedence::Question, &cancel, || ())
-                    .is_none()
-            });
+            let waiting = scope.spawn(|| seat.take(Precedence::Question, &cancel, || ()).is_none());
             cancel.cancel();
             assert!(waiting.join().unwrap());
         });

@@ -14,6 +14,11 @@ const MOST_FOUND: usize = 1000;
 const MOST_BLOCKS: u32 = 5000;
 
 impl Lectern {
+    /// The canonical text, whose bytes spans count.
+    pub async fn text(&self, id: &str) -> Result<String, Failure> {
+        Ok(self.stored(id).await?.document.text.clone())
+    }
+
     /// Sections, pages and size of a document.
     pub async fn outline(&self, id: &str) -> Result<Outline, Failure> {
         let stored = self.stored(id).await?;

@@ -1,5 +1,20 @@
-//! Reading a document: what is prefilled once, so that questions need not.
+//! Reading a document: a model goes over all its tokens once, and what it computed is kept.
+//!
+//! In: a model, the prompt's prefix and the document's tokens, and an open [`KvCache`](crate::kv::KvCache). Out: the cache holds keys and
+//! values of every token, and questions can be put behind it ([`crate::attention::DenseAttention`]).
+//!
+//! Reading goes in chunks of [`CHUNK_TOKENS`]. Between chunks others may take the machine (a question goes first),
+//! and each chunk is on disk before the next begins: stopping, pausing, a crash or a full disk costs one chunk.
+//! A reading that goes on starts at a multiple of the chunk, so it computes the same chunks as one that was never
+//! interrupted, and the caches are equal byte for byte.
 
+mod error;
+mod pace;
 mod prompt;
+mod read;
 
+pub use crate::attention::CancelFlag;
+pub use error::ReadingError;
+pub use lectern_protocol::ReadProgress;
 pub use prompt::{PromptError, Suffix, Turn, prefix, suffix};
+pub use read::{CHUNK_TOKENS, ReadingInput, read};

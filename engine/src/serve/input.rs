@@ -91,11 +91,20 @@ mod tests {
         for buffer in [1, 3, 64] {
             assert_eq!(
                 lines(b"ab\n\n123456\n12345\nrest", buffer, 5).await,
-                [whole("ab"), whole(""), Line::TooLong { limit: 5 }, whole("12345"), whole("rest")]
+                [
+                    whole("ab"),
+                    whole(""),
+                    Line::TooLong { limit: 5 },
+                    whole("12345"),
+                    whole("rest")
+                ]
             );
             assert_eq!(lines(b"", buffer, 5).await, []);
             assert_eq!(lines(b"a\n", buffer, 5).await, [whole("a")]);
-            assert_eq!(lines(b"1234567", buffer, 5).await, std::slice::from_ref(&long));
+            assert_eq!(
+                lines(b"1234567", buffer, 5).await,
+                std::slice::from_ref(&long)
+            );
         }
     }
 }

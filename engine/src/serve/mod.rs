@@ -84,7 +84,10 @@ fn begin(
     }
     locked(flights).insert(id, cancel.clone());
     let events = replies.clone();
-    let job = Job::new(move |event| send(&events, id, ReplyBody::Event(event)), cancel);
+    let job = Job::new(
+        move |event| send(&events, id, ReplyBody::Event(event)),
+        cancel,
+    );
     let (lectern, replies, flights) = (Arc::clone(lectern), replies.clone(), Arc::clone(flights));
     calls.spawn(async move {
         let work = tokio::spawn(dispatch::work(lectern, call.request, job));

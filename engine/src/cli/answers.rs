@@ -1,0 +1,50 @@
+//! An answer on the terminal: its words as they come, then the evidence for each sentence.
+
+use lectern_engine::lectern::place;
+use lectern_protocol::{Answer, SupportState};
+use std::io::{IsTerminal, stdout};
+
+/// Prints, below the answer's words, each citation with its place and words, and which sentences have none.
+pub fn print_evidence(answer: &Answer) {
+    let (dim, plain) = match stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+        true => ("\x1b[2m", "\x1b[0m"),
+        false => ("", ""),
+    };
+    let mut number = 0;
+    for sentence in &answer.sentences {
+        for citation in &sentence.citations {
+            number += 1;
+            let place = place(&citation.anchor);
+            let quote = one_line(&citation.quote);
+            println!("  [{number}] {place}: {dim}\u{201C}{quote}\u{201D}{plain}");
+        }
+        match sentence.state {
+            SupportState::Supported => {}
+            SupportState::Partly => {
+                println!("  (?) only partly in the document: {}", sentence.text)
+            }
+            SupportState::Unsupported => {
+                println!("  (!) not found in the document: {}", sentence.text);
+            }
+        }
+    }
+    if answer.strategy == lectern_protocol::Strategy::RetrievedPassages {
+        println!(
+            "  {dim}The document is longer than the model's window: the answer saw {} passages of it.{plain}",
+            answer.coverage.len()
+        );
+    }
+}
+
+/// `text` without line breaks, shortened in the middle of very long quotations.
+pub fn one_line(text: &str) -> String {
+    const MOST: usize = 300;
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let length = line.chars().count();
+    if length <= MOST {
+        return line;
+    }
+    let head: String = line.chars().take(MOST / 2).collect();
+    let tail: String = line.chars().skip(length - MOST / 2).collect();
+    format!("{head} \u{2026} {tail}")
+}

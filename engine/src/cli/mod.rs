@@ -1,0 +1,123 @@
+//! The command line: what a person types, and how it is shown.
+//!
+//! In: arguments. Out: text for a person on stdout, JSON with `--json`; progress and problems on stderr. What is done
+//! is [`Lectern`]'s; nothing is decided here.
+
+mod answers;
+mod arguments;
+mod commands;
+mod exit;
+mod progress;
+
+use arguments::{Arguments, Command};
+use clap::Parser;
+use exit::Exit;
+use lectern_engine::attention::CancelFlag;
+use lectern_engine::home::Home;
+use lectern_engine::lectern::Lectern;
+use lectern_engine::{serve, settings};
+use lectern_protocol::{Failure, FailureCode};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Stack of a computing thread.
+const STACK: usize = 8 << 20;
+
+/// Reads the arguments, does what they say, and says how it went.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(usage) => {
+            // Help and version are no failures; clap knows which stream each goes to.
+            let _ = usage.print();
+            return if usage.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            }
+            .into();
+        }
+    };
+    log_to_stderr();
+    match run(arguments) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            progress::say_failure(&failure);
+            Exit::of(&failure).into()
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    let home = Home::find().map_err(|error| other(error.to_string()))?;
+    compute_on(settings::load(&home)?.threads as usize)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_stack_size(STACK)
+        .enable_all()
+        .build()
+        .map_err(|error| other(format!("no threads can be started: {error}")))?;
+    let exit = runtime.block_on(async {
+        let lectern = Lectern::open(&home, arguments.model.clone()).await?;
+        match arguments.command {
+            Command::Serve => {
+                let input = tokio::io::BufReader::new(tokio::io::stdin());
+                serve::serve(Arc::clone(&lectern), input, tokio::io::stdout()).await;
+                Ok(Exit::Done)
+            }
+            command => {
+                let cancel = CancelFlag::new();
+                tokio::spawn(cancel_on_interrupt(cancel.clone()));
+                let exit = commands::run(&lectern, command, &cancel).await;
+                lectern.close().await;
+                exit
+            }
+        }
+    });
+    // A thread that waits for input (stdin) cannot be joined.
+    runtime.shutdown_background();
+    exit
+}
+
+/// Threads for tensors: all of rayon's, the kernels' as well as candle's.
+fn compute_on(threads: usize) -> Result<(), Failure> {
+    let threads = match threads {
+        // One is left to the rest of the machine.
+        0 => std::thread::available_parallelism().map_or(1, |all| (all.get() - 1).max(1)),
+        chosen => chosen,
+    };
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .stack_size(STACK)
+        .thread_name(|number| format!("compute-{number}"))
+        .build_global()
+        .map_err(|error| other(format!("the computing threads cannot be started: {error}")))
+}
+
+/// The first Ctrl-C ends what runs at its next step; the second ends the program at once.
+async fn cancel_on_interrupt(cancel: CancelFlag) {
+    while tokio::signal::ctrl_c().await.is_ok() {
+        if cancel.is_cancelled() {
+            std::process::exit(Exit::Cancelled as i32);
+        }
+        cancel.cancel();
+    }
+}
+
+/// Logs go to stderr; `LECTERN_LOG` says how much (`lectern_engine=debug`, say).
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("LECTERN_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+fn other(message: String) -> Failure {
+    Failure {
+        code: FailureCode::Other,
+        message,
+        advice: None,
+    }
+}
