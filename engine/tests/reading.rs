@@ -1,0 +1,333 @@
+//! Reading with a real model: against plain attention, and killed at random moments.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../../models/tests/reference/mod.rs"]
+mod reference;
+
+use candle_core::{DType, Tensor};
+use lectern_engine::attention::DenseAttention;
+use lectern_engine::kv::{CacheIdentity, FORMAT_F16, KvCache};
+use lectern_engine::reading::{CHUNK_TOKENS, CancelFlag, ReadingError, ReadingInput, read};
+use lectern_models::{Attention, AttentionError, Logits, Model};
+use reference::{PlainAttention, QWEN_HALF_B, SMOLLM2, load};
+use std::cell::Cell;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Something of several thousand tokens that is always here.
+const TEXT: &str = concat!(
+    include_str!("../src/attention/span.rs"),
+    include_str!("../src/attention/dense.rs"),
+    include_str!("../src/kv/cache.rs"),
+);
+
+fn input(model: &Model, tokens: usize) -> ReadingInput {
+    let prefix = model.tokenizer().encode("Read this:\n").unwrap();
+    let mut document = model.tokenizer().encode_with_offsets(TEXT).unwrap();
+    assert!(
+        document.len() >= tokens,
+        "the text has only {} tokens",
+        document.len()
+    );
+    document.truncate(tokens);
+    ReadingInput {
+        identity: CacheIdentity {
+            text: [1; 32],
+            model: model.fingerprint().to_owned(),
+            prompt: CacheIdentity::prompt_hash(&prefix),
+            format: FORMAT_F16,
+        },
+        prefix,
+        tokens: document,
+    }
+}
+
+fn ids(input: &ReadingInput) -> Vec<u32> {
+    let document = input.tokens.iter().map(|token| token.id);
+    input.prefix.iter().copied().chain(document).collect()
+}
+
+fn open(folder: &Path, input: &ReadingInput, model: &Model) -> KvCache {
+    KvCache::open(folder, &input.identity, model.shape()).unwrap()
+}
+
+fn read_all(model: &Model, input: &ReadingInput, cache: &KvCache) {
+    read(model, input, cache, &|_| {}, &CancelFlag::new(), &|| {}).unwrap();
+}
+
+/// Plain attention over what the cache would hold: keys and values rounded to half precision.
+struct Halved(PlainAttention);
+
+impl Attention for Halved {
+    fn attend(
+        &mut self,
+        layer: usize,
+        queries: &Tensor,
+        keys: &Tensor,
+        values: &Tensor,
+    ) -> Result<Tensor, AttentionError> {
+        let halve = |tensor: &Tensor| tensor.to_dtype(DType::F16)?.to_dtype(DType::F32);
+        self.0
+            .attend(layer, queries, &halve(keys)?, &halve(values)?)
+    }
+}
+
+fn numbers(logits: Option<Tensor>) -> Vec<Vec<f32>> {
+    logits.unwrap().to_vec2().unwrap()
+}
+
+fn top(logits: &[f32]) -> usize {
+    (0..logits.len())
+        .max_by(|a, b| logits[*a].total_cmp(&logits[*b]))
+        .unwrap()
+}
+
+/// Logits over a sealed cache, a partial block and a tail against plain attention over everything at once.
+#[test]
+fn logits_equal_those_of_plain_attention() {
+    for file in [SMOLLM2, QWEN_HALF_B] {
+        let model = load(file);
+        let input = input(&model, 300);
+        let all = ids(&input);
+        let (document, question) = all.split_at(280);
+        let mut short = input.clone();
+        short.tokens.truncate(280 - input.prefix.len());
+
+        let plain = |attention: &mut dyn Attention| {
+            numbers(model.forward(&all, attention, Logits::All).unwrap())[280..].to_vec()
+        };
+        let exact = plain(&mut PlainAttention::of(&model));
+        let halved = plain(&mut Halved(PlainAttention::of(&model)));
+
+        let folder = TempDir::new().unwrap();
+        let cache = open(folder.path(), &short, &model);
+        read_all(&model, &short, &cache);
+        assert_eq!(cache.tokens(), document.len());
+        let mut attention = DenseAttention::over(&cache, model.shape(), CancelFlag::new()).unwrap();
+        let found = numbers(
+            model
+                .forward(question, &mut attention, Logits::All)
+                .unwrap(),
+        );
+        let worst = |expected: &[Vec<f32>]| -> f32 {
+            let pairs = found
+                .iter()
+                .zip(expected)
+                .flat_map(|(f, e)| f.iter().zip(e));
+            pairs.map(|(f, e)| (f - e).abs()).fold(0.0, f32::max)
+        };
+        println!(
+            "{file}: largest difference of a logit {} to plain attention over rounded keys and values, {} over exact ones",
+            worst(&halved),
+            worst(&exact)
+        );
+        assert!(worst(&halved) < 0.05, "{file}");
+        assert!(worst(&exact) < 0.5, "{file}");
+        for (found, expected) in found.iter().zip(&halved) {
+            let (found, expected) = (top(found), top(expected));
+            assert_eq!(found, expected, "{file}");
+        }
+
+        // The same question again after a reset is the same to the bit.
+        attention.reset();
+        let again = numbers(
+            model
+                .forward(question, &mut attention, Logits::All)
+                .unwrap(),
+        );
+        assert_eq!(again, found);
+    }
+}
+
+#[test]
+fn a_stopped_reading_goes_on_and_ends_with_the_same_bytes() {
+    let model = load(SMOLLM2);
+    let input = input(&model, 3 * CHUNK_TOKENS + 30);
+    let whole = TempDir::new().unwrap();
+    let cache = open(whole.path(), &input, &model);
+    let reports = Cell::new(Vec::new());
+    read(
+        &model,
+        &input,
+        &cache,
+        &|progress| {
+            let mut all = reports.take();
+            all.push(*progress);
+            reports.set(all);
+        },
+        &CancelFlag::new(),
+        &|| {},
+    )
+    .unwrap();
+    let reports = reports.take();
+    assert_eq!(reports.len(), 5);
+    assert!(reports.windows(2).all(|two| two[0].tokens < two[1].tokens));
+    let last = reports[4];
+    assert_eq!(
+        (last.tokens, last.total),
+        (input.tokens.len() as u32, input.tokens.len() as u32)
+    );
+    assert_eq!(
+        (last.cache_bytes, last.seconds_left),
+        (cache.bytes(), Some(0.0))
+    );
+    assert!(last.tokens_per_s > 0.0);
+    assert!(reports[2].seconds_left.unwrap() > 0.0);
+
+    let stopped = TempDir::new().unwrap();
+    let cache = open(stopped.path(), &input, &model);
+    // Stopped in the middle of the second chunk, from another thread.
+    let cancel = CancelFlag::new();
+    let began = Cell::new(None);
+    let stopping = std::thread::scope(|scope| {
+        let result = read(
+            &model,
+            &input,
+            &cache,
+            &|progress| {
+                if progress.tokens > 0 && began.get().is_none() {
+                    let cancel = cancel.clone();
+                    let asked = scope.spawn(move || {
+                        std::thread::sleep(Duration::from_millis(50));
+                        cancel.cancel();
+                        Instant::now()
+                    });
+                    began.set(Some(asked));
+                }
+            },
+            &cancel,
+            &|| {},
+        );
+        assert!(matches!(result, Err(ReadingError::Cancelled)), "{result:?}");
+        let ended = Instant::now();
+        ended - began.take().unwrap().join().unwrap()
+    });
+    println!("stopped {stopping:?} after it was asked to");
+    assert!(cache.tokens() < input.prefix.len() + input.tokens.len());
+    assert!(cache.tokens().is_multiple_of(CHUNK_TOKENS) && cache.tokens() > 0);
+    let kept = cache.tokens();
+    drop(cache);
+    let cache = open(stopped.path(), &input, &model);
+    assert_eq!(cache.tokens(), kept);
+    read_all(&model, &input, &cache);
+    let bytes = |folder: &TempDir| std::fs::read(folder.path().join("blocks.kv")).unwrap();
+    assert!(bytes(&stopped) == bytes(&whole));
+
+    // A read cache needs no work, a damaged one only what is damaged.
+    let began = Instant::now();
+    read_all(&model, &input, &cache);
+    assert!(began.elapsed() < Duration::from_millis(200));
+    drop(cache);
+    let mut damaged = bytes(&stopped);
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    std::fs::write(stopped.path().join("blocks.kv"), &damaged).unwrap();
+    let cache = open(stopped.path(), &input, &model);
+    let mut attention = DenseAttention::over(&cache, model.shape(), CancelFlag::new()).unwrap();
+    assert!(model.forward(&[1], &mut attention, Logits::Last).is_err());
+    assert!(cache.is_damaged());
+    drop(attention);
+    read_all(&model, &input, &cache);
+    assert!(!cache.is_damaged());
+    assert!(bytes(&stopped) == bytes(&whole));
+}
+
+#[test]
+fn a_document_beyond_the_window_is_refused() {
+    let model = load(SMOLLM2);
+    let mut input = input(&model, 1);
+    input.tokens = vec![input.tokens[0]; model.context_length()];
+    let folder = TempDir::new().unwrap();
+    let cache = open(folder.path(), &input, &model);
+    let result = read(&model, &input, &cache, &|_| {}, &CancelFlag::new(), &|| {});
+    assert!(matches!(result, Err(ReadingError::TooLong { .. })));
+}
+
+const KILLED_TOKENS: usize = 8 * CHUNK_TOKENS + 100;
+const CHILD: &str = "LECTERN_TEST_READ_INTO";
+
+/// Not a test of its own: what the next test runs in another process and kills.
+#[test]
+fn child_that_reads() {
+    let Some(folder) = std::env::var_os(CHILD) else {
+        return;
+    };
+    let model = load(SMOLLM2);
+    let input = input(&model, KILLED_TOKENS);
+    let cache = open(Path::new(&folder), &input, &model);
+    let report = |progress: &lectern_engine::reading::ReadProgress| {
+        println!("sealed {}", progress.tokens as usize + input.prefix.len());
+    };
+    read(&model, &input, &cache, &report, &CancelFlag::new(), &|| {}).unwrap();
+}
+
+#[test]
+fn killed_at_twenty_random_moments_it_loses_at_most_a_chunk() {
+    let model = load(SMOLLM2);
+    let input = input(&model, KILLED_TOKENS);
+    let total = ids(&input).len();
+    let whole = TempDir::new().unwrap();
+    let began = Instant::now();
+    read_all(&model, &input, &open(whole.path(), &input, &model));
+    let chunk_time = began.elapsed() / (total / CHUNK_TOKENS) as u32;
+    let expected = std::fs::read(whole.path().join("blocks.kv")).unwrap();
+
+    let folder = TempDir::new().unwrap();
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let (mut kept, mut lost_work, mut finished) = (0, 0, 0);
+    for _ in 0..20 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child_that_reads", "--nocapture"])
+            .env(CHILD, folder.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let sealed = |line: Option<std::io::Result<String>>| -> Option<usize> {
+            line?.ok()?.split_once("sealed ")?.1.parse().ok()
+        };
+        // Its first report: the model is loaded, and reading begins.
+        let mut reported = loop {
+            let line = lines.next();
+            assert!(line.is_some(), "the child ended before it began to read");
+            if let Some(tokens) = sealed(line) {
+                break tokens;
+            }
+        };
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let moment = (random >> 11) as f64 / (1u64 << 53) as f64;
+        std::thread::sleep(chunk_time.mul_f64(moment * 2.0));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for line in lines {
+            reported = sealed(Some(line)).unwrap_or(reported);
+        }
+
+        let cache = open(folder.path(), &input, &model);
+        let tokens = cache.tokens();
+        assert_eq!(cache.view().common_prefix(&ids(&input)), tokens);
+        assert!(
+            tokens >= reported && tokens >= kept,
+            "{tokens} of {reported}"
+        );
+        lost_work += usize::from(cache.recovery().is_some());
+        kept = tokens;
+        if tokens == total {
+            finished += 1;
+            drop(cache);
+            assert!(std::fs::read(folder.path().join("blocks.kv")).unwrap() == expected);
+            lectern_engine::kv::remove(folder.path()).unwrap();
+            kept = 0;
+        }
+    }
+    println!("{finished} readings ended before they were killed; {lost_work} torn writes were cut");
+    let cache = open(folder.path(), &input, &model);
+    read_all(&model, &input, &cache);
+    drop(cache);
+    assert!(std::fs::read(folder.path().join("blocks.kv")).unwrap() == expected);
+}
