@@ -118,18 +118,14 @@ impl DenseAttention {
         self.tail.set_end(tokens);
     }
 
-    /// The same attention with a flag that is not raised.
-    #[cfg(test)]
-    pub(super) fn uncancelled(self) -> DenseAttention {
-        DenseAttention {
-            cancel: CancelFlag::new(),
-            ..self
-        }
-    }
-
     /// Drops the whole tail: ready for the next question.
     pub fn reset(&mut self) {
         self.rewind(0);
+    }
+
+    /// Listens to this flag from now on: each question has its own.
+    pub fn listen_to(&mut self, cancel: CancelFlag) {
+        self.cancel = cancel;
     }
 
     /// From now on adds up how much attention these `(layer, query head)`s pay to each token that is held now, cached
@@ -140,8 +136,8 @@ impl DenseAttention {
         self.mass = (!heads.is_empty()).then(|| Mass::new(heads, self.tail.end()));
     }
 
-    /// For each token held when recording began the attention probability it got, summed over recorded heads and over the rows of all
-    /// passes since the last call (or since [`DenseAttention::record`]); zeros if nothing is recorded.
+    /// For each token held when recording began the attention probability it got, summed over recorded heads and over
+    /// the rows of all passes since the last call (or since [`DenseAttention::record`]); zeros if nothing is recorded.
     pub fn take_mass(&mut self) -> Vec<f32> {
         match &mut self.mass {
             Some(mass) => mass.take(),

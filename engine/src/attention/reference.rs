@@ -326,7 +326,7 @@ fn an_abandoned_pass_leaves_the_tail_as_it_was() {
         Err(AttentionError::Cancelled)
     ));
     assert_eq!(attention.tokens(), 30);
-    let mut attention = attention.uncancelled();
+    attention.listen_to(CancelFlag::new());
     let found = text.pass(&shape, &mut attention, (30, 90)).unwrap();
     let row = shape.query_heads * shape.head_dim;
     for (found, whole) in found.iter().zip(&whole) {
