@@ -132,7 +132,7 @@ fn plain(shape: &AttentionShape, text: &Text, layer: usize) -> (Vec<f64>, Vec<Ve
     };
     let mut attended = vec![0.0; text.tokens * shape.query_heads * d];
     let mut probabilities = vec![vec![Vec::new(); text.tokens]; shape.query_heads];
-    for head in 0..shape.query_heads {
+    for (head, probabilities) in probabilities.iter_mut().enumerate() {
         let kv_head = head / shape.group_size();
         let keys: Vec<Vec<f64>> = (0..text.tokens)
             .map(|position| key(position, kv_head))
@@ -155,7 +155,7 @@ fn plain(shape: &AttentionShape, text: &Text, layer: usize) -> (Vec<f64>, Vec<Ve
             let sum: f64 = scores.iter().map(|score| (score - largest).exp()).sum();
             for (position, score) in scores.iter().enumerate() {
                 let probability = (score - largest).exp() / sum;
-                probabilities[head][token].push(probability);
+                probabilities[token].push(probability);
                 let value = (position * shape.kv_heads + kv_head) * d;
                 for channel in 0..d {
                     attended[first + channel] +=

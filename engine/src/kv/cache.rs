@@ -78,10 +78,11 @@ impl KvCache {
         let lock = take_lock(folder)?;
 
         let manifest = Manifest::new(identity.clone(), shape, format.name());
-        match Manifest::read(folder)? {
-            Some(found) => manifest.compare(&found, folder)?,
-            None => {}
+        let found = Manifest::read(folder)?;
+        if let Some(found) = &found {
+            manifest.compare(found, folder)?;
         }
+        let has_manifest = found.is_some();
         let path = Arc::new(folder.join(BLOCKS_FILE));
         let file = OpenOptions::new()
             .read(true)
@@ -101,7 +102,7 @@ impl KvCache {
             });
         }
         drop(found);
-        if Manifest::read(folder)?.is_none() {
+        if !has_manifest {
             manifest.write(folder)?;
         }
         let mut recovery = None;
