@@ -2,7 +2,7 @@
 
 use super::format::Format;
 use super::{IngestError, IngestFault, Limits};
-use super::{code, epub, html, markdown, text};
+use super::{code, epub, html, markdown, pdf, text};
 use crate::document::Document;
 use std::fs::File;
 use std::io::Read;
@@ -45,9 +45,7 @@ impl Extraction<'_> {
         match Format::of(self.path)? {
             Format::Folder => code::extract_folder(self),
             Format::SourceFile => code::extract_file(self),
-            Format::Pdf => Err(IngestFault::UnknownFormat {
-                what: "PDF files yet".into(),
-            }),
+            Format::Pdf => pdf::extract(self),
             Format::Epub => epub::extract(self),
             Format::Html => html::extract(self),
             Format::Markdown => markdown::extract(self),

@@ -25,6 +25,7 @@ mod format;
 mod html;
 mod limits;
 mod markdown;
+mod pdf;
 mod sandbox;
 mod text;
 

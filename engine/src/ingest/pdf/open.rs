@@ -1,0 +1,225 @@
+//! Opens a PDF: broken cross references, encryption, the list of pages.
+
+use super::repair::rebuilt;
+use crate::ingest::{Extraction, IngestFault};
+use pdf_extract::encryption::DecryptionError;
+use pdf_extract::{Dictionary, Document as Pdf, Error, LoadOptions, Object, ObjectId};
+use std::collections::HashSet;
+
+/// Deepest page tree; honest ones have three or four levels.
+const DEPTH: usize = 64;
+/// Most pages.
+const PAGES: usize = 100_000;
+
+/// Parses and decrypts the file. An encrypted file opens with the empty password or the given one.
+pub(super) fn open(extraction: &Extraction, bytes: &[u8]) -> Result<Pdf, IngestFault> {
+    let password = extraction.password();
+    let pdf = match load(bytes, password) {
+        Ok(pdf) if catalog(&pdf).is_some() || is_locked(&pdf) => pdf,
+        Err(error) if is_about_password(&error) => return Err(encryption_fault(error, password)),
+        broken => {
+            // A cross-reference table that is missing or wrong: find the objects by looking for them.
+            let reason = broken
+                .err()
+                .map_or_else(|| "it has no catalog".into(), |e| e.to_string());
+            let repaired = rebuilt(bytes).and_then(|bytes| load(&bytes, password).ok());
+            match repaired {
+                Some(pdf) if catalog(&pdf).is_some() || is_locked(&pdf) => pdf,
+                _ => {
+                    return Err(IngestFault::Damaged {
+                        format: "PDF".into(),
+                        reason,
+                    });
+                }
+            }
+        }
+    };
+    if is_locked(&pdf) {
+        return Err(match password {
+            None => IngestFault::PasswordNeeded,
+            Some(_) => IngestFault::WrongPassword,
+        });
+    }
+    Ok(pdf)
+}
+
+fn load(bytes: &[u8], password: Option<&str>) -> Result<Pdf, Error> {
+    match Pdf::load_mem(bytes) {
+        Ok(pdf) if !is_locked(&pdf) => Ok(pdf),
+        other => match password {
+            Some(password) => {
+                Pdf::load_mem_with_options(bytes, LoadOptions::with_password(password))
+            }
+            None => other,
+        },
+    }
+}
+
+fn is_locked(pdf: &Pdf) -> bool {
+    pdf.trailer.get(b"Encrypt").is_ok()
+}
+
+fn is_about_password(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::InvalidPassword | Error::Decryption(_) | Error::UnsupportedSecurityHandler(_)
+    )
+}
+
+fn encryption_fault(error: Error, password: Option<&str>) -> IngestFault {
+    match (error, password) {
+        (Error::InvalidPassword | Error::Decryption(DecryptionError::IncorrectPassword), None) => {
+            IngestFault::PasswordNeeded
+        }
+        (
+            Error::InvalidPassword | Error::Decryption(DecryptionError::IncorrectPassword),
+            Some(_),
+        ) => IngestFault::WrongPassword,
+        (error, _) => IngestFault::UnknownEncryption {
+            reason: error.to_string(),
+        },
+    }
+}
+
+/// The catalog, if the file has one.
+pub(super) fn catalog(pdf: &Pdf) -> Option<&Dictionary> {
+    pdf.trailer
+        .get(b"Root")
+        .ok()
+        .and_then(|root| dictionary(pdf, root))
+}
+
+/// Follows a reference, if it is one.
+pub(super) fn resolve<'p>(pdf: &'p Pdf, object: &'p Object) -> Option<&'p Object> {
+    pdf.dereference(object).ok().map(|(_, object)| object)
+}
+
+/// The value of a key, references followed.
+pub(super) fn get<'p>(pdf: &'p Pdf, dictionary: &'p Dictionary, key: &[u8]) -> Option<&'p Object> {
+    resolve(pdf, dictionary.get(key).ok()?)
+}
+
+/// An object as a dictionary; a stream's dictionary counts.
+pub(super) fn dictionary<'p>(pdf: &'p Pdf, object: &'p Object) -> Option<&'p Dictionary> {
+    match resolve(pdf, object)? {
+        Object::Dictionary(dictionary) => Some(dictionary),
+        Object::Stream(stream) => Some(&stream.dict),
+        _ => None,
+    }
+}
+
+/// The value of a key as numbers.
+pub(super) fn numbers(pdf: &Pdf, dictionary: &Dictionary, key: &[u8]) -> Option<Vec<f64>> {
+    let array = get(pdf, dictionary, key)?.as_array().ok()?;
+    array
+        .iter()
+        .map(|o| resolve(pdf, o).and_then(number))
+        .collect()
+}
+
+/// An object as a number.
+pub(super) fn number(object: &Object) -> Option<f64> {
+    match object {
+        Object::Integer(i) => Some(*i as f64),
+        Object::Real(r) => Some(f64::from(*r)).filter(|r| r.is_finite()),
+        _ => None,
+    }
+}
+
+/// A page with what it inherits.
+pub(super) struct PageFacts {
+    /// The page object.
+    pub id: ObjectId,
+    /// Visible part of user space: `[x0, y0, x1, y1]`.
+    pub crop: [f64; 4],
+    /// Clockwise, in quarter turns.
+    pub turns: u8,
+}
+
+/// The pages in order. Damaged branches are left out.
+pub(super) fn pages(pdf: &Pdf) -> Vec<PageFacts> {
+    let mut found = Vec::new();
+    let mut seen = HashSet::new();
+    let root = catalog(pdf)
+        .and_then(|c| c.get(b"Pages").ok())
+        .and_then(|p| p.as_reference().ok());
+    let Some(root) = root else { return found };
+    let mut stack = vec![(root, 0usize)];
+    while let Some((id, depth)) = stack.pop() {
+        if !seen.insert(id) || depth > DEPTH || found.len() >= PAGES {
+            continue;
+        }
+        let Ok(node) = pdf.get_dictionary(id) else {
+            continue;
+        };
+        match get(pdf, node, b"Kids").and_then(|kids| kids.as_array().ok()) {
+            Some(kids) => {
+                let kids = kids.iter().filter_map(|kid| kid.as_reference().ok());
+                stack.extend(
+                    kids.map(|kid| (kid, depth + 1))
+                        .collect::<Vec<_>>()
+                        .into_iter()
+                        .rev(),
+                );
+            }
+            None => found.push(PageFacts {
+                id,
+                crop: crop(pdf, node),
+                turns: turns(pdf, node),
+            }),
+        }
+    }
+    found
+}
+
+/// A value that a page may have from its ancestors.
+pub(super) fn inherited<'p>(pdf: &'p Pdf, page: &'p Dictionary, key: &[u8]) -> Option<&'p Object> {
+    let mut node = page;
+    for _ in 0..DEPTH {
+        if let Some(value) = get(pdf, node, key).filter(|v| !v.is_null()) {
+            return Some(value);
+        }
+        node = node
+            .get(b"Parent")
+            .ok()
+            .and_then(|parent| dictionary(pdf, parent))?;
+    }
+    None
+}
+
+fn rectangle(pdf: &Pdf, page: &Dictionary, key: &[u8]) -> Option<[f64; 4]> {
+    let array = inherited(pdf, page, key)?.as_array().ok()?;
+    let n: Vec<f64> = array
+        .iter()
+        .filter_map(|o| resolve(pdf, o).and_then(number))
+        .collect();
+    let [a, b, c, d] = n[..] else { return None };
+    let sides = [a.min(c), b.min(d), a.max(c), b.max(d)];
+    (sides[2] - sides[0] > 1.0 && sides[3] - sides[1] > 1.0).then_some(sides)
+}
+
+/// The crop box within the media box; US Letter where the file names none.
+fn crop(pdf: &Pdf, page: &Dictionary) -> [f64; 4] {
+    let media = rectangle(pdf, page, b"MediaBox").unwrap_or([0.0, 0.0, 612.0, 792.0]);
+    let Some(crop) = rectangle(pdf, page, b"CropBox") else {
+        return media;
+    };
+    let both = [
+        crop[0].max(media[0]),
+        crop[1].max(media[1]),
+        crop[2].min(media[2]),
+        crop[3].min(media[3]),
+    ];
+    if both[2] - both[0] > 1.0 && both[3] - both[1] > 1.0 {
+        both
+    } else {
+        media
+    }
+}
+
+fn turns(pdf: &Pdf, page: &Dictionary) -> u8 {
+    let degrees = inherited(pdf, page, b"Rotate")
+        .and_then(number)
+        .unwrap_or(0.0);
+    ((degrees / 90.0).round() as i64).rem_euclid(4) as u8
+}
