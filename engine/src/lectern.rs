@@ -59,12 +59,20 @@ impl Job {
     }
 }
 
+/// How a Lectern is opened.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Name or path of a model; goes before the setting.
+    pub model: Option<String>,
+    /// The `lectern` program, which extracts documents in a process of its own; the one that is running without.
+    pub program: Option<std::path::PathBuf>,
+}
+
 /// An open Lectern: cheap to share behind an [`Arc`].
 pub struct Lectern {
     library: Library,
     settings: RwLock<Settings>,
-    /// `--model`: goes before the setting.
-    model: Option<String>,
+    options: Options,
     seat: Seat,
     opened: OpenDocuments,
     /// One job at a time for a document's cache; others wait.
@@ -76,21 +84,21 @@ pub struct Lectern {
 }
 
 impl Lectern {
-    /// Opens the library of `home`. `model` (a name or a path) goes before the one in the settings.
-    pub async fn open(home: &Home, model: Option<String>) -> Result<Arc<Lectern>, Failure> {
+    /// Opens the library of `home`.
+    pub async fn open(home: &Home, options: Options) -> Result<Arc<Lectern>, Failure> {
         let settings = settings::load(home)?;
         let library = Library::open(home).await?;
         let lectern = Arc::new(Lectern {
             library,
             settings: RwLock::new(settings),
-            model,
+            options,
             seat: Seat::new(),
             opened: OpenDocuments::new(),
             turns: Mutex::new(HashMap::new()),
             running: Mutex::new(Vec::new()),
             adding: tokio::sync::Semaphore::new(1),
         });
-        lectern.forget_lost_caches().await?;
+        lectern.settle_caches().await?;
         Ok(lectern)
     }
 
@@ -169,12 +177,21 @@ impl Lectern {
     }
 
     /// Waits until no other job of this Lectern holds the document, then holds it. Ends with `cancelled` when the
-    /// job is.
-    async fn hold(&self, id: &str, job: &Job) -> Result<Held<'_>, Failure> {
+    /// job is. `waiting` is called once if it is not free at once.
+    async fn hold(
+        &self,
+        id: &str,
+        job: &Job,
+        waiting: impl FnOnce(),
+    ) -> Result<Held<'_>, Failure> {
         let turn = self.turn(id);
+        let mut waiting = Some(waiting);
         let guard = loop {
             if let Ok(guard) = turn.clone().try_lock_owned() {
                 break guard;
+            }
+            if let Some(waiting) = waiting.take() {
+                waiting();
             }
             if job.cancel.is_cancelled() {
                 return Err(cancelled());

@@ -14,7 +14,7 @@ use clap::Parser;
 use exit::Exit;
 use lectern_engine::attention::CancelFlag;
 use lectern_engine::home::Home;
-use lectern_engine::lectern::Lectern;
+use lectern_engine::lectern::{Lectern, Options};
 use lectern_engine::{serve, settings};
 use lectern_protocol::{Failure, FailureCode};
 use std::process::ExitCode;
@@ -57,8 +57,12 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
         .enable_all()
         .build()
         .map_err(|error| other(format!("no threads can be started: {error}")))?;
+    let options = Options {
+        model: arguments.model,
+        program: None,
+    };
     let exit = runtime.block_on(async {
-        let lectern = Lectern::open(&home, arguments.model.clone()).await?;
+        let lectern = Lectern::open(&home, options).await?;
         match arguments.command {
             Command::Serve => {
                 let input = tokio::io::BufReader::new(tokio::io::stdin());

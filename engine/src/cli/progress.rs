@@ -157,8 +157,10 @@ pub fn say_failure(failure: &Failure) {
     let full = failure.code == FailureCode::DiskFull && !failure.message.contains("disk is full");
     let prefix = if full { "the disk is full: " } else { "" };
     eprintln!("error: {prefix}{}", failure.message);
-    if let Some(advice) = &failure.advice {
-        eprintln!("{advice}");
+    match (&failure.advice, failure.code) {
+        (_, FailureCode::PasswordNeeded) => eprintln!("Give it with --password."),
+        (Some(advice), _) => eprintln!("{advice}"),
+        (None, _) => {}
     }
 }
 

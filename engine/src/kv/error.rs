@@ -19,7 +19,7 @@ pub enum KvError {
     },
     /// No room for the next chunk; everything before it is on disk and stays valid.
     #[error(
-        "the disk of {path} is full: {needed} bytes were needed for the next part of the document"
+        "the disk is full: {path} needs {needed} bytes for the next part of the document"
     )]
     DiskFull {
         /// The block file.

@@ -74,6 +74,7 @@ impl Lectern {
             let (home, path, job) = (self.library.home().clone(), path.to_owned(), job.clone());
             let options = ExtractOptions {
                 password: password.map(str::to_owned),
+                program: self.options.program.clone(),
                 ..ExtractOptions::default()
             };
             blocking(move || extract(&home, &path, hash, &options, &job)).await?

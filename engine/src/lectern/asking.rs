@@ -1,6 +1,6 @@
 //! Questions: from a protocol [`Ask`] to an [`Answer`] that is kept in its conversation.
 
-use super::reading::{Lesson, ReadCost};
+use super::reading::{Lesson, ReadCost, waiting};
 use super::seat::{Precedence, Seated};
 use super::told::Told;
 use super::{Job, Lectern, blocking, cancelled};
@@ -11,6 +11,7 @@ use crate::library::{StoredDocument, Turn};
 use crate::retrieval;
 use lectern_protocol::{Answer, AnswerSentence, Ask, AskStage, Event, Failure};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::runtime::Handle;
 
 impl Lectern {
@@ -24,7 +25,14 @@ impl Lectern {
             None => Vec::new(),
         };
         let ranked = retrieval::rank(&self.library, &ask.document, &ask.question).await?;
-        let held = self.hold(&ask.document, job).await?;
+        let asked = Instant::now();
+        let held = self
+            .hold(&ask.document, job, || {
+                job.tell(Event::Stage {
+                    stage: AskStage::Waiting,
+                });
+            })
+            .await?;
         let read = self.is_read(&ask.document).await?;
 
         let (lectern, on, asking, question) = (
@@ -41,11 +49,12 @@ impl Lectern {
                 ask: &question,
                 history: &history,
                 heads: &chosen.retrieval_heads,
+                asked,
             };
             // A document that must be read first waits like a reading; otherwise a person waits for an answer.
             let seated = match read {
                 true => work.sit()?,
-                false => lectern.sit_to_read(&asking, 0, 0)?,
+                false => lectern.sit_to_read(&asking, waiting(0, 0))?,
             };
             let lesson = lectern.prepare(&on, &seated, &chosen, stored, &asking)?;
             work.answer(seated, lesson, &ranked)
@@ -95,6 +104,8 @@ struct Work<'w> {
     ask: &'w Ask,
     history: &'w [Earlier],
     heads: &'w [(usize, usize)],
+    /// When the question was put.
+    asked: Instant,
 }
 
 impl Work<'_> {
@@ -193,6 +204,7 @@ impl Work<'_> {
                 other => other,
             });
         };
+        let before_ms = (self.asked.elapsed().as_secs_f64() - cost.seconds) * 1e3;
         let mut answer = asking::ask(
             &reader,
             &document,
@@ -205,7 +217,7 @@ impl Work<'_> {
         for sentence in &mut answer.sentences {
             self.anchor(&lesson.stored, sentence);
         }
-        answer.timings.first_token_ms += lesson.load_s * 1e3;
+        answer.timings.first_token_ms += before_ms;
         answer.timings.read_tokens += cost.tokens as u32;
         answer.timings.read_s += cost.seconds;
         Ok(answer)

@@ -126,14 +126,21 @@ impl Lectern {
         Ok(())
     }
 
-    /// Read states whose cache is gone (removed by hand, or by another Lectern that crashed) are forgotten, so that
-    /// a list never promises what is not there.
-    pub(super) async fn forget_lost_caches(&self) -> Result<(), Failure> {
-        let here: HashSet<([u8; 32], String)> = self
-            .caches()?
-            .into_iter()
-            .map(|cache| (cache.identity.text, cache.identity.model))
-            .collect();
+    /// Brings read states and caches into step: what a list promises is there, and no cache outlives its document
+    /// (which may happen when a document is removed while another Lectern reads it).
+    pub(super) async fn settle_caches(&self) -> Result<(), Failure> {
+        let caches = self.caches()?;
+        // After the caches: whatever was listed above had its row before.
+        let rows = self.library.list().await?;
+        let known: HashSet<[u8; 32]> = rows.iter().map(|row| row.text_sha256).collect();
+        let mut here: HashSet<([u8; 32], String)> = HashSet::new();
+        for cache in caches {
+            if known.contains(&cache.identity.text) {
+                here.insert((cache.identity.text, cache.identity.model));
+            } else if let Err(error) = kv::remove(&cache.folder) {
+                tracing::warn!("{} was left behind: {error}", cache.folder.display());
+            }
+        }
         Ok(self
             .library
             .keep_readings(|text, model| here.contains(&(*text, model.to_owned())))

@@ -22,7 +22,7 @@ impl Lectern {
     /// The model that would be used now: `--model`, else the setting, else the catalogue's default, else any of the
     /// catalogue that is here.
     pub fn chosen_model(&self) -> Result<ChosenModel, Failure> {
-        if let Some(choice) = self.model.clone().or_else(|| self.settings().model) {
+        if let Some(choice) = self.options.model.clone().or_else(|| self.settings().model) {
             return self.find_model(&choice);
         }
         let catalogue = self.catalogue()?;

@@ -27,8 +27,6 @@ pub(super) struct Lesson {
     pub tokens: Arc<Vec<Token>>,
     /// What stands before the document.
     pub prefix: Vec<u32>,
-    /// Seconds that loading the model took within this job.
-    pub load_s: f64,
 }
 
 impl Lesson {
@@ -77,13 +75,18 @@ impl Lectern {
     pub async fn read(self: &Arc<Self>, id: &str, job: &Job) -> Result<DocumentSummary, Failure> {
         let chosen = self.chosen_model()?;
         let stored = self.stored(id).await?;
-        job.tell(Event::Reading(waiting(0, 0)));
-        let held = self.hold(id, job).await?;
+        let before = self.readings().await?.get(id).copied();
+        let waits = before.map_or(waiting(0, 0), |before| {
+            waiting(before.tokens as usize, before.total as usize)
+        });
+        let held = self
+            .hold(id, job, || job.tell(Event::Reading(waits)))
+            .await?;
         let lectern = Arc::clone(self);
         let on = Handle::current();
         let reading = job.clone();
         blocking(move || {
-            let seated = lectern.sit_to_read(&reading, 0, 0)?;
+            let seated = lectern.sit_to_read(&reading, waits)?;
             let lesson = lectern.prepare(&on, &seated, &chosen, stored, &reading)?;
             let answer = lectern.settings().max_answer_tokens as usize;
             if lesson.is_too_long(answer) {
@@ -115,7 +118,6 @@ impl Lectern {
                 });
             })
             .map_err(Told::told)?;
-        let load_s = began.elapsed().as_secs_f64();
         on.block_on(self.note_fingerprint(&chosen.path, model.fingerprint()))?;
         Ok(Lesson {
             tokens: self.opened.tokens(&stored, &model).map_err(Told::told)?,
@@ -123,7 +125,6 @@ impl Lectern {
                 .map_err(Told::told)?,
             model,
             stored,
-            load_s,
         })
     }
 
@@ -154,7 +155,14 @@ impl Lectern {
             ))
         };
         if before == lesson.total() {
-            note(lesson.of_document(before), cache.bytes())?;
+            note(lesson.tokens.len(), cache.bytes())?;
+            job.tell(Event::Reading(ReadProgress {
+                tokens: lesson.tokens.len() as u32,
+                cache_bytes: cache.bytes(),
+                seconds_left: Some(0.0),
+                waiting: false,
+                ..waiting(0, lesson.tokens.len())
+            }));
             return Ok((cache, ReadCost::default()));
         }
         self.make_room(on, lesson, &cache, job)?;
@@ -164,7 +172,8 @@ impl Lectern {
             identity: lesson.identity(),
         };
         let read_before = lesson.of_document(before);
-        let seated = self.sit_to_read(job, read_before, lesson.tokens.len())?;
+        let waits = waiting(read_before, lesson.tokens.len());
+        let seated = self.sit_to_read(job, waits)?;
         let began = Instant::now();
         // Noted before it is told: whoever saw the number finds it again after a crash.
         let progress = |progress: &ReadProgress| {
@@ -175,7 +184,10 @@ impl Lectern {
         };
         let stand_up = || {
             seated.let_questions_through(|| {
-                job.tell(Event::Reading(waiting(read_before, lesson.tokens.len())));
+                job.tell(Event::Reading(waiting(
+                    lesson.of_document(cache.tokens()),
+                    lesson.tokens.len(),
+                )));
             });
         };
         let read = reading::read(
@@ -199,12 +211,11 @@ impl Lectern {
     pub(super) fn sit_to_read(
         &self,
         job: &Job,
-        tokens: usize,
-        total: usize,
+        waits: ReadProgress,
     ) -> Result<Seated<'_>, Failure> {
         self.seat
             .take(Precedence::Reading, &job.cancel, || {
-                job.tell(Event::Reading(waiting(tokens, total)));
+                job.tell(Event::Reading(waits));
             })
             .ok_or_else(cancelled)
     }
@@ -270,7 +281,8 @@ impl Lectern {
     }
 }
 
-fn waiting(tokens: usize, total: usize) -> ReadProgress {
+/// The progress of a reading that waits.
+pub(super) fn waiting(tokens: usize, total: usize) -> ReadProgress {
     ReadProgress {
         tokens: tokens as u32,
         total: total as u32,

@@ -1,26 +1,10 @@
-use crate::document::Document;
-use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
-/// SHA-256 of a document's content: what makes it the same document again.
+/// SHA-256 of a document's content (`ingest::fingerprint`): what makes it the same document again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ContentHash(pub [u8; 32]);
 
 impl ContentHash {
-    /// Hash of a folder: of its text and of the paths in it, since there is no single file to hash. Times and the
-    /// folder's own name do not count.
-    pub fn of_folder(document: &Document) -> ContentHash {
-        let mut hash = Sha256::new();
-        for section in &document.sections {
-            for part in [section.title.as_bytes(), &section.span.start.to_le_bytes()] {
-                hash.update((part.len() as u64).to_le_bytes());
-                hash.update(part);
-            }
-        }
-        hash.update(document.text.as_bytes());
-        ContentHash(hash.finalize().into())
-    }
-
     /// All 64 hexadecimal digits.
     pub fn hex(&self) -> String {
         self.0
@@ -41,6 +25,7 @@ impl ContentHash {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sha2::{Digest, Sha256};
 
     #[test]
     fn hex_and_id() {

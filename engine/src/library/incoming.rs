@@ -17,10 +17,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Bytes copied between two looks at whether the person cancelled.
 const COPY_CHUNK: usize = 1 << 20;
 
-/// The shared lock under which files may appear in `originals` before their rows do.
-#[derive(Debug)]
-pub(super) struct AddingLock(#[allow(dead_code)] File);
-
 fn lock_file(home: &Home) -> Result<File, LibraryError> {
     let path = home.originals().join("incoming.lock");
     File::options()
@@ -37,7 +33,8 @@ pub struct Incoming {
     folder: PathBuf,
     path: PathBuf,
     hash: ContentHash,
-    _lock: AddingLock,
+    /// Held shared, so that nothing in `originals` is swept before its row is committed.
+    _lock: File,
 }
 
 impl Incoming {
@@ -65,7 +62,7 @@ impl Incoming {
             path: folder.join(name),
             folder,
             hash: ContentHash([0; 32]),
-            _lock: AddingLock(lock),
+            _lock: lock,
         };
         let from_source = |error| LibraryError::file(source, error);
         let to_copy = |error| LibraryError::file(&incoming.path, error);

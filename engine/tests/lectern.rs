@@ -1,0 +1,229 @@
+//! The whole engine behind its handle, with a real model: add, read, ask, remember, make room, remove.
+#![allow(clippy::unwrap_used)]
+
+use lectern_engine::attention::CancelFlag;
+use lectern_engine::home::Home;
+use lectern_engine::lectern::{Job, Lectern, Options};
+use lectern_protocol::*;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// The folder of models: `LECTERN_MODELS`, else that of the person's library.
+fn models() -> PathBuf {
+    let home = Home::find().unwrap();
+    let models = home.models().to_path_buf();
+    let smallest = models.join("SmolLM2-135M-Instruct.Q4_1.gguf");
+    assert!(
+        smallest.exists(),
+        "{} is missing: run `cargo xtask model get smollm2-135m`",
+        smallest.display()
+    );
+    models
+}
+
+async fn open(folder: &Path, change: impl FnOnce(&mut Settings)) -> Arc<Lectern> {
+    let home = Home::at(&folder.join("home")).with_models(&models());
+    let mut settings = Settings {
+        model: Some("smollm2-135m".to_owned()),
+        ..Settings::default()
+    };
+    change(&mut settings);
+    lectern_engine::settings::save(&home, &settings).unwrap();
+    let options = Options {
+        model: None,
+        program: Some(env!("CARGO_BIN_EXE_lectern").into()),
+    };
+    Lectern::open(&home, options).await.unwrap()
+}
+
+type Events = Arc<Mutex<Vec<Event>>>;
+
+fn job(events: &Events) -> Job {
+    let events = Arc::clone(events);
+    Job::new(move |event| events.lock().unwrap().push(event), CancelFlag::new())
+}
+
+/// Adds a text of a few hundred tokens that no model has seen.
+async fn add(lectern: &Lectern, folder: &Path, name: &str, facts: &str) -> DocumentSummary {
+    let path = folder.join(name);
+    let filler: String = (0..12)
+        .map(|day| format!("\n\nOn day {day} the crew of the {name} mended nets and slept.\n"))
+        .collect();
+    std::fs::write(&path, format!("{facts}{filler}")).unwrap();
+    let mut added = lectern
+        .add(&[path], None, &job(&Events::default()))
+        .await
+        .unwrap();
+    let added = added.pop().unwrap();
+    assert!(added.failure.is_none(), "{added:?}");
+    added.document.unwrap()
+}
+
+fn question(document: &str, question: &str) -> Ask {
+    Ask {
+        document: document.to_owned(),
+        question: question.to_owned(),
+        conversation: None,
+        max_tokens: Some(12),
+        seed: None,
+        greedy: Some(true),
+    }
+}
+
+fn notices(events: &Events) -> Vec<String> {
+    let events = events.lock().unwrap();
+    events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Notice { message } => Some(message.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_is_read_once_asked_and_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    let lectern = open(folder.path(), |_| ()).await;
+    let document = add(&lectern, folder.path(), "petrel.txt", "The boat was called Petrel.").await;
+    assert_eq!(document.reading, ReadState::Unread);
+
+    let events = Events::default();
+    let first = lectern
+        .ask(question(&document.id, "What was the boat called?"), &job(&events))
+        .await
+        .unwrap();
+    assert!(first.timings.read_tokens > 100, "{:?}", first.timings);
+    assert_eq!(first.strategy, Strategy::WholeDocument);
+    let read = lectern.summary(&document.id).await.unwrap();
+    assert!(matches!(read.reading, ReadState::Read { cache_bytes, .. } if cache_bytes > 0));
+
+    // Another handle on the same library, as after a restart: nothing is read again, and the conversation goes on.
+    let again = open(folder.path(), |_| ()).await;
+    let second = again
+        .ask(
+            Ask {
+                conversation: first.conversation.clone(),
+                ..question(&document.id, "What did the crew mend?")
+            },
+            &job(&Events::default()),
+        )
+        .await
+        .unwrap();
+    assert_eq!(second.timings.read_tokens, 0);
+    assert_eq!(second.conversation, first.conversation);
+    let conversation = again
+        .conversation(first.conversation.as_deref().unwrap())
+        .await
+        .unwrap();
+    assert_eq!(conversation.turns.len(), 2);
+    let (_, markdown) = again.export(&conversation.id).await.unwrap();
+    assert!(markdown.contains("What did the crew mend?"), "{markdown}");
+
+    // Of a conversation about another document there is nothing to go on with.
+    let other = add(&again, folder.path(), "other.txt", "Another text.").await;
+    let strange = again
+        .ask(
+            Ask {
+                conversation: first.conversation.clone(),
+                ..question(&other.id, "And?")
+            },
+            &job(&Events::default()),
+        )
+        .await
+        .unwrap_err();
+    assert_eq!(strange.code, FailureCode::NotFound);
+
+    again.forget(&document.id).await.unwrap();
+    let forgotten = again.summary(&document.id).await.unwrap();
+    assert_eq!(forgotten.reading, ReadState::Unread);
+    again.remove(&document.id).await.unwrap();
+    assert!(again.conversation(&conversation.id).await.is_err());
+    let Outcome::Storage { cache_bytes, .. } = again.storage().unwrap() else {
+        panic!()
+    };
+    assert_eq!(cache_bytes, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_read_longest_ago_makes_room_and_the_person_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    // Room for one document of a few hundred tokens (SmolLM2 keeps 23 kB a token), not for two.
+    let lectern = open(folder.path(), |settings| settings.cache_budget_bytes = 12_000_000).await;
+    let one = add(&lectern, folder.path(), "one.txt", "The first text.").await;
+    let two = add(&lectern, folder.path(), "two.txt", "The second text.").await;
+    let events = Events::default();
+    lectern.read(&one.id, &job(&events)).await.unwrap();
+    assert!(notices(&events).is_empty(), "{:?}", notices(&events));
+    let second = lectern.read(&two.id, &job(&events)).await.unwrap();
+    assert!(matches!(second.reading, ReadState::Read { .. }));
+    let told = notices(&events);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("“one”"), "{told:?}");
+    let first = lectern.summary(&one.id).await.unwrap();
+    assert_eq!(first.reading, ReadState::Unread);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_longer_than_the_window_is_asked_through_its_passages() {
+    let folder = tempfile::tempdir().unwrap();
+    let lectern = open(folder.path(), |settings| settings.retrieval_tokens = 300).await;
+    // Far beyond the 8,192 tokens of SmolLM2.
+    let filler = "The crew mended nets, slept, and wrote nothing down about it. ".repeat(2000);
+    let facts = format!("{filler}\n\nThe harbour master kept an albatross called Ottoline.\n\n{filler}");
+    let document = add(&lectern, folder.path(), "long.txt", &facts).await;
+    let events = Events::default();
+    let measured = lectern.read(&document.id, &job(&events)).await.unwrap();
+    assert!(
+        matches!(measured.reading, ReadState::TooLong { tokens, window } if tokens > window && window < 8192),
+        "{:?}",
+        measured.reading
+    );
+    let answer = lectern
+        .ask(
+            question(&document.id, "What was the albatross of the harbour master called?"),
+            &job(&events),
+        )
+        .await
+        .unwrap();
+    assert_eq!(answer.strategy, Strategy::RetrievedPassages);
+    let text = lectern.text(&document.id).await.unwrap();
+    let fact = text.find("Ottoline").unwrap() as u32;
+    assert!(
+        answer
+            .coverage
+            .iter()
+            .any(|span| span.start <= fact && fact < span.end),
+        "{:?}",
+        answer.coverage
+    );
+    assert!(answer.timings.read_tokens < 700, "{:?}", answer.timings);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn removing_a_document_ends_its_reading() {
+    let folder = tempfile::tempdir().unwrap();
+    let lectern = open(folder.path(), |_| ()).await;
+    let filler = "The crew mended nets, and wrote nothing down about it. ".repeat(400);
+    let document = add(&lectern, folder.path(), "long.txt", &filler).await;
+    let (started, begun) = tokio::sync::oneshot::channel();
+    let started = Mutex::new(Some(started));
+    let reading = Job::new(
+        move |event| {
+            if matches!(event, Event::Reading(progress) if !progress.waiting)
+                && let Some(started) = started.lock().unwrap().take()
+            {
+                let _ = started.send(());
+            }
+        },
+        CancelFlag::new(),
+    );
+    let reader = Arc::clone(&lectern);
+    let id = document.id.clone();
+    let read = tokio::spawn(async move { reader.read(&id, &reading).await });
+    begun.await.unwrap();
+    lectern.remove(&document.id).await.unwrap();
+    let failure = read.await.unwrap().unwrap_err();
+    assert_eq!(failure.code, FailureCode::Cancelled);
+    assert!(lectern.list().await.unwrap().is_empty());
+}
