@@ -145,7 +145,7 @@ fn rotary(
     let dimensions = metadata
         .count(&format!("{name}.rope.dimension_count"))
         .unwrap_or(head_dim);
-    if dimensions == 0 || dimensions % 2 != 0 || dimensions > head_dim {
+    if dimensions == 0 || !dimensions.is_multiple_of(2) || dimensions > head_dim {
         return Err(nonsense("rope.dimension_count"));
     }
     let base = match metadata.float(&format!("{name}.rope.freq_base")) {

@@ -4,10 +4,13 @@
 //! scalar loops. Those, and Q4_0, become Q8_0, which costs memory (34 bytes for 32 weights in place of 18 to 24):
 //!
 //! * Q4_0 and Q5_0 hold `d * (q - 8)` and `d * (q - 16)` in blocks of 32, Q8_0 holds `d * q` with an 8-bit `q` in
-//!   blocks of 32. With the same `d`, and `q - 8` or `q - 16` as the new `q`, **nothing is lost**.
-//! * Q4_1 and Q5_1 hold `d * q + m`. A block is dequantized and quantized again with `d' = max |w| / 127`: off by at
-//!   most `d' / 2`, that is 0.4% of the block's largest weight, where Q4_1 itself was off by up to a thirtieth of
-//!   the block's range.
+//!   blocks of 32. The same `d`, and `q - 8` or `q - 16` as the new `q`, are the same weights.
+//! * Q4_1 and Q5_1 hold `d * q + m`, that is `d * (q - 8) + (m + 8 d)`. The first part becomes Q8_0 as above; the
+//!   second is the same for all 32 weights of a block, so its share of a product is `m + 8 d` times the sum of the
+//!   block's activations: a product with a matrix of one 32nd of the columns, kept in F32.
+//!
+//! So **nothing is lost**. Quantizing Q4_1 again to Q8_0 would be simpler and was measured: on SmolLM2 135M it moved
+//! logits by 0.19 (root mean square) and changed the top token at 34 of 512 positions.
 //!
 //! Layouts: ggml-common.h of llama.cpp. In all of them a byte of `qs` holds weight `j` in its low half and weight
 //! `j + 16` in its high half; the fifth bits of Q5 lie in the 32 bits of `qh`, weight `j` at bit `j`.
@@ -28,32 +31,51 @@ pub(crate) fn is_slow(dtype: GgmlDType) -> bool {
     )
 }
 
+/// Weights in Q8_0, and what is to be added to all 32 weights of a block, where the format had such a thing.
+pub(crate) struct Requantized {
+    pub(crate) blocks: Vec<BlockQ8_0>,
+    pub(crate) offsets: Option<Vec<f32>>,
+}
+
 /// Turns whole blocks of a [slow](is_slow) format into Q8_0.
-pub(crate) fn to_q8_0(dtype: GgmlDType, blocks: &[u8]) -> Vec<BlockQ8_0> {
-    match dtype {
+pub(crate) fn to_q8_0(dtype: GgmlDType, blocks: &[u8]) -> Requantized {
+    let mut offsets = Vec::new();
+    let blocks = match dtype {
         GgmlDType::Q4_0 => each(blocks, |block: &[u8; 18], out| {
-            let qs = low_and_high(&block[2..18]);
-            shifted(block, &qs, 8, out);
+            shifted(block, &low_and_high(&block[2..18]), 8, out);
         }),
         GgmlDType::Q5_0 => each(blocks, |block: &[u8; 22], out| {
-            let qs = with_fifth_bits(&block[2..6], &block[6..22]);
-            shifted(block, &qs, 16, out);
+            shifted(
+                block,
+                &with_fifth_bits(&block[2..6], &block[6..22]),
+                16,
+                out,
+            );
         }),
         GgmlDType::Q4_1 => each(blocks, |block: &[u8; 20], out| {
-            let qs = low_and_high(&block[4..20]);
-            quantized_again(block, &qs, out);
+            shifted(block, &low_and_high(&block[4..20]), 8, out);
+            offsets.push(offset(block, 8.0));
         }),
         GgmlDType::Q5_1 => each(blocks, |block: &[u8; 24], out| {
-            let qs = with_fifth_bits(&block[4..8], &block[8..24]);
-            quantized_again(block, &qs, out);
+            shifted(
+                block,
+                &with_fifth_bits(&block[4..8], &block[8..24]),
+                16,
+                out,
+            );
+            offsets.push(offset(block, 16.0));
         }),
         fast => unreachable!("{fast:?} is multiplied as it is"),
+    };
+    Requantized {
+        blocks,
+        offsets: (!offsets.is_empty()).then_some(offsets),
     }
 }
 
 fn each<const N: usize>(
     blocks: &[u8],
-    convert: impl Fn(&[u8; N], &mut [u8; Q8_0_BYTES]),
+    mut convert: impl FnMut(&[u8; N], &mut [u8; Q8_0_BYTES]),
 ) -> Vec<BlockQ8_0> {
     let (blocks, _) = blocks.as_chunks::<N>();
     let mut converted = vec![BlockQ8_0::zeros(); blocks.len()];
@@ -92,29 +114,19 @@ fn with_fifth_bits(bits: &[u8], packed: &[u8]) -> [u8; 32] {
     out
 }
 
-/// The same scale, and the quants without their offset: exact.
-fn shifted(block: &[u8], qs: &[u8; 32], offset: i8, out: &mut [u8; Q8_0_BYTES]) {
+/// The same scale, and the quants less what is subtracted from them.
+fn shifted(block: &[u8], qs: &[u8; 32], by: i8, out: &mut [u8; Q8_0_BYTES]) {
     out[..2].copy_from_slice(&block[..2]);
     for (out, &q) in out[2..].iter_mut().zip(qs) {
-        *out = (q as i8 - offset) as u8;
+        *out = (q as i8 - by) as u8;
     }
 }
 
-/// Scale and minimum folded into new 8-bit quants.
-fn quantized_again(block: &[u8], qs: &[u8; 32], out: &mut [u8; Q8_0_BYTES]) {
+/// What shifting the quants took from every weight of a block that starts with its scale and its minimum.
+fn offset(block: &[u8], by: f32) -> f32 {
     let scale = f16::from_le_bytes([block[0], block[1]]).to_f32();
     let minimum = f16::from_le_bytes([block[2], block[3]]).to_f32();
-    let weights = qs.map(|q| scale * f32::from(q) + minimum);
-    let largest = weights.iter().fold(0f32, |most, w| most.max(w.abs()));
-    let step = f16::from_f32(largest / 127.0);
-    let inverse = match step.to_f32() {
-        0.0 => 0.0,
-        step => 1.0 / step,
-    };
-    out[..2].copy_from_slice(&step.to_le_bytes());
-    for (out, weight) in out[2..].iter_mut().zip(weights) {
-        *out = (weight * inverse).round().clamp(-127.0, 127.0) as i8 as u8;
-    }
+    minimum + by * scale
 }
 
 #[cfg(test)]
@@ -123,7 +135,6 @@ mod tests {
     use super::*;
     use candle_core::quantized::{QStorage, QTensor};
     use candle_core::{Device, Tensor};
-    use std::borrow::Cow;
 
     /// Weights of all sizes, the same every run.
     fn weights() -> Tensor {
@@ -133,52 +144,39 @@ mod tests {
         Tensor::from_vec(values, (8, 256), &Device::Cpu).unwrap()
     }
 
-    fn dequantized(blocks: Vec<BlockQ8_0>) -> Vec<f32> {
-        let tensor = QTensor::new(QStorage::Cpu(Box::new(blocks)), (8, 256)).unwrap();
-        flat(&tensor)
-    }
-
     fn flat(tensor: &QTensor) -> Vec<f32> {
         let tensor = tensor.dequantize(&Device::Cpu).unwrap();
         tensor.flatten_all().unwrap().to_vec1().unwrap()
     }
 
+    /// Weights before and after.
+    fn both(dtype: GgmlDType) -> (Vec<f32>, Vec<f32>) {
+        let before = QTensor::quantize(&weights(), dtype).unwrap();
+        let Requantized { blocks, offsets } = to_q8_0(dtype, &before.data().unwrap());
+        let after = QTensor::new(QStorage::Cpu(Box::new(blocks)), (8, 256)).unwrap();
+        let mut after = flat(&after);
+        for (block, offset) in after.chunks_mut(32).zip(offsets.unwrap_or_default()) {
+            block.iter_mut().for_each(|weight| *weight += offset);
+        }
+        (flat(&before), after)
+    }
+
     #[test]
     fn formats_without_a_minimum_lose_nothing() {
         for dtype in [GgmlDType::Q4_0, GgmlDType::Q5_0] {
-            let before = QTensor::quantize(&weights(), dtype).unwrap();
-            let after = dequantized(to_q8_0(dtype, &before.data().unwrap()));
-            assert_eq!(flat(&before), after, "{dtype:?}");
+            let (before, after) = both(dtype);
+            assert_eq!(before, after, "{dtype:?}");
         }
     }
 
     #[test]
-    fn formats_with_a_minimum_stay_within_half_a_step() {
+    fn formats_with_a_minimum_lose_nothing_but_rounding() {
         for dtype in [GgmlDType::Q4_1, GgmlDType::Q5_1] {
-            let before = QTensor::quantize(&weights(), dtype).unwrap();
-            let after = dequantized(to_q8_0(dtype, &before.data().unwrap()));
-            for (before, after) in flat(&before).chunks(32).zip(after.chunks(32)) {
-                let largest = before.iter().fold(0f32, |most, w| most.max(w.abs()));
-                // Half a step, and the rounding of the step itself to f16.
-                let bound = largest / 127.0 * (0.5 + 127.0 / 2048.0);
-                for (before, after) in before.iter().zip(after) {
-                    assert!(
-                        (before - after).abs() <= bound,
-                        "{dtype:?}: {before} {after}"
-                    );
-                }
+            let (before, after) = both(dtype);
+            for (before, after) in before.iter().zip(after) {
+                let error = (before - after).abs();
+                assert!(error <= 1e-4, "{dtype:?}: {before} {after}");
             }
         }
-    }
-
-    #[test]
-    fn a_block_of_zeros_stays_zero() {
-        let zeros = QTensor::new(
-            QStorage::from_data(Cow::Owned(vec![0; 20]), &Device::Cpu, GgmlDType::Q4_1).unwrap(),
-            (1, 32),
-        )
-        .unwrap();
-        let after = to_q8_0(GgmlDType::Q4_1, &zeros.data().unwrap());
-        assert_eq!(after, vec![BlockQ8_0::zeros()]);
     }
 }

@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use candle_core::quantized::k_quants::{self, BlockQ8_0, GgmlType};
-use candle_core::quantized::{GgmlDType, QStorage, QTensor, QuantizedType};
+use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor, QuantizedType};
 use candle_core::{CpuStorage, Device, Module, Tensor};
 use half::{bf16, f16};
 use memmap2::Mmap;
@@ -20,18 +20,36 @@ use crate::requantize;
 /// A weight matrix, `[rows, columns]`, that activations `[tokens, columns]` are multiplied with.
 #[derive(Debug, Clone)]
 pub(crate) struct Matrix {
-    multiplier: candle_core::quantized::QMatMul,
+    multiplier: QMatMul,
+    /// Added to all weights of a block of 32 columns ([`requantize`]): `[columns / 32, rows]`.
+    offsets: Option<Tensor>,
 }
 
 impl Matrix {
-    fn new(tensor: QTensor) -> candle_core::Result<Self> {
-        let multiplier = candle_core::quantized::QMatMul::from_qtensor(tensor)?;
-        Ok(Self { multiplier })
+    fn new(tensor: QTensor, offsets: Option<Vec<f32>>) -> candle_core::Result<Self> {
+        let (rows, columns) = tensor.shape().dims2()?;
+        let offsets = match offsets {
+            Some(offsets) => {
+                let by_row = Tensor::from_vec(offsets, (rows, columns / 32), &Device::Cpu)?;
+                Some(by_row.t()?.contiguous()?)
+            }
+            None => None,
+        };
+        Ok(Self {
+            multiplier: QMatMul::from_qtensor(tensor)?,
+            offsets,
+        })
     }
 
     /// `[tokens, columns]` F32 to `[tokens, rows]` F32.
     pub(crate) fn forward(&self, activations: &Tensor) -> candle_core::Result<Tensor> {
-        self.multiplier.forward(activations)
+        let product = self.multiplier.forward(activations)?;
+        let Some(offsets) = &self.offsets else {
+            return Ok(product);
+        };
+        let (tokens, columns) = activations.dims2()?;
+        let sums = activations.reshape((tokens, columns / 32, 32))?.sum(2)?;
+        product + sums.matmul(offsets)?
     }
 }
 
@@ -86,16 +104,18 @@ impl<'a> Weights<'a> {
         columns: usize,
     ) -> Result<Matrix, ModelError> {
         let info = self.take(name, &[rows, columns])?;
-        let bytes = &self.file.map()[info.bytes.clone()];
-        let tensor = match info.quantization.dtype() {
+        let (tensor, offsets) = match info.quantization.dtype() {
             Some(slow) if requantize::is_slow(slow) => {
-                let storage = QStorage::Cpu(Box::new(requantize::to_q8_0(slow, bytes)));
-                QTensor::new(storage, info.shape.clone()).map_err(Refusal::Tensor)
+                let bytes = &self.file.map()[info.bytes.clone()];
+                let requantized = requantize::to_q8_0(slow, bytes);
+                let storage = QStorage::Cpu(Box::new(requantized.blocks));
+                let tensor = QTensor::new(storage, info.shape.clone()).map_err(Refusal::Tensor);
+                (tensor, requantized.offsets)
             }
-            _ => self.mapped(name, info),
+            _ => (self.mapped(name, info), None),
         };
         let tensor = self.failing(tensor)?;
-        self.failing(Matrix::new(tensor).map_err(Refusal::Tensor))
+        self.failing(Matrix::new(tensor, offsets).map_err(Refusal::Tensor))
     }
 
     /// A vector of `length` F32.

@@ -59,7 +59,7 @@ impl Quantization {
             return Some(0);
         };
         let row = shape.last().copied().unwrap_or(1) as u64;
-        if row % block != 0 {
+        if !row.is_multiple_of(block) {
             return None;
         }
         (elements / block).checked_mul(size)

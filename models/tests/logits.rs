@@ -1,0 +1,202 @@
+//! Logits against candle-transformers' own models, which share nothing with ours but the block formats.
+//!
+//! Two questions, two tests. Is the forward pass right? On models cut to a few layers and written as F32, where
+//! nothing rounds but sums, the top token must be the same at every position and the logits equal to some 1e-3. And
+//! do quantized weights give the same? There both sides round activations to 8 bits before every product, so a
+//! difference in the last bit of a sum moves an activation by a whole step now and then, and the layers carry it on:
+//! the logits of a whole model differ by some hundredths, and two tokens that are as good as tied may change places.
+//! What is seen is printed and bounded.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod reference;
+
+use std::path::Path;
+
+use candle_core::quantized::gguf_file::{self, Content, Value};
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{Device, Tensor};
+use candle_transformers::models::{quantized_llama, quantized_qwen2};
+use lectern_models::{Logits, Model};
+use reference::{PlainAttention, QWEN_1_5B, QWEN_HALF_B, SMOLLM2, model_path, slow_tests};
+use tempfile::NamedTempFile;
+
+enum Theirs {
+    Llama(quantized_llama::ModelWeights),
+    Qwen2(quantized_qwen2::ModelWeights),
+}
+
+impl Theirs {
+    fn load(path: &Path) -> Self {
+        let mut reader = std::fs::File::open(path).unwrap();
+        let content = Content::read(&mut reader).unwrap();
+        let cpu = &Device::Cpu;
+        if content.metadata.contains_key("qwen2.block_count") {
+            let model = quantized_qwen2::ModelWeights::from_gguf(content, &mut reader, cpu);
+            Self::Qwen2(model.unwrap())
+        } else {
+            let model = quantized_llama::ModelWeights::from_gguf(content, &mut reader, cpu);
+            Self::Llama(model.unwrap())
+        }
+    }
+
+    /// Logits after one more token.
+    fn next(&mut self, token: u32, position: usize) -> Vec<f32> {
+        let token = Tensor::new(&[[token]], &Device::Cpu).unwrap();
+        let logits = match self {
+            Self::Llama(model) => model.forward(&token, position),
+            Self::Qwen2(model) => model.forward(&token, position),
+        };
+        logits.unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    }
+}
+
+/// Prose, code and four scripts.
+fn text() -> String {
+    let fixtures: Vec<serde_json::Value> =
+        serde_json::from_str(include_str!("fixtures/token_ids.json")).unwrap();
+    let texts = fixtures.iter().filter_map(|entry| entry["text"].as_str());
+    texts
+        .filter(|text| text.len() > 350)
+        .collect::<Vec<_>>()
+        .join("\n\n")
+}
+
+fn top(logits: &[f32]) -> usize {
+    let all = logits.iter().enumerate();
+    all.max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0
+}
+
+/// What is seen at some positions.
+#[derive(Debug)]
+struct Seen {
+    same_top: usize,
+    greatest: f32,
+    root_mean_square: f64,
+    /// Where the top tokens differ, and by how much theirs prefers its own to ours.
+    disagreements: Vec<(usize, f32)>,
+}
+
+fn compare(path: &Path, tokens: &[u32]) -> Seen {
+    let ours = Model::load(path).unwrap();
+    let logits = ours
+        .forward(tokens, &mut PlainAttention::of(&ours), Logits::All)
+        .unwrap()
+        .unwrap()
+        .to_vec2::<f32>()
+        .unwrap();
+    let mut reference = Theirs::load(path);
+    let mut seen = Seen {
+        same_top: 0,
+        greatest: 0.0,
+        root_mean_square: 0.0,
+        disagreements: Vec::new(),
+    };
+    let mut squares = 0.0;
+    for (position, (&token, ours)) in tokens.iter().zip(&logits).enumerate() {
+        let theirs = reference.next(token, position);
+        assert_eq!(ours.len(), theirs.len());
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            let difference = (ours - theirs).abs();
+            seen.greatest = seen.greatest.max(difference);
+            squares += f64::from(difference).powi(2);
+        }
+        if top(ours) == top(&theirs) {
+            seen.same_top += 1;
+        } else {
+            let margin = theirs[top(&theirs)] - theirs[top(ours)];
+            seen.disagreements.push((position, margin));
+        }
+    }
+    seen.root_mean_square = (squares / (tokens.len() * ours.vocabulary_size()) as f64).sqrt();
+    seen
+}
+
+/// The first layers of a model and the first rows of its vocabulary, in F32.
+fn cut(file: &str, layers: usize, vocabulary: usize) -> NamedTempFile {
+    let mut reader = std::fs::File::open(model_path(file)).unwrap();
+    let content = Content::read(&mut reader).unwrap();
+    let dropped = |name: &str| {
+        let layer = name
+            .strip_prefix("blk.")
+            .and_then(|rest| rest.split('.').next());
+        layer.is_some_and(|layer| layer.parse::<usize>().unwrap() >= layers)
+    };
+    let mut tensors = Vec::new();
+    for name in content.tensor_infos.keys().filter(|name| !dropped(name)) {
+        let tensor = content.tensor(&mut reader, name, &Device::Cpu).unwrap();
+        let mut tensor = tensor.dequantize(&Device::Cpu).unwrap();
+        if ["token_embd.weight", "output.weight"].contains(&name.as_str()) {
+            tensor = tensor
+                .narrow(0, 0, vocabulary)
+                .unwrap()
+                .force_contiguous()
+                .unwrap();
+        }
+        tensors.push((name, QTensor::quantize(&tensor, GgmlDType::F32).unwrap()));
+    }
+    let layers = Value::U32(layers as u32);
+    let metadata: Vec<(&str, &Value)> = content
+        .metadata
+        .iter()
+        .map(|(key, value)| {
+            let value = if key.ends_with(".block_count") {
+                &layers
+            } else {
+                value
+            };
+            (key.as_str(), value)
+        })
+        .collect();
+    let tensors: Vec<(&str, &QTensor)> = tensors
+        .iter()
+        .map(|(name, tensor)| (name.as_str(), tensor))
+        .collect();
+    let mut out = NamedTempFile::new().unwrap();
+    gguf_file::write(&mut out, &metadata, &tensors).unwrap();
+    out
+}
+
+#[test]
+fn in_f32_the_forward_passes_are_candle_transformers() {
+    for (file, layers) in [(SMOLLM2, 8), (QWEN_HALF_B, 4)] {
+        let vocabulary = 8192;
+        let cut = cut(file, layers, vocabulary);
+        // Any ids will do; these repeat, so that attention has something to find.
+        let tokens: Vec<u32> = (0..512u32)
+            .map(|i| (i % 200 * 7919 + i / 200) % 8192)
+            .collect();
+        let seen = compare(cut.path(), &tokens);
+        eprintln!("{file}, {layers} layers in F32, 512 positions: {seen:?}");
+        assert_eq!(seen.same_top, 512, "{file}: {seen:?}");
+        assert!(seen.greatest < 1e-2, "{file}: {seen:?}");
+    }
+}
+
+/// Compares whole models as they are.
+fn compare_quantized(file: &str, positions: usize) {
+    let path = model_path(file);
+    let tokens = Model::load(&path)
+        .unwrap()
+        .tokenizer()
+        .encode(&text())
+        .unwrap();
+    let seen = compare(&path, &tokens[..positions]);
+    eprintln!("{file}, {positions} positions: {seen:?}");
+    assert!(seen.root_mean_square < 0.1, "{seen:?}");
+    assert!(seen.disagreements.len() * 20 <= positions, "{seen:?}");
+    for (position, margin) in seen.disagreements {
+        assert!(margin < 0.4, "position {position}: no tie, {margin}");
+    }
+}
+
+#[test]
+fn quantized_models_agree_with_candle_transformers() {
+    let positions = if slow_tests() { 512 } else { 64 };
+    compare_quantized(SMOLLM2, positions);
+    compare_quantized(QWEN_HALF_B, positions);
+    if slow_tests() {
+        compare_quantized(QWEN_1_5B, positions);
+    } else {
+        eprintln!("not the whole of it, which takes minutes; LECTERN_SLOW_TESTS=1 runs that");
+    }
+}
