@@ -211,6 +211,16 @@ impl Query {
         self.claims
     }
 
+    /// Whether the question is written in a script without spaces, for the most part.
+    pub fn is_unspaced(&self) -> bool {
+        let pairs = self
+            .asked
+            .iter()
+            .filter(|weighed| weighed.term.kind == TermKind::Pair)
+            .count();
+        pairs * 2 > self.asked.len()
+    }
+
     /// Which of the answer's terms the sentences hold, in the order of [`Query::answer`]: 0, [`STEM_SHARE`] or 1.
     pub fn held_by(&self, text: &str, index: &SentenceIndex, sentences: &[Candidate]) -> Vec<f32> {
         let words = |c: &Candidate| terms(index.span(c.sentence).of(text).unwrap_or_default());
@@ -301,7 +311,7 @@ fn is_function_word(term: &Term, words: &str) -> bool {
 fn is_critical(term: &Term, sentence: &str, index: &SentenceIndex) -> bool {
     match term.kind {
         TermKind::Number => true,
-        TermKind::Word => false,
+        TermKind::Word | TermKind::Pair => false,
         TermKind::Capitalised if is_function_word(term, sentence) => false,
         // at the start of a sentence any word is capitalised: only one that the document also capitalises is a name
         TermKind::Capitalised

@@ -4,8 +4,8 @@ use crate::document::Span;
 use unicode_segmentation::UnicodeSegmentation;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Letters that stand for a longer word: "running" meets "runner" at `runni`/`runne`? no; "interceptions" meets
-/// "interception" and "intercepted" at `interc`. Truncation is the oldest stemmer that needs no language.
+/// Letters of a stem: "interceptions", "interception" and "intercepted" all begin with `interc`. Truncation is the
+/// oldest stemmer, and needs no language.
 const STEM_LETTERS: usize = 6;
 
 /// What a term is, which decides how much it weighs and whether it must be found.
@@ -17,6 +17,8 @@ pub(super) enum TermKind {
     Capitalised,
     /// Holds a digit.
     Number,
+    /// Two neighbouring characters of a script without spaces (or a lone one).
+    Pair,
 }
 
 /// One term of a text.
@@ -135,19 +137,17 @@ fn stem_hash(stem: &str) -> u64 {
 /// Pairs of neighbouring characters of a run without spaces; a lone character stands for itself.
 fn push_pairs(run: &mut Vec<(usize, char)>, found: &mut Vec<Term>) {
     let mut push = |from: (usize, char), to: (usize, char)| {
-        let mut bytes = [0u8; 8];
-        let (head, tail) = bytes.split_at_mut(4);
-        let length = from.1.encode_utf8(head).len();
-        let _ = length;
-        if from.0 != to.0 {
-            to.1.encode_utf8(tail);
-        }
-        let exact = xxh3_64(&bytes);
+        let pair = if from.0 == to.0 {
+            [from.1, '\0']
+        } else {
+            [from.1, to.1]
+        };
+        let exact = xxh3_64(&pair.map(|c| (c as u32).to_le_bytes()).concat());
         let span = Span::new(from.0, to.0 + to.1.len_utf8());
         found.push(Term {
             exact,
             stem: exact,
-            kind: TermKind::Word,
+            kind: TermKind::Pair,
             span,
         });
     };

@@ -61,7 +61,9 @@ struct WayOutcome {
 /// Asks, cites, prints.
 pub(super) fn run(args: &CiteArgs) -> Result<(), EvaluationError> {
     let model = Model::load(&args.model)?;
-    let all = exams(&args.data, &args.language, args.tokens, model.tokenizer())?;
+    let all = exams(&args.data, &args.language, args.tokens, |words| {
+        Ok(model.tokenizer().encode(words)?.len())
+    })?;
     let a_document = 6.min(args.limit.max(1));
     let documents = args.limit.div_ceil(a_document).min(all.len());
     let mut outcomes = Vec::new();

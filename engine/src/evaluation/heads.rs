@@ -40,7 +40,9 @@ pub(super) fn run(args: &HeadsArgs) -> Result<(), EvaluationError> {
     })?;
     let book = String::from_utf8_lossy(&book).replace("\r\n", "\n");
     let documents = args.limit.div_ceil(QUESTIONS_A_DOCUMENT);
-    let mut all = exams(&args.data, "en", args.tokens, model.tokenizer())?;
+    let mut all = exams(&args.data, "en", args.tokens, |words| {
+        Ok(model.tokenizer().encode(words)?.len())
+    })?;
     let step = (all.len() / documents.max(1)).max(1);
     all = all.into_iter().step_by(step).take(documents).collect();
     for nth in 0..documents {

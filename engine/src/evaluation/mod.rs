@@ -12,6 +12,7 @@ mod heads;
 mod probe;
 mod score;
 mod whole;
+mod words;
 mod xquad;
 
 use crate::asking::AskError;
@@ -28,6 +29,8 @@ pub enum Evaluation {
     /// Reads questions with gold answers and needles hidden in book text, lets the model say the right answer, and
     /// scores every head by how much of its attention falls on the sentence that holds it.
     Heads(HeadsArgs),
+    /// How well citations hold when every answer is right, or wrong, and words alone decide. Needs no model.
+    Words(WordsArgs),
     /// How often answers are right, and how often their citations hold the words they rest on (XQuAD).
     Cite(CiteArgs),
 }
@@ -56,6 +59,20 @@ pub struct HeadsArgs {
     /// Seed of the needles.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+}
+
+/// Of [`Evaluation::Words`].
+#[derive(Debug, Args)]
+pub struct WordsArgs {
+    /// Folder that holds `xquad/`.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Language of the questions and articles.
+    #[arg(long, default_value = "en")]
+    pub language: String,
+    /// Bytes of a document: articles are joined until it has about as many.
+    #[arg(long, default_value_t = 16000)]
+    pub bytes: usize,
 }
 
 /// Of [`Evaluation::Cite`].
@@ -136,6 +153,7 @@ pub enum EvaluationError {
 pub fn run(evaluation: &Evaluation) -> Result<(), EvaluationError> {
     match evaluation {
         Evaluation::Heads(args) => heads::run(args),
+        Evaluation::Words(args) => words::run(args),
         Evaluation::Cite(args) => cite::run(args),
     }
 }

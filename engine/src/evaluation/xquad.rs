@@ -2,7 +2,6 @@
 
 use super::EvaluationError;
 use crate::document::{Block, BlockKind, Document, DocumentKind, Span};
-use lectern_models::Tokenizer;
 use serde::Deserialize;
 use std::path::Path;
 
@@ -50,13 +49,13 @@ struct Gold {
     text: String,
 }
 
-/// The articles of `xquad/xquad.LANGUAGE.json`, joined in order until each document has about `tokens` tokens (a
-/// document holds whole articles, one at least).
+/// The articles of `xquad/xquad.LANGUAGE.json`, joined in order until each document is about `longest` long (a
+/// document holds whole articles, one at least); `length` measures a paragraph.
 pub(super) fn exams(
     data: &Path,
     language: &str,
-    tokens: usize,
-    tokenizer: &Tokenizer,
+    longest: usize,
+    length: impl Fn(&str) -> Result<usize, EvaluationError>,
 ) -> Result<Vec<Exam>, EvaluationError> {
     let path = data.join("xquad").join(format!("xquad.{language}.json"));
     let bytes = std::fs::read(&path).map_err(|source| EvaluationError::Unreadable {
@@ -67,18 +66,18 @@ pub(super) fn exams(
         .map_err(|source| EvaluationError::Malformed { path, source })?;
     let mut exams = Vec::new();
     let mut open = Exam::empty();
-    let mut length = 0;
+    let mut joined = 0;
     for article in file.data {
         let size: usize = article
             .paragraphs
             .iter()
-            .map(|paragraph| tokenizer.encode(&paragraph.context).map(|ids| ids.len()))
+            .map(|paragraph| length(&paragraph.context))
             .sum::<Result<usize, _>>()?;
-        if length > 0 && length + size > tokens {
+        if joined > 0 && joined + size > longest {
             exams.push(std::mem::replace(&mut open, Exam::empty()));
-            length = 0;
+            joined = 0;
         }
-        length += size;
+        joined += size;
         article
             .paragraphs
             .into_iter()

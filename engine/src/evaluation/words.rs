@@ -1,0 +1,109 @@
+//! Citations by words alone, for answers that are known to be right or wrong.
+//!
+//! Every gold answer of XQuAD is taken for a model's short answer and cited. Then it is replaced by the gold answer of
+//! another question on the same document, which stands in the same text and often in the same paragraph: the hardest
+//! kind of wrong answer to tell. Even documents fit thresholds, odd ones report.
+
+use super::score::Share;
+use super::xquad::{Exam, GoldQuestion, exams};
+use super::{EvaluationError, WordsArgs};
+use crate::citing::{Claim, SentenceIndex, Verdict, Weights, cite, ranked};
+use crate::document::Span;
+use lectern_protocol::SupportState;
+
+/// How far away the question is whose answer is taken for a wrong one: past the same paragraph's, mostly.
+const OTHER_QUESTION: usize = 7;
+
+/// What was counted on one half.
+#[derive(Default)]
+struct Counts {
+    first: Share,
+    recall: Share,
+    precision: Share,
+    right: States,
+    wrong: States,
+}
+
+#[derive(Default)]
+struct States {
+    supported: Share,
+    partly: Share,
+}
+
+impl States {
+    fn count(&mut self, state: SupportState) {
+        self.supported.count(state == SupportState::Supported);
+        self.partly.count(state == SupportState::Partly);
+    }
+}
+
+/// Cites all gold answers and as many wrong ones, and prints the table.
+pub(super) fn run(args: &WordsArgs) -> Result<(), EvaluationError> {
+    let all = exams(&args.data, &args.language, args.bytes, |words| {
+        Ok(words.len())
+    })?;
+    let mut halves = [Counts::default(), Counts::default()];
+    let started = std::time::Instant::now();
+    for (nth, exam) in all.iter().enumerate() {
+        count(exam, &mut halves[nth % 2]);
+    }
+    let questions: usize = all.iter().map(|exam| exam.questions.len()).sum();
+    println!(
+        "{}: {} documents of about {} bytes, {questions} questions",
+        args.language,
+        all.len(),
+        args.bytes
+    );
+    for (name, counts) in ["fitting half", "reporting half"].iter().zip(&halves) {
+        println!("\n{name}");
+        println!("  gold sentence ranks first  {}", counts.first);
+        println!("  recall                     {}", counts.recall);
+        println!("  precision                  {}", counts.precision);
+        println!("  right, supported           {}", counts.right.supported);
+        println!("  right, partly              {}", counts.right.partly);
+        println!("  wrong, supported           {}", counts.wrong.supported);
+        println!("  wrong, partly              {}", counts.wrong.partly);
+    }
+    println!(
+        "\n{:.1} ms a question",
+        started.elapsed().as_secs_f64() * 1e3 / questions.max(1) as f64
+    );
+    Ok(())
+}
+
+fn count(exam: &Exam, counts: &mut Counts) {
+    let index = SentenceIndex::new(&exam.document);
+    let weights = Weights::default().lexical();
+    let text = &exam.document.text;
+    let verdict = |gold: &GoldQuestion, answer: &str| -> Verdict {
+        let claim = Claim {
+            sentence: answer,
+            question: &gold.question,
+        };
+        cite(&claim, text, &index, None, &weights)
+    };
+    for (nth, gold) in exam.questions.iter().enumerate() {
+        let holds = |span: Span| span.intersection(gold.span).is_some();
+        let claim = Claim {
+            sentence: &gold.answer,
+            question: &gold.question,
+        };
+        let first = ranked(&claim, text, &index, None, &weights);
+        counts
+            .first
+            .count(first.first().is_some_and(|c| holds(index.span(c.sentence))));
+        let found = verdict(gold, &gold.answer);
+        counts
+            .recall
+            .count(found.citations.iter().any(|cited| holds(cited.span)));
+        found
+            .citations
+            .iter()
+            .for_each(|cited| counts.precision.count(holds(cited.span)));
+        counts.right.count(found.state);
+        let other = &exam.questions[(nth + OTHER_QUESTION) % exam.questions.len()];
+        if other.answer != gold.answer {
+            counts.wrong.count(verdict(gold, &other.answer).state);
+        }
+    }
+}
