@@ -17,6 +17,7 @@ mod xquad;
 
 use crate::asking::AskError;
 use crate::kv::KvError;
+use crate::reading::{PromptError, ReadingError};
 use clap::{Args, Subcommand};
 use lectern_models::{ForwardError, ModelError, TokenizerError};
 use std::path::PathBuf;
@@ -141,12 +142,15 @@ pub enum EvaluationError {
     /// The cache.
     #[error(transparent)]
     Cache(#[from] KvError),
+    /// The reading of a document.
+    #[error(transparent)]
+    Reading(#[from] ReadingError),
     /// A question.
     #[error(transparent)]
     Ask(#[from] AskError),
     /// The prompt.
     #[error(transparent)]
-    Prompt(#[from] crate::reading::PromptError),
+    Prompt(#[from] PromptError),
 }
 
 /// Runs a measurement and prints it.
