@@ -178,12 +178,7 @@ impl Lectern {
 
     /// Waits until no other job of this Lectern holds the document, then holds it. Ends with `cancelled` when the
     /// job is. `waiting` is called once if it is not free at once.
-    async fn hold(
-        &self,
-        id: &str,
-        job: &Job,
-        waiting: impl FnOnce(),
-    ) -> Result<Held<'_>, Failure> {
+    async fn hold(&self, id: &str, job: &Job, waiting: impl FnOnce()) -> Result<Held<'_>, Failure> {
         let turn = self.turn(id);
         let mut waiting = Some(waiting);
         let guard = loop {

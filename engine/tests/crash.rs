@@ -31,7 +31,12 @@ fn output(home: &Path, arguments: &[&str]) -> String {
 /// A text of its own for each number, large enough that every stage of adding takes a while.
 fn text(number: u32) -> String {
     (0..4000)
-        .map(|line| format!("Entry {line} of log {number}: the crew counted {} seals.\n\n", line * 7 % 31))
+        .map(|line| {
+            format!(
+                "Entry {line} of log {number}: the crew counted {} seals.\n\n",
+                line * 7 % 31
+            )
+        })
         .collect()
 }
 
@@ -85,7 +90,12 @@ fn a_killed_add_leaves_a_whole_document_or_none() {
                 );
                 let found = output(
                     &home,
-                    &["search", &format!("entry 3999 of log {number}:"), "--in", id],
+                    &[
+                        "search",
+                        &format!("entry 3999 of log {number}:"),
+                        "--in",
+                        id,
+                    ],
                 );
                 assert_eq!(found.lines().count(), 1);
             }
@@ -94,9 +104,16 @@ fn a_killed_add_leaves_a_whole_document_or_none() {
         assert_eq!(listed.len(), whole, "a document was lost");
         // The list above was a start, and a start sweeps.
         let kept = originals(&home);
-        assert_eq!(kept.len(), whole, "killed after {share} of the time: {kept:?}");
+        assert_eq!(
+            kept.len(),
+            whole,
+            "killed after {share} of the time: {kept:?}"
+        );
     }
-    println!("killed {KILLS} times: {none} not added, {} added whole", whole - 1);
+    println!(
+        "killed {KILLS} times: {none} not added, {} added whole",
+        whole - 1
+    );
     // What was lost can be added again.
     for number in 1..=KILLS {
         output(&home, &["add", &file(number)]);

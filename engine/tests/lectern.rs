@@ -40,7 +40,10 @@ type Events = Arc<Mutex<Vec<Event>>>;
 
 fn job(events: &Events) -> Job {
     let events = Arc::clone(events);
-    Job::new(move |event| events.lock().unwrap().push(event), CancelFlag::new())
+    Job::new(
+        move |event| events.lock().unwrap().push(event),
+        CancelFlag::new(),
+    )
 }
 
 /// Adds a text of a few hundred tokens that no model has seen.
@@ -85,12 +88,21 @@ fn notices(events: &Events) -> Vec<String> {
 async fn a_document_is_read_once_asked_and_remembered() {
     let folder = tempfile::tempdir().unwrap();
     let lectern = open(folder.path(), |_| ()).await;
-    let document = add(&lectern, folder.path(), "petrel.txt", "The boat was called Petrel.").await;
+    let document = add(
+        &lectern,
+        folder.path(),
+        "petrel.txt",
+        "The boat was called Petrel.",
+    )
+    .await;
     assert_eq!(document.reading, ReadState::Unread);
 
     let events = Events::default();
     let first = lectern
-        .ask(question(&document.id, "What was the boat called?"), &job(&events))
+        .ask(
+            question(&document.id, "What was the boat called?"),
+            &job(&events),
+        )
         .await
         .unwrap();
     assert!(first.timings.read_tokens > 100, "{:?}", first.timings);
@@ -149,7 +161,10 @@ async fn a_document_is_read_once_asked_and_remembered() {
 async fn what_was_read_longest_ago_makes_room_and_the_person_is_told() {
     let folder = tempfile::tempdir().unwrap();
     // Room for one document of a few hundred tokens (SmolLM2 keeps 23 kB a token), not for two.
-    let lectern = open(folder.path(), |settings| settings.cache_budget_bytes = 12_000_000).await;
+    let lectern = open(folder.path(), |settings| {
+        settings.cache_budget_bytes = 12_000_000
+    })
+    .await;
     let one = add(&lectern, folder.path(), "one.txt", "The first text.").await;
     let two = add(&lectern, folder.path(), "two.txt", "The second text.").await;
     let events = Events::default();
@@ -170,7 +185,8 @@ async fn a_document_longer_than_the_window_is_asked_through_its_passages() {
     let lectern = open(folder.path(), |settings| settings.retrieval_tokens = 300).await;
     // Far beyond the 8,192 tokens of SmolLM2.
     let filler = "The crew mended nets, slept, and wrote nothing down about it. ".repeat(2000);
-    let facts = format!("{filler}\n\nThe harbour master kept an albatross called Ottoline.\n\n{filler}");
+    let facts =
+        format!("{filler}\n\nThe harbour master kept an albatross called Ottoline.\n\n{filler}");
     let document = add(&lectern, folder.path(), "long.txt", &facts).await;
     let events = Events::default();
     let measured = lectern.read(&document.id, &job(&events)).await.unwrap();
@@ -181,7 +197,10 @@ async fn a_document_longer_than_the_window_is_asked_through_its_passages() {
     );
     let answer = lectern
         .ask(
-            question(&document.id, "What was the albatross of the harbour master called?"),
+            question(
+                &document.id,
+                "What was the albatross of the harbour master called?",
+            ),
             &job(&events),
         )
         .await

@@ -105,8 +105,12 @@ not a call
     assert!(matches!(outcome(2), Outcome::Library { documents } if documents.is_empty()));
     assert!(matches!(outcome(3), Outcome::Models { models } if !models.is_empty()));
     assert!(matches!(outcome(4), Outcome::Settings { .. }));
-    assert!(matches!(outcome(5), Outcome::Storage { cache_bytes: 0, free_bytes, .. } if *free_bytes > 0));
-    assert!(matches!(outcome(6), Outcome::Conversations { conversations } if conversations.is_empty()));
+    assert!(
+        matches!(outcome(5), Outcome::Storage { cache_bytes: 0, free_bytes, .. } if *free_bytes > 0)
+    );
+    assert!(
+        matches!(outcome(6), Outcome::Conversations { conversations } if conversations.is_empty())
+    );
     assert!(matches!(outcome(7), Outcome::Done));
     assert_eq!(code(8), FailureCode::NotFound);
     // End of input cancels what still runs, so the add may have ended either way.

@@ -1,4 +1,5 @@
 use clap::{Args, Parser, Subcommand};
+use lectern_engine::evaluation::Evaluation;
 use std::path::PathBuf;
 
 /// Reads a whole document once, then answers questions about it, each sentence with the words it rests on.
@@ -159,6 +160,16 @@ pub enum Command {
         name: Option<String>,
         /// Its new value.
         value: Option<String>,
+    },
+    /// Measure answers and citations on question sets with known evidence.
+    #[command(after_help = "Examples:
+  lectern eval words --data data
+  lectern eval cite --data data --limit 48 --tokens 3000 --model qwen2.5-1.5b
+  lectern eval heads --data data --book book.txt --model qwen2.5-0.5b")]
+    Eval {
+        /// What to measure.
+        #[command(subcommand)]
+        evaluation: Evaluation,
     },
     /// Speak the protocol of the window over stdin and stdout.
     #[command(after_help = "One JSON object a line; see the crate lectern-protocol.")]

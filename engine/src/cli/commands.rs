@@ -5,6 +5,7 @@ use super::arguments::{Command, Models, ModelsCommand};
 use super::exit::Exit;
 use super::progress::{Progress, say_failure};
 use lectern_engine::attention::CancelFlag;
+use lectern_engine::evaluation::{self, Evaluation, MeasuredModel};
 use lectern_engine::lectern::{Job, Lectern, place};
 use lectern_protocol::*;
 use serde::Serialize;
@@ -65,6 +66,7 @@ pub async fn run(
         Command::Remove { documents, yes } => session.remove(&documents, yes).await,
         Command::Models(models) => session.models(models).await,
         Command::Settings { name, value } => session.settings(name.zip(value)),
+        Command::Eval { evaluation } => session.evaluate(evaluation).await,
         // Handled where the program starts.
         Command::Serve => Ok(Exit::Done),
     }
@@ -76,6 +78,25 @@ struct Session<'s> {
 }
 
 impl Session<'_> {
+    async fn evaluate(&self, evaluation: Evaluation) -> Result<Exit, Failure> {
+        let lectern = Arc::clone(self.lectern);
+        let measured = tokio::task::spawn_blocking(move || {
+            evaluation::run(&evaluation, &|| {
+                let chosen = lectern.chosen_model()?;
+                Ok(MeasuredModel {
+                    path: chosen.path,
+                    retrieval_heads: chosen.retrieval_heads,
+                })
+            })
+        });
+        measured.await.map_err(|_| Failure {
+            code: FailureCode::Other,
+            message: "the measurement ended with a fault of its own".to_owned(),
+            advice: None,
+        })??;
+        Ok(Exit::Done)
+    }
+
     /// A job whose events are shown as progress.
     fn job(&self, progress: &Arc<Progress>) -> Job {
         let progress = Arc::clone(progress);

@@ -12,7 +12,7 @@ use super::fit::{Ranking, fit};
 use super::score::{Share, says};
 use super::whole::read_whole;
 use super::xquad::{Exam, GoldQuestion, exams};
-use super::{CiteArgs, EvaluationError};
+use super::{CiteArgs, EvaluationError, MeasuredModel};
 use crate::asking::{Ground, OpenDocument, Question, Reader, Sampling, ask_observed};
 use crate::attention::{CancelFlag, DenseAttention};
 use crate::citing::{AttentionEvidence, Claim, Verdict, Weights, cite, ranked};
@@ -59,8 +59,17 @@ struct WayOutcome {
 }
 
 /// Asks, cites, prints.
-pub(super) fn run(args: &CiteArgs) -> Result<(), EvaluationError> {
-    let model = Model::load(&args.model)?;
+pub(super) fn run(args: &CiteArgs, measured: &MeasuredModel) -> Result<(), EvaluationError> {
+    let model = Model::load(&measured.path)?;
+    let heads = if args.heads.is_empty() {
+        &measured.retrieval_heads
+    } else {
+        &args.heads
+    };
+    let reader = Reader {
+        model: &model,
+        retrieval_heads: heads,
+    };
     let all = exams(&args.data, &args.language, args.tokens, |words| {
         Ok(model.tokenizer().encode(words)?.len())
     })?;
@@ -73,7 +82,7 @@ pub(super) fn run(args: &CiteArgs) -> Result<(), EvaluationError> {
         let exam = &all[nth * all.len() / documents];
         let started = Instant::now();
         tokens.push(examine(
-            &model,
+            &reader,
             args,
             exam,
             nth,
@@ -113,7 +122,7 @@ pub(super) fn run(args: &CiteArgs) -> Result<(), EvaluationError> {
 
 /// Reads one document and asks `count` of its questions; returns its tokens.
 fn examine(
-    model: &Model,
+    reader: &Reader,
     args: &CiteArgs,
     exam: &Exam,
     number: usize,
@@ -121,13 +130,10 @@ fn examine(
     outcomes: &mut Vec<Outcome>,
     rankings: &mut Vec<Ranking>,
 ) -> Result<usize, EvaluationError> {
+    let model = reader.model;
     let scratch = Scratch::new(number)?;
     let (cache, tokens) = read_whole(model, &exam.document.text, scratch.path())?;
     let document = OpenDocument::new(String::new(), exam.document.clone());
-    let reader = Reader {
-        model,
-        retrieval_heads: &args.heads,
-    };
     let ground = Ground::WholeDocument {
         cache: &cache,
         tokens: &tokens,
@@ -147,7 +153,7 @@ fn examine(
         let started = Instant::now();
         let cancel = CancelFlag::new();
         let answer = ask_observed(
-            &reader,
+            reader,
             &document,
             &ground,
             &question,

@@ -8,7 +8,7 @@
 use super::probe::HeadProbe;
 use super::score::Share;
 use super::xquad::{Exam, GoldQuestion, exams, plain_document, push_paragraph};
-use super::{EvaluationError, HeadsArgs};
+use super::{EvaluationError, HeadsArgs, MeasuredModel};
 use crate::attention::{CancelFlag, DenseAttention};
 use crate::citing::{AttentionEvidence, SentenceIndex, sentence_mass};
 use crate::document::{Span, sentences};
@@ -32,8 +32,8 @@ struct Sample {
 }
 
 /// Runs the suite and prints the best heads.
-pub(super) fn run(args: &HeadsArgs) -> Result<(), EvaluationError> {
-    let model = Model::load(&args.model)?;
+pub(super) fn run(args: &HeadsArgs, model: &MeasuredModel) -> Result<(), EvaluationError> {
+    let model = Model::load(&model.path)?;
     let book = std::fs::read(&args.book).map_err(|source| EvaluationError::Unreadable {
         path: args.book.clone(),
         source,

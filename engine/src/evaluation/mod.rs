@@ -20,6 +20,7 @@ use crate::kv::KvError;
 use crate::reading::{PromptError, ReadingError};
 use clap::{Args, Subcommand};
 use lectern_models::{ForwardError, ModelError, TokenizerError};
+use lectern_protocol::{Failure, FailureCode};
 use std::path::PathBuf;
 
 /// What to measure.
@@ -39,9 +40,6 @@ pub enum Evaluation {
 /// Of [`Evaluation::Heads`].
 #[derive(Debug, Args)]
 pub struct HeadsArgs {
-    /// The model: a GGUF file.
-    #[arg(long)]
-    pub model: PathBuf,
     /// Folder that holds `xquad/`.
     #[arg(long)]
     pub data: PathBuf,
@@ -79,9 +77,6 @@ pub struct WordsArgs {
 /// Of [`Evaluation::Cite`].
 #[derive(Debug, Args)]
 pub struct CiteArgs {
-    /// The model: a GGUF file.
-    #[arg(long)]
-    pub model: PathBuf,
     /// Folder that holds `xquad/`.
     #[arg(long)]
     pub data: PathBuf,
@@ -94,7 +89,7 @@ pub struct CiteArgs {
     /// Tokens of a document: articles are joined until it has about as many.
     #[arg(long, default_value_t = 3000)]
     pub tokens: usize,
-    /// Retrieval heads, `layer-head` separated by commas.
+    /// Retrieval heads, `layer-head` separated by commas, instead of the catalogue's.
     #[arg(long, value_delimiter = ',', value_parser = head)]
     pub heads: Vec<(usize, usize)>,
     /// Leave the closed-book questions out.
@@ -106,6 +101,15 @@ pub struct CiteArgs {
     /// One JSON object with every question instead of a table.
     #[arg(long)]
     pub json: bool,
+}
+
+/// The model that is measured.
+#[derive(Debug, Clone)]
+pub struct MeasuredModel {
+    /// Its GGUF file.
+    pub path: PathBuf,
+    /// Its retrieval heads, `(layer, query head)`, as the catalogue has them.
+    pub retrieval_heads: Vec<(usize, usize)>,
 }
 
 /// Why a measurement ended early.
@@ -153,13 +157,27 @@ pub enum EvaluationError {
     Prompt(#[from] PromptError),
 }
 
-/// Runs a measurement and prints it.
-pub fn run(evaluation: &Evaluation) -> Result<(), EvaluationError> {
-    match evaluation {
-        Evaluation::Heads(args) => heads::run(args),
-        Evaluation::Words(args) => words::run(args),
-        Evaluation::Cite(args) => cite::run(args),
+impl From<EvaluationError> for Failure {
+    fn from(error: EvaluationError) -> Failure {
+        Failure {
+            code: FailureCode::Other,
+            message: error.to_string(),
+            advice: None,
+        }
     }
+}
+
+/// Runs a measurement and prints it; `model` is asked for only where one is needed.
+pub fn run(
+    evaluation: &Evaluation,
+    model: &dyn Fn() -> Result<MeasuredModel, Failure>,
+) -> Result<(), Failure> {
+    match evaluation {
+        Evaluation::Words(args) => words::run(args)?,
+        Evaluation::Heads(args) => heads::run(args, &model()?)?,
+        Evaluation::Cite(args) => cite::run(args, &model()?)?,
+    }
+    Ok(())
 }
 
 /// `12-3` as layer 12, head 3.

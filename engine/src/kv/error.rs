@@ -18,9 +18,7 @@ pub enum KvError {
         source: io::Error,
     },
     /// No room for the next chunk; everything before it is on disk and stays valid.
-    #[error(
-        "the disk is full: {path} needs {needed} bytes for the next part of the document"
-    )]
+    #[error("the disk is full: {path} needs {needed} bytes for the next part of the document")]
     DiskFull {
         /// The block file.
         path: PathBuf,
