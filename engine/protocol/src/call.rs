@@ -22,8 +22,8 @@ pub enum Request {
     Hello,
     /// All documents, newest first. [`Outcome::Library`].
     Library,
-    /// Ingests files and folders. Events: [`Event::Ingest`]. [`Outcome::Added`], one entry a path; a bad file is an
-    /// entry with a failure, never the end of the call.
+    /// Ingests files and folders. Events: [`Event::Ingest`]. [`Outcome::Added`], one entry a path (each PDF and EPUB
+    /// in a folder is one of its own); a bad file is an entry with a failure, never the end of the call.
     Add {
         /// Absolute paths.
         paths: Vec<String>,
@@ -161,7 +161,7 @@ pub struct Ask {
 pub struct Settings {
     /// Name or path of the model that reads and answers; the catalogue's default without.
     pub model: Option<String>,
-    /// Threads for computing; 0 for one fewer than the machine has, at least one.
+    /// Threads for computing, from the next start on; 0 for one fewer than the machine has, at least one.
     pub threads: u32,
     /// Room that caches may take; least recently used ones go first, and the person is told. 0 for no limit.
     pub cache_budget_bytes: u64,

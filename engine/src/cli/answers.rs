@@ -1,5 +1,6 @@
 //! An answer on the terminal: its words as they come, then the evidence for each sentence.
 
+use super::say;
 use lectern_engine::lectern::place;
 use lectern_protocol::{Answer, SupportState};
 use std::io::{IsTerminal, stdout};
@@ -16,23 +17,29 @@ pub fn print_evidence(answer: &Answer) {
             number += 1;
             let place = place(&citation.anchor);
             let quote = one_line(&citation.quote);
-            println!("  [{number}] {place}: {dim}\u{201C}{quote}\u{201D}{plain}");
+            say(&format!(
+                "  [{number}] {place}: {dim}\u{201C}{quote}\u{201D}{plain}"
+            ));
         }
         match sentence.state {
             SupportState::Supported => {}
-            SupportState::Partly => {
-                println!("  (?) only partly in the document: {}", sentence.text)
-            }
+            SupportState::Partly => say(&format!(
+                "  (?) only partly in the document: {}",
+                sentence.text
+            )),
             SupportState::Unsupported => {
-                println!("  (!) not found in the document: {}", sentence.text);
+                say(&format!(
+                    "  (!) not found in the document: {}",
+                    sentence.text
+                ));
             }
         }
     }
     if answer.strategy == lectern_protocol::Strategy::RetrievedPassages {
-        println!(
+        say(&format!(
             "  {dim}The document is longer than the model's window: the answer saw {} passages of it.{plain}",
             answer.coverage.len()
-        );
+        ));
     }
 }
 

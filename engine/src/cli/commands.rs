@@ -4,6 +4,7 @@ use super::answers::{one_line, print_evidence};
 use super::arguments::{Command, Models, ModelsCommand};
 use super::exit::Exit;
 use super::progress::{Progress, say_failure};
+use super::say;
 use lectern_engine::attention::CancelFlag;
 use lectern_engine::evaluation::{self, Evaluation, MeasuredModel};
 use lectern_engine::lectern::{Job, Lectern, place};
@@ -119,16 +120,25 @@ impl Session<'_> {
             .lectern
             .add(&[path.to_owned()], password, &self.job(&progress))
             .await?;
-        match added.pop() {
-            Some(Added {
+        // Of a folder of books there may be several; only one of its own can be meant without more words.
+        let own = added.iter().position(|entry| entry.path == target);
+        let meant = match (own, added.len()) {
+            (Some(own), _) => added.swap_remove(own),
+            (None, 1) => added.swap_remove(0),
+            (None, several) => {
+                return Err(super::other(format!(
+                    "{target} holds {several} documents; name one of them (`lectern list`)"
+                )));
+            }
+        };
+        match meant {
+            Added {
                 document: Some(document),
                 ..
-            }) => Ok(document.id),
-            Some(Added {
-                failure: Some(failure),
-                ..
-            }) => Err(failure),
-            _ => Err(super::other(format!("{target} was not added"))),
+            } => Ok(document.id),
+            Added { failure, .. } => {
+                Err(failure.unwrap_or_else(|| super::other(format!("{target} was not added"))))
+            }
         }
     }
 
@@ -255,8 +265,7 @@ impl Session<'_> {
             move |event| match &event {
                 Event::Token { text } if !json => {
                     shown.clear();
-                    print!("{text}");
-                    let _ = stdout().flush();
+                    let _ = write!(stdout(), "{text}").and_then(|()| stdout().flush());
                 }
                 _ => shown.show(&event),
             },
@@ -265,7 +274,7 @@ impl Session<'_> {
         let answer = self.lectern.ask(ask, &job).await;
         progress.clear();
         if !json && (answer.is_ok() || self.cancel.is_cancelled()) {
-            println!();
+            say("");
         }
         let answer = answer?;
         if json {
@@ -384,7 +393,7 @@ impl Session<'_> {
         match output {
             Some(path) => std::fs::write(path, markdown)
                 .map_err(|error| super::other(format!("{}: {error}", path.display())))?,
-            None => print!("{markdown}"),
+            None => say(markdown.trim_end()),
         }
         Ok(Exit::Done)
     }
@@ -553,11 +562,6 @@ fn confirmed(title: &str) -> bool {
     eprint!("Remove “{title}” with its conversations and what was read of it? [y/N] ");
     let mut answer = String::new();
     stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
-}
-
-/// Prints a line; a closed pipe (`| head`) is no reason to panic.
-fn say(line: &str) {
-    let _ = writeln!(stdout(), "{line}");
 }
 
 fn print_json(value: &impl Serialize) -> Result<(), Failure> {

@@ -17,6 +17,7 @@ use lectern_engine::home::Home;
 use lectern_engine::lectern::{Lectern, Options};
 use lectern_engine::{serve, settings};
 use lectern_protocol::{Failure, FailureCode};
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -116,6 +117,11 @@ fn log_to_stderr() {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
+}
+
+/// Prints a line; a closed pipe (`| head`) is no reason to panic.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 fn other(message: String) -> Failure {

@@ -40,7 +40,10 @@ impl Progress {
             Event::Ingest(ingest) => match ingest.stage {
                 IngestStage::Extracting => {
                     let share = ingest.fraction.map(f64::from);
-                    self.line(&format!("{} {}", bar(share), short(&ingest.path)), false);
+                    self.line(
+                        &format!("{} adding {}", bar(share), short(&ingest.path)),
+                        false,
+                    );
                 }
                 IngestStage::Storing => {
                     self.line(&format!("storing {}", short(&ingest.path)), false)

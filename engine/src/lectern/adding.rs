@@ -2,12 +2,14 @@
 
 use super::{Job, Lectern, blocking, cancelled};
 use crate::home::Home;
-use crate::ingest::{self, ExtractOptions, Limits};
+use crate::ingest::{self, ExtractOptions, IngestFault, Limits};
 use crate::library::{ContentHash, Incoming, NewDocument};
 use crate::{document, retrieval};
 use lectern_protocol::{Added, DocumentSummary, Event, Failure, IngestProgress, IngestStage};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+
+/// Books of a folder that are added at most in one call.
+const MOST_BOOKS: usize = 1000;
 
 /// What extraction brought.
 struct Extracted {
@@ -18,16 +20,23 @@ struct Extracted {
 }
 
 impl Lectern {
-    /// Adds files and folders, one after the other; one entry a path. A bad file is an entry with a failure; only
-    /// being cancelled ends the whole, and what was added until then stays.
+    /// Adds files and folders, one after the other. A bad file is an entry with a failure; only being cancelled ends
+    /// the whole, and what was added until then stays.
+    ///
+    /// One entry a path, with one exception: each PDF and EPUB in a folder is a document of its own, before the
+    /// folder, whose document is made of its source and text files. A folder of books alone gives only the books.
     pub async fn add(
         &self,
         paths: &[PathBuf],
         password: Option<&str>,
         job: &Job,
     ) -> Result<Vec<Added>, Failure> {
-        for path in paths {
-            tell(job, path, IngestStage::Queued, None);
+        let items: Vec<Item> = {
+            let paths = paths.to_vec();
+            blocking(move || Ok(paths.iter().flat_map(|path| items_of(path)).collect())).await?
+        };
+        for item in &items {
+            tell(job, &item.path, IngestStage::Queued, None);
         }
         let _turn = loop {
             match tokio::time::timeout(super::seat::LOOK_AGAIN, self.adding.acquire()).await {
@@ -36,19 +45,20 @@ impl Lectern {
                 Err(_) => {}
             }
         };
-        let mut added = Vec::with_capacity(paths.len());
-        for path in paths {
-            let result = self.add_one(path, password, job).await;
-            tell(job, path, IngestStage::Finished, None);
+        let mut added = Vec::with_capacity(items.len());
+        for item in &items {
+            let result = self.add_one(item, password, job).await;
+            tell(job, &item.path, IngestStage::Finished, None);
             if job.cancel.is_cancelled() {
                 return Err(cancelled());
             }
             let (document, known, failure) = match result {
-                Ok((document, known)) => (Some(document), known, None),
+                Ok(Some((document, known))) => (Some(document), known, None),
+                Ok(None) => continue,
                 Err(failure) => (None, false, Some(failure)),
             };
             added.push(Added {
-                path: path.display().to_string(),
+                path: item.path.display().to_string(),
                 document,
                 known,
                 failure,
@@ -57,34 +67,39 @@ impl Lectern {
         Ok(added)
     }
 
+    /// The document of an item and whether it was known; none if there is nothing in a folder that has books.
     async fn add_one(
         &self,
-        path: &Path,
+        item: &Item,
         password: Option<&str>,
         job: &Job,
-    ) -> Result<(DocumentSummary, bool), Failure> {
+    ) -> Result<Option<(DocumentSummary, bool)>, Failure> {
+        let path = &item.path;
         tell(job, path, IngestStage::Extracting, None);
-        let hashed = path.to_owned();
+        let hashed = path.clone();
         // The same content again costs one pass over it, and no copy.
         let hash = blocking(move || Ok(ContentHash(ingest::fingerprint(&hashed)?))).await?;
         if self.library.has_content(&hash).await? {
-            return Ok((self.summary(&hash.id()).await?, true));
+            return Ok(Some((self.summary(&hash.id()).await?, true)));
         }
         let extracted = {
-            let (home, path, job) = (self.library.home().clone(), path.to_owned(), job.clone());
+            let (home, item, job) = (self.library.home().clone(), item.clone(), job.clone());
             let options = ExtractOptions {
                 password: password.map(str::to_owned),
                 program: self.options.program.clone(),
                 ..ExtractOptions::default()
             };
-            blocking(move || extract(&home, &path, hash, &options, &job)).await?
+            blocking(move || extract(&home, &item, hash, &options, &job)).await?
+        };
+        let Some(extracted) = extracted else {
+            return Ok(None);
         };
         if job.cancel.is_cancelled() {
             return Err(cancelled());
         }
         tell(job, path, IngestStage::Storing, None);
-        let source = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let (id, known) = self
+        let source = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let stored = self
             .library
             .insert(&NewDocument {
                 hash: extracted.hash,
@@ -94,19 +109,58 @@ impl Lectern {
                 passages: &extracted.passages,
             })
             .await?;
-        Ok((self.summary(&id).await?, known))
+        Ok(Some((self.summary(&stored.0).await?, stored.1)))
     }
+}
+
+/// What becomes one document.
+#[derive(Debug, Clone)]
+struct Item {
+    path: PathBuf,
+    /// A folder whose books are items of their own, so that it may hold nothing else.
+    has_books: bool,
+}
+
+/// A file or folder, behind the books in it.
+fn items_of(path: &Path) -> Vec<Item> {
+    let book = |path: PathBuf| Item {
+        path,
+        has_books: false,
+    };
+    let mut items: Vec<Item> = match path.is_dir() {
+        false => Vec::new(),
+        true => ignore::WalkBuilder::new(path)
+            .sort_by_file_path(Ord::cmp)
+            .build()
+            .flatten()
+            .filter(|entry| entry.file_type().is_some_and(|kind| kind.is_file()))
+            .map(ignore::DirEntry::into_path)
+            .filter(|path| {
+                path.extension().is_some_and(|extension| {
+                    extension.eq_ignore_ascii_case("pdf") || extension.eq_ignore_ascii_case("epub")
+                })
+            })
+            .take(MOST_BOOKS)
+            .map(book)
+            .collect(),
+    };
+    items.push(Item {
+        path: path.to_owned(),
+        has_books: !items.is_empty(),
+    });
+    items
 }
 
 /// Extracts an item: a folder where it lies, a file from the library's own copy, so that nothing changes or
 /// vanishes under the parser and what is kept is what was read.
 fn extract(
     home: &Home,
-    path: &Path,
+    item: &Item,
     hash: ContentHash,
     options: &ExtractOptions,
     job: &Job,
-) -> Result<Extracted, Failure> {
+) -> Result<Option<Extracted>, Failure> {
+    let path = item.path.as_path();
     let stop = || job.cancel.is_cancelled();
     let metadata = std::fs::metadata(path);
     // What is too large for any format is refused before it is copied.
@@ -116,20 +170,20 @@ fn extract(
         true => Some(Incoming::copy(home, path, &stop)?),
         false => None,
     };
-    let shown = Arc::new(path.to_owned());
     let input = original.as_ref().map_or(path, Incoming::path);
-    let document = ingest::extract(
-        input,
-        options,
-        &mut |share| tell(job, &shown, IngestStage::Extracting, Some(share)),
-        &stop,
-    )?;
-    Ok(Extracted {
+    let mut progress = |share| tell(job, path, IngestStage::Extracting, Some(share));
+    let document = match ingest::extract(input, options, &mut progress, &stop) {
+        Err(error) if item.has_books && matches!(error.fault, IngestFault::NoTextFiles { .. }) => {
+            return Ok(None);
+        }
+        extracted => extracted?,
+    };
+    Ok(Some(Extracted {
         hash: original.as_ref().map_or(hash, Incoming::hash),
         passages: retrieval::passages(&document),
         document,
         original,
-    })
+    }))
 }
 
 /// Bytes of the largest file that some format accepts.

@@ -1,6 +1,6 @@
 //! Questions: from a protocol [`Ask`] to an [`Answer`] that is kept in its conversation.
 
-use super::reading::{Lesson, ReadCost, waiting};
+use super::reading::{Lesson, ReadCost};
 use super::seat::{Precedence, Seated};
 use super::told::Told;
 use super::{Job, Lectern, blocking, cancelled};
@@ -33,7 +33,6 @@ impl Lectern {
                 });
             })
             .await?;
-        let read = self.is_read(&ask.document).await?;
 
         let (lectern, on, asking, question) = (
             Arc::clone(self),
@@ -51,11 +50,7 @@ impl Lectern {
                 heads: &chosen.retrieval_heads,
                 asked,
             };
-            // A document that must be read first waits like a reading; otherwise a person waits for an answer.
-            let seated = match read {
-                true => work.sit()?,
-                false => lectern.sit_to_read(&asking, waiting(0, 0))?,
-            };
+            let seated = work.sit()?;
             let lesson = lectern.prepare(&on, &seated, &chosen, stored, &asking)?;
             work.answer(seated, lesson, &ranked)
         })
@@ -123,9 +118,14 @@ impl Work<'_> {
             let ground = Ground::Passages(&passages);
             return self.work(&seated, &lesson, &ground, ReadCost::default());
         }
-        let (cache, cost): (KvCache, ReadCost) = self
-            .lectern
-            .read_whole(self.on, seated, &lesson, answer, self.job)?;
+        let (cache, cost): (KvCache, ReadCost) = self.lectern.read_whole(
+            self.on,
+            seated,
+            &lesson,
+            answer,
+            Precedence::Question,
+            self.job,
+        )?;
         let seated = self.sit()?;
         let ground = Ground::WholeDocument {
             cache: &cache,

@@ -7,7 +7,7 @@ use crate::kv::{CacheIdentity, FORMAT_F16, KvCache, KvError};
 use crate::library::{Reading, StoredDocument};
 use crate::reading::{self, ReadingInput};
 use lectern_models::{Model, Token};
-use lectern_protocol::{AskStage, DocumentSummary, Event, Failure, ReadProgress, ReadState};
+use lectern_protocol::{AskStage, DocumentSummary, Event, Failure, ReadProgress};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -86,13 +86,13 @@ impl Lectern {
         let on = Handle::current();
         let reading = job.clone();
         blocking(move || {
-            let seated = lectern.sit_to_read(&reading, waits)?;
+            let seated = lectern.sit_to_read(Precedence::Reading, &reading, waits)?;
             let lesson = lectern.prepare(&on, &seated, &chosen, stored, &reading)?;
             let answer = lectern.settings().max_answer_tokens as usize;
             if lesson.is_too_long(answer) {
                 return lectern.note_too_long(&on, &lesson, answer);
             }
-            lectern.read_whole(&on, seated, &lesson, answer, &reading)?;
+            lectern.read_whole(&on, seated, &lesson, answer, Precedence::Reading, &reading)?;
             Ok(())
         })
         .await?;
@@ -109,7 +109,6 @@ impl Lectern {
         stored: Arc<StoredDocument>,
         job: &Job,
     ) -> Result<Lesson, Failure> {
-        let began = Instant::now();
         let model = self
             .seat
             .model(seated, &chosen.path, || {
@@ -136,6 +135,7 @@ impl Lectern {
         seated: Seated<'_>,
         lesson: &Lesson,
         answer: usize,
+        precedence: Precedence,
         job: &Job,
     ) -> Result<(KvCache, ReadCost), Failure> {
         // Another Lectern may hold the cache for a long time: wait for it standing.
@@ -173,7 +173,7 @@ impl Lectern {
         };
         let read_before = lesson.of_document(before);
         let waits = waiting(read_before, lesson.tokens.len());
-        let seated = self.sit_to_read(job, waits)?;
+        let seated = self.sit_to_read(precedence, job, waits)?;
         let began = Instant::now();
         // Noted before it is told: whoever saw the number finds it again after a crash.
         let progress = |progress: &ReadProgress| {
@@ -207,14 +207,15 @@ impl Lectern {
         Ok((cache, cost))
     }
 
-    /// Waits for the seat as a reading.
+    /// Waits for the seat to read, for its own sake or for a question's.
     pub(super) fn sit_to_read(
         &self,
+        precedence: Precedence,
         job: &Job,
         waits: ReadProgress,
     ) -> Result<Seated<'_>, Failure> {
         self.seat
-            .take(Precedence::Reading, &job.cancel, || {
+            .take(precedence, &job.cancel, || {
                 job.tell(Event::Reading(waits));
             })
             .ok_or_else(cancelled)
@@ -271,18 +272,10 @@ impl Lectern {
         ))?;
         Ok(())
     }
-
-    /// Whether the model has read the document to its end, as the list says.
-    pub(super) async fn is_read(&self, id: &str) -> Result<bool, Failure> {
-        Ok(matches!(
-            self.summary(id).await?.reading,
-            ReadState::Read { .. }
-        ))
-    }
 }
 
 /// The progress of a reading that waits.
-pub(super) fn waiting(tokens: usize, total: usize) -> ReadProgress {
+fn waiting(tokens: usize, total: usize) -> ReadProgress {
     ReadProgress {
         tokens: tokens as u32,
         total: total as u32,
