@@ -325,9 +325,9 @@ async fn conversations_are_kept_searched_and_deleted() {
     assert_eq!(ids(None, None).await, [two.clone(), one.clone()]);
     assert_eq!(
         ids(Some(&document), Some("sherlock STREET")).await,
-        [one.clone()]
+        std::slice::from_ref(&one)
     );
-    assert_eq!(ids(None, Some("東京")).await, [two.clone()]);
+    assert_eq!(ids(None, Some("東京")).await, std::slice::from_ref(&two));
     assert!(ids(None, Some("京東")).await.is_empty());
     assert!(ids(None, Some("\"")).await.is_empty());
     assert!(ids(Some("0000000000000000"), None).await.is_empty());
