@@ -10,7 +10,7 @@ use lectern_engine::kv::{CacheIdentity, FORMAT_F16, KvCache};
 use lectern_engine::reading::{CHUNK_TOKENS, CancelFlag, ReadingError, ReadingInput, read};
 use lectern_models::{Attention, AttentionError, Logits, Model};
 use reference::{PlainAttention, QWEN_HALF_B, SMOLLM2, load};
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -79,10 +79,63 @@ fn numbers(logits: Option<Tensor>) -> Vec<Vec<f32>> {
     logits.unwrap().to_vec2().unwrap()
 }
 
-fn top(logits: &[f32]) -> usize {
-    (0..logits.len())
-        .max_by(|a, b| logits[*a].total_cmp(&logits[*b]))
-        .unwrap()
+/// Dense attention beside plain attention, over the very same queries, keys and values in every layer of a real pass;
+/// the model goes on with the plain one's result.
+struct Beside {
+    plain: Halved,
+    dense: DenseAttention,
+    /// Largest difference of a layer's values, as a share of the largest value.
+    worst: f32,
+}
+
+impl Attention for Beside {
+    fn attend(
+        &mut self,
+        layer: usize,
+        queries: &Tensor,
+        keys: &Tensor,
+        values: &Tensor,
+    ) -> Result<Tensor, AttentionError> {
+        let plain = self.plain.attend(layer, queries, keys, values)?;
+        let dense = self.dense.attend(layer, queries, keys, values)?;
+        let largest = |tensor: &Tensor| tensor.abs()?.max_all()?.to_scalar::<f32>();
+        let share = largest(&(&plain - dense)?)? / largest(&plain)?;
+        self.worst = self.worst.max(share);
+        Ok(plain)
+    }
+}
+
+/// How far some logits are from others.
+#[derive(Debug)]
+struct Difference {
+    /// Largest of a single logit.
+    largest: f32,
+    /// Mean Kullback-Leibler divergence of the distributions, in nats.
+    divergence: f64,
+}
+
+fn difference(found: &[Vec<f32>], expected: &[Vec<f32>]) -> Difference {
+    let pairs = found
+        .iter()
+        .zip(expected)
+        .flat_map(|(f, e)| f.iter().zip(e));
+    let largest = pairs.map(|(f, e)| (f - e).abs()).fold(0.0, f32::max);
+    let logarithms = |logits: &[f32]| -> Vec<f64> {
+        let sum: f64 = logits.iter().map(|logit| f64::from(*logit).exp()).sum();
+        logits
+            .iter()
+            .map(|logit| f64::from(*logit) - sum.ln())
+            .collect()
+    };
+    let divergences = found.iter().zip(expected).map(|(found, expected)| {
+        let (found, expected) = (logarithms(found), logarithms(expected));
+        let terms = expected.iter().zip(&found).map(|(e, f)| e.exp() * (e - f));
+        terms.sum::<f64>()
+    });
+    Difference {
+        largest,
+        divergence: divergences.sum::<f64>() / found.len() as f64,
+    }
 }
 
 /// Logits over a sealed cache, a partial block and a tail against plain attention over everything at once.
@@ -96,11 +149,11 @@ fn logits_equal_those_of_plain_attention() {
         let mut short = input.clone();
         short.tokens.truncate(280 - input.prefix.len());
 
-        let plain = |attention: &mut dyn Attention| {
+        let logits = |attention: &mut dyn Attention| {
             numbers(model.forward(&all, attention, Logits::All).unwrap())[280..].to_vec()
         };
-        let exact = plain(&mut PlainAttention::of(&model));
-        let halved = plain(&mut Halved(PlainAttention::of(&model)));
+        let exact = logits(&mut PlainAttention::of(&model));
+        let halved = logits(&mut Halved(PlainAttention::of(&model)));
 
         let folder = TempDir::new().unwrap();
         let cache = open(folder.path(), &short, &model);
@@ -112,25 +165,26 @@ fn logits_equal_those_of_plain_attention() {
                 .forward(question, &mut attention, Logits::All)
                 .unwrap(),
         );
-        let worst = |expected: &[Vec<f32>]| -> f32 {
-            let pairs = found
-                .iter()
-                .zip(expected)
-                .flat_map(|(f, e)| f.iter().zip(e));
-            pairs.map(|(f, e)| (f - e).abs()).fold(0.0, f32::max)
+        let mut beside = Beside {
+            plain: Halved(PlainAttention::of(&model)),
+            dense: DenseAttention::without_cache(model.shape(), CancelFlag::new()).unwrap(),
+            worst: 0.0,
         };
+        model.forward(&all, &mut beside, Logits::None).unwrap();
         println!(
-            "{file}: largest difference of a logit {} to plain attention over rounded keys and values, {} over exact ones",
-            worst(&halved),
-            worst(&exact)
+            "{file}: values differ by at most {:.1e} of the largest",
+            beside.worst
         );
-        assert!(worst(&halved) < 0.05, "{file}");
-        assert!(worst(&exact) < 0.5, "{file}");
-        for (found, expected) in found.iter().zip(&halved) {
-            let (found, expected) = (top(found), top(expected));
-            assert_eq!(found, expected, "{file}");
-        }
+        assert!(beside.worst < 1e-4, "{file}");
 
+        // The model rounds activations to 8 bits before each product, so the last bits of attention decide now and
+        // then which way a number is rounded, and the differences grow from layer to layer. The measure is what
+        // plain attention itself does to its logits when its keys and values are rounded.
+        let noise = difference(&halved, &exact);
+        let cached = difference(&found, &halved);
+        println!("{file}: logits differ by {cached:?}; rounding alone makes {noise:?}");
+        assert!(cached.divergence < 2.0 * noise.divergence + 1e-6, "{file}");
+        assert!(cached.largest < 2.0 * noise.largest + 1e-4, "{file}");
         // The same question again after a reset is the same to the bit.
         attention.reset();
         let again = numbers(
@@ -181,21 +235,22 @@ fn a_stopped_reading_goes_on_and_ends_with_the_same_bytes() {
     let cache = open(stopped.path(), &input, &model);
     // Stopped in the middle of the second chunk, from another thread.
     let cancel = CancelFlag::new();
-    let began = Cell::new(None);
     let stopping = std::thread::scope(|scope| {
+        let asked = OnceCell::new();
         let result = read(
             &model,
             &input,
             &cache,
             &|progress| {
-                if progress.tokens > 0 && began.get().is_none() {
+                if progress.tokens > 0 && asked.get().is_none() {
                     let cancel = cancel.clone();
-                    let asked = scope.spawn(move || {
-                        std::thread::sleep(Duration::from_millis(50));
-                        cancel.cancel();
-                        Instant::now()
+                    asked.get_or_init(|| {
+                        scope.spawn(move || {
+                            std::thread::sleep(Duration::from_millis(50));
+                            cancel.cancel();
+                            Instant::now()
+                        })
                     });
-                    began.set(Some(asked));
                 }
             },
             &cancel,
@@ -203,7 +258,7 @@ fn a_stopped_reading_goes_on_and_ends_with_the_same_bytes() {
         );
         assert!(matches!(result, Err(ReadingError::Cancelled)), "{result:?}");
         let ended = Instant::now();
-        ended - began.take().unwrap().join().unwrap()
+        ended - asked.into_inner().unwrap().join().unwrap()
     });
     println!("stopped {stopping:?} after it was asked to");
     assert!(cache.tokens() < input.prefix.len() + input.tokens.len());
