@@ -35,6 +35,7 @@ impl Model {
         })?;
         let chat_template = ChatTemplate::of(file.metadata(), &tokenizer);
         let ends_answer = tokenizer.ends_of_turn();
+        file.release(file.header());
         Ok(Self {
             name: file.name(),
             fingerprint: fingerprint(path).map_err(|source| ModelError::Unreadable {

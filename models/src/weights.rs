@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use candle_core::quantized::k_quants::{self, BlockQ8_0, GgmlType};
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor, QuantizedType};
-use candle_core::{CpuStorage, Device, Module, Tensor};
+use candle_core::{CpuStorage, DType, Device, Module, Tensor};
 use half::{bf16, f16};
 use memmap2::Mmap;
 
@@ -39,6 +39,30 @@ impl Matrix {
             multiplier: QMatMul::from_qtensor(tensor)?,
             offsets,
         })
+    }
+
+    /// Makes candle pack the matrix now rather than in the first pass, if it is of a format of which candle then
+    /// uses nothing but what it packed (`select` in its `repack_x86.rs`), and says whether it is.
+    fn pack(&self) -> candle_core::Result<bool> {
+        let QMatMul::QTensor(tensor) = &self.multiplier else {
+            return Ok(true); // F32, F16 and BF16 are dequantized
+        };
+        let (rows, columns) = tensor.shape().dims2()?;
+        let packed = tensor.dtype() == GgmlDType::Q4K && rows.is_multiple_of(16);
+        if packed {
+            let nothing = Tensor::zeros((1, columns), DType::F32, &Device::Cpu)?;
+            self.multiplier.forward(&nothing)?;
+        }
+        Ok(packed)
+    }
+
+    /// The format in memory.
+    fn dtype(&self) -> GgmlDType {
+        match &self.multiplier {
+            QMatMul::QTensor(tensor) => tensor.dtype(),
+            QMatMul::Tensor(_) => GgmlDType::F32,
+            QMatMul::TensorF16(_) => GgmlDType::F16,
+        }
     }
 
     /// `[tokens, columns]` F32 to `[tokens, rows]` F32.
@@ -115,7 +139,15 @@ impl<'a> Weights<'a> {
             _ => (self.mapped(name, info), None),
         };
         let tensor = self.failing(tensor)?;
-        self.failing(Matrix::new(tensor, offsets).map_err(Refusal::Tensor))
+        let matrix = Matrix::new(tensor, offsets).and_then(|matrix| {
+            let packed = matrix.pack()?;
+            let kept = info.quantization.dtype() == Some(matrix.dtype());
+            if packed || !kept {
+                self.file.release(info.bytes.clone());
+            }
+            Ok(matrix)
+        });
+        self.failing(matrix.map_err(Refusal::Tensor))
     }
 
     /// A vector of `length` F32.
