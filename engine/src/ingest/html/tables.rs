@@ -5,31 +5,50 @@ use ego_tree::iter::Edge;
 use scraper::{Html, Node};
 use std::collections::HashSet;
 
-/// The tables that only arrange: they hold another table, a heading, a list or the like. Their cells are read as
-/// flowing text, not as rows.
+/// The tables that only arrange: they hold another table or a heading, or, without a header cell, a list or the like.
+/// Their cells are read as flowing text, not as rows.
 pub(super) fn layout_tables(html: &Html) -> HashSet<NodeId> {
     let mut layout = HashSet::new();
-    let mut open: Option<NodeId> = None; // the innermost table not yet known to arrange
+    let mut open: Option<OpenTable> = None; // the innermost table
     for edge in html.tree.root().traverse() {
         match edge {
-            Edge::Open(node) => match node.value() {
-                Node::Element(element) if element.name() == "table" => {
-                    layout.extend(open.replace(node.id()));
-                }
-                Node::Element(element) => {
-                    let arranged = matches!(
-                        element.name(),
-                        "h1" | "h2" | "h3" | "h4" | "ul" | "ol" | "blockquote" | "pre"
-                    );
-                    if arranged {
-                        layout.extend(open.take());
+            Edge::Open(node) => {
+                let Node::Element(element) = node.value() else {
+                    continue;
+                };
+                if element.name() == "table" {
+                    let inner = OpenTable {
+                        id: node.id(),
+                        header: false,
+                        blocks: false,
+                    };
+                    layout.extend(open.replace(inner).map(|outer| outer.id));
+                } else if let Some(table) = &mut open {
+                    match element.name() {
+                        "th" => table.header = true,
+                        "ul" | "ol" | "blockquote" | "pre" => table.blocks = true,
+                        "h1" | "h2" | "h3" | "h4" => {
+                            layout.insert(table.id);
+                        }
+                        _ => {}
                     }
                 }
-                _ => {}
-            },
-            Edge::Close(node) if open == Some(node.id()) => open = None,
-            Edge::Close(_) => {}
+            }
+            Edge::Close(node) => {
+                if let Some(table) = open.take_if(|table| table.id == node.id())
+                    && table.blocks
+                    && !table.header
+                {
+                    layout.insert(table.id);
+                }
+            }
         }
     }
     layout
+}
+
+struct OpenTable {
+    id: NodeId,
+    header: bool,
+    blocks: bool,
 }

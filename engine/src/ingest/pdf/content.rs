@@ -5,7 +5,7 @@
 //! characters are kept, forms are written out in place, and every change of font is announced by a rectangle whose
 //! `x` is the font's number (the only value that reaches an `OutputDev` unchanged).
 
-use super::open::{dictionary, get, inherited, number, numbers, resolve};
+use super::open::{dictionary, get, inherited, number, numbers};
 use pdf_extract::content::{Content, Operation};
 use pdf_extract::{Dictionary, Document as Pdf, Object, ObjectId};
 use std::collections::HashMap;
@@ -44,8 +44,16 @@ impl Fonts {
     }
 }
 
-/// The content of a page, reduced; its fonts are named `F0`, `F1`, ... by their numbers. `None` if there is nothing.
-pub(super) fn reduced(pdf: &Pdf, page: ObjectId, fonts: &mut Fonts) -> Option<Vec<u8>> {
+/// What is left of a page.
+pub(super) struct Reduced {
+    /// Operators that set text; fonts are named `F0`, `F1`, ... by their numbers.
+    pub content: Vec<u8>,
+    /// Whether the page shows a picture.
+    pub picture: bool,
+}
+
+/// The content of a page, reduced. `None` if there is nothing.
+pub(super) fn reduced(pdf: &Pdf, page: ObjectId, fonts: &mut Fonts) -> Option<Reduced> {
     let dictionary_of_page = pdf.get_dictionary(page).ok()?;
     let none = Dictionary::new();
     let resources = inherited(pdf, dictionary_of_page, b"Resources")
@@ -59,13 +67,16 @@ pub(super) fn reduced(pdf: &Pdf, page: ObjectId, fonts: &mut Fonts) -> Option<Ve
         budget: OPERATORS,
         font: None,
         saved: Vec::new(),
+        picture: false,
     };
     reduction.append(&content, resources, 0);
-    Content {
+    let picture = reduction.picture;
+    let content = Content {
         operations: reduction.kept,
     }
     .encode()
-    .ok()
+    .ok()?;
+    Some(Reduced { content, picture })
 }
 
 struct Reduction<'p> {
@@ -76,6 +87,7 @@ struct Reduction<'p> {
     /// Number of the current font: without one, no text may be shown.
     font: Option<usize>,
     saved: Vec<Option<usize>>,
+    picture: bool,
 }
 
 impl Reduction<'_> {
@@ -132,6 +144,7 @@ impl Reduction<'_> {
                     self.push("TJ", vec![Object::Array(parts)]);
                 }
             }
+            "BI" | "EI" => self.picture = true,
             "Do" if depth < FORMS => self.form(&operands, resources, depth),
             _ => {}
         }
@@ -202,14 +215,9 @@ impl Reduction<'_> {
         let Some(Object::Stream(form)) = form else {
             return;
         };
-        if form
-            .dict
-            .get(b"Subtype")
-            .ok()
-            .and_then(|s| resolve(pdf, s))
-            .and_then(|s| s.as_name().ok())
-            != Some(b"Form")
-        {
+        let subtype = get(pdf, &form.dict, b"Subtype").and_then(|s| s.as_name().ok());
+        self.picture |= subtype == Some(b"Image");
+        if subtype != Some(b"Form") {
             return;
         }
         let Ok(content) = form.get_plain_content() else {

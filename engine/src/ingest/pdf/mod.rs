@@ -32,14 +32,29 @@ use assemble::Sheet;
 use furniture::PageSegments;
 use glyph::Glyph;
 use paragraph::Paragraph;
-use reader::Reader;
+use reader::{PageGlyphs, Reader};
 use segment::Segment;
 
 /// Extracts a PDF.
 pub(super) fn extract(extraction: &mut Extraction) -> Result<Document, IngestFault> {
     let bytes = extraction.read_container()?;
     let pdf = open::open(extraction, &bytes)?;
-    drop(bytes);
+    match document_of(extraction, pdf) {
+        // Nothing where something should be: perhaps the cross references lead astray.
+        Err(fault @ (IngestFault::NoPages | IngestFault::NoText { .. })) => {
+            match open::open_rebuilt(extraction, &bytes) {
+                Some(pdf) => document_of(extraction, pdf).map_err(|_| fault),
+                None => Err(fault),
+            }
+        }
+        result => result,
+    }
+}
+
+fn document_of(
+    extraction: &mut Extraction,
+    pdf: pdf_extract::Document,
+) -> Result<Document, IngestFault> {
     extraction.progress(0.1);
     let pages = open::pages(&pdf);
     if pages.is_empty() {
@@ -55,15 +70,22 @@ pub(super) fn extract(extraction: &mut Extraction) -> Result<Document, IngestFau
     let mut sheets = Vec::with_capacity(pages.len());
     let mut upright = Vec::with_capacity(pages.len());
     let mut turned: Vec<Vec<PageSegments>> = Vec::with_capacity(pages.len());
-    let (mut failed, mut blank) = (Vec::new(), Vec::new());
+    let (mut failed, mut scanned, mut textless) = (Vec::new(), Vec::new(), 0);
     let count = pages.len();
     for ((index, page), label) in pages.iter().enumerate().zip(labels) {
         extraction.progress(0.1 + 0.7 * index as f32 / count as f32);
-        let (glyphs, [width, height], whole) = reader.read(page);
+        let PageGlyphs {
+            glyphs,
+            size: [width, height],
+            whole,
+            picture,
+        } = reader.read(page);
+        let text = glyphs.iter().any(|g| !g.character.is_whitespace());
+        textless += usize::from(!text);
         if !whole {
             failed.push(index + 1);
-        } else if !glyphs.iter().any(|g| !g.character.is_whitespace()) {
-            blank.push(index + 1);
+        } else if !text && picture {
+            scanned.push(index + 1); // a page without either is blank
         }
         sheets.push(Sheet {
             label,
@@ -74,13 +96,13 @@ pub(super) fn extract(extraction: &mut Extraction) -> Result<Document, IngestFau
         upright.push(by_turn.remove(0));
         turned.push(by_turn);
     }
-    if blank.len() == count {
-        return Err(IngestFault::NoText { pages: count });
-    }
-    if failed.len() + blank.len() == count && upright.iter().all(|p| p.segments.is_empty()) {
-        return Err(IngestFault::Damaged {
-            format: "PDF".into(),
-            reason: "no page can be read".into(),
+    if textless == count {
+        return Err(match failed.len() {
+            0 => IngestFault::NoText { pages: count },
+            _ => IngestFault::Damaged {
+                format: "PDF".into(),
+                reason: "no page can be read".into(),
+            },
         });
     }
     furniture::remove(&mut upright);
@@ -109,7 +131,7 @@ pub(super) fn extract(extraction: &mut Extraction) -> Result<Document, IngestFau
         .or_else(|| first_heading(&document))
         .unwrap_or_else(|| extraction.file_title());
     document.authors = authors;
-    document.notices = notices(&blank, &failed);
+    document.notices = notices(&scanned, &failed);
     Ok(document)
 }
 
@@ -167,17 +189,17 @@ fn first_heading(document: &Document) -> Option<String> {
     super::html::one_line(heading.span.of(&document.text)?)
 }
 
-fn notices(blank: &[usize], failed: &[usize]) -> Vec<String> {
+fn notices(scanned: &[usize], failed: &[usize]) -> Vec<String> {
     let mut notices = Vec::new();
-    match blank.len() {
+    match scanned.len() {
         0 => {}
         1 => notices.push(format!(
             "Page {} holds no text; it may be a scanned picture.",
-            blank[0]
+            scanned[0]
         )),
         _ => notices.push(format!(
             "Pages {} hold no text; they may be scanned pictures.",
-            ranges(blank)
+            ranges(scanned)
         )),
     }
     match failed.len() {

@@ -22,10 +22,9 @@ pub(super) fn open(extraction: &Extraction, bytes: &[u8]) -> Result<Pdf, IngestF
             let reason = broken
                 .err()
                 .map_or_else(|| "it has no catalog".into(), |e| e.to_string());
-            let repaired = rebuilt(bytes).and_then(|bytes| load(&bytes, password).ok());
-            match repaired {
-                Some(pdf) if catalog(&pdf).is_some() || is_locked(&pdf) => pdf,
-                _ => {
+            match open_rebuilt(extraction, bytes) {
+                Some(pdf) => pdf,
+                None => {
                     return Err(IngestFault::Damaged {
                         format: "PDF".into(),
                         reason,
@@ -41,6 +40,12 @@ pub(super) fn open(extraction: &Extraction, bytes: &[u8]) -> Result<Pdf, IngestF
         });
     }
     Ok(pdf)
+}
+
+/// Opens the file by looking for its objects, whatever its cross-reference table says.
+pub(super) fn open_rebuilt(extraction: &Extraction, bytes: &[u8]) -> Option<Pdf> {
+    let pdf = rebuilt(bytes).and_then(|bytes| load(&bytes, extraction.password()).ok())?;
+    (catalog(&pdf).is_some() || is_locked(&pdf)).then_some(pdf)
 }
 
 fn load(bytes: &[u8], password: Option<&str>) -> Result<Pdf, Error> {

@@ -137,8 +137,9 @@ fn is_text_column(pieces: &[&Segment], width: f32) -> bool {
     }
     widths.sort_by(f32::total_cmp);
     lengths.sort_unstable();
-    let middle = pieces.len() / 2;
-    widths[middle] >= 0.17 * width && lengths[middle] >= 10
+    // Not the median: a column may be half code or formulas.
+    let upper = pieces.len() * 7 / 10;
+    widths[upper] >= 0.17 * width && lengths[upper] >= 12
 }
 
 fn share_height(left: &[&Segment], right: &[&Segment]) -> bool {
@@ -217,6 +218,7 @@ fn line(mut segments: Vec<Segment>) -> Line {
             line.cells
                 .push(Cell::undrawn(if wide { '\t' } else { ' ' }));
         }
+        line.tabs += segment.cells.iter().filter(|c| c.character == '\t').count();
         last = Some((segment.x0, segment.x1));
         let [x0, y0, x1, y1] = line.sides;
         line.sides = [

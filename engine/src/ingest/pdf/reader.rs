@@ -4,7 +4,7 @@
 //! for each page in turn. A font is tried on a page of its own when it is first met: if the parser panics, the font is
 //! stripped step by step.
 
-use super::content::{Fonts, font_name, reduced};
+use super::content::{Fonts, Reduced, font_name, reduced};
 use super::font::{FontFacts, Trim, facts, normalised};
 use super::glyph::{Glyph, GlyphCollector};
 use super::open::PageFacts;
@@ -12,6 +12,18 @@ use pdf_extract::{
     Dictionary, Document as Pdf, Object, ObjectId, OutputError, Stream, output_doc_page,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What a page holds.
+pub(super) struct PageGlyphs {
+    /// Its characters in the order of the content.
+    pub glyphs: Vec<Glyph>,
+    /// Width and height in points, as displayed.
+    pub size: [f32; 2],
+    /// Whether it could be read to its end.
+    pub whole: bool,
+    /// Whether it shows a picture.
+    pub picture: bool,
+}
 
 /// Reads the pages of one document.
 pub(super) struct Reader {
@@ -58,8 +70,8 @@ impl Reader {
         self.facts.get(usize::from(font)).is_some_and(|f| f.bold)
     }
 
-    /// The characters of a page, its size as displayed, and whether it could be read to its end.
-    pub fn read(&mut self, page: &PageFacts) -> (Vec<Glyph>, [f32; 2], bool) {
+    /// Reads a page.
+    pub fn read(&mut self, page: &PageFacts) -> PageGlyphs {
         let first = self.fonts.list.len();
         let content = catch_unwind(AssertUnwindSafe(|| {
             reduced(&self.pdf, page.id, &mut self.fonts)
@@ -67,19 +79,21 @@ impl Reader {
         for number in first..self.fonts.list.len() {
             self.prepare_font(number);
         }
-        let empty = GlyphCollector::new(page, &self.facts, 0).size;
-        match content {
-            Ok(Some(content)) => {
-                let facts = std::mem::take(&mut self.facts);
-                let mut collector = GlyphCollector::new(page, &facts, self.budget);
-                let whole = self.run(content, &mut collector);
-                let GlyphCollector { glyphs, size, .. } = collector;
-                self.facts = facts;
-                self.budget -= glyphs.len().min(self.budget);
-                (glyphs, size, whole)
-            }
-            Ok(None) => (Vec::new(), empty, true),
-            Err(_) => (Vec::new(), empty, false),
+        let facts = std::mem::take(&mut self.facts);
+        let mut collector = GlyphCollector::new(page, &facts, self.budget);
+        let (whole, picture) = match content {
+            Ok(Some(Reduced { content, picture })) => (self.run(content, &mut collector), picture),
+            Ok(None) => (true, false),
+            Err(_) => (false, false),
+        };
+        let GlyphCollector { glyphs, size, .. } = collector;
+        self.facts = facts;
+        self.budget -= glyphs.len().min(self.budget);
+        PageGlyphs {
+            glyphs,
+            size,
+            whole,
+            picture,
         }
     }
 

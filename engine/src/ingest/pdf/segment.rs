@@ -7,6 +7,7 @@
 use super::bidi::to_logical_order;
 use super::glyph::Glyph;
 use std::collections::HashMap;
+use unicode_normalization::UnicodeNormalization;
 
 /// A character of the text with its displayed box (all zeros if it is not drawn).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -220,7 +221,7 @@ fn segment(glyphs: &[Glyph], after_blank: &[bool], mut members: Vec<usize>) -> S
             let gap = glyph.upright[0] - before.upright[2];
             let em = before.size.max(glyph.size);
             let wide = is_ideograph(before.character) && is_ideograph(glyph.character);
-            let threshold = if wide { 0.7 } else { 0.15 } * em + tracking;
+            let threshold = if wide { 0.7 } else { 0.12 } * em + tracking;
             // A blank that was written counts if the characters do not touch after all (they do where right-to-left
             // text was written in logical order).
             let written = after_blank[member] && gap > -0.05 * em && member > members[position - 1];
@@ -243,7 +244,7 @@ fn segment(glyphs: &[Glyph], after_blank: &[bool], mut members: Vec<usize>) -> S
             shown: glyph.shown,
         });
     }
-    let cells = to_logical_order(cells);
+    let cells = without_leaders(to_logical_order(with_accents(cells)));
     Segment {
         cells,
         x0: sides[0],
@@ -254,6 +255,90 @@ fn segment(glyphs: &[Glyph], after_blank: &[bool], mut members: Vec<usize>) -> S
         size,
         font,
     }
+}
+
+/// Letters whose accent was drawn as a character of its own over them, as TeX's older fonts do: one character, with
+/// the box of both.
+fn with_accents(cells: Vec<Cell>) -> Vec<Cell> {
+    let mut kept: Vec<Cell> = Vec::with_capacity(cells.len());
+    for cell in cells {
+        if let Some(last) = kept.last_mut()
+            && let Some(one) = accented(last.character, cell.character)
+                .or_else(|| accented(cell.character, last.character))
+            && lies_over(last.shown, cell.shown)
+        {
+            let ([ax0, ay0, ax1, ay1], [bx0, by0, bx1, by1]) = (last.shown, cell.shown);
+            *last = Cell {
+                character: one,
+                shown: [ax0.min(bx0), ay0.min(by0), ax1.max(bx1), ay1.max(by1)],
+            };
+        } else {
+            kept.push(cell);
+        }
+    }
+    kept
+}
+
+fn lies_over(a: [f32; 4], b: [f32; 4]) -> bool {
+    let shared = |low: usize| a[low + 2].min(b[low + 2]) - a[low].max(b[low]);
+    let least = |low: usize| (a[low + 2] - a[low]).min(b[low + 2] - b[low]);
+    shared(0) > 0.5 * least(0) && shared(1) > 0.3 * least(1)
+}
+
+/// The one character for an accent that stands alone and a letter.
+fn accented(accent: char, letter: char) -> Option<char> {
+    let mark = match accent {
+        '`' => '\u{300}',
+        '\u{b4}' => '\u{301}',
+        '\u{2c6}' | '^' => '\u{302}',
+        '\u{2dc}' | '~' => '\u{303}',
+        '\u{af}' => '\u{304}',
+        '\u{2d8}' => '\u{306}',
+        '\u{2d9}' => '\u{307}',
+        '\u{a8}' => '\u{308}',
+        '\u{2da}' => '\u{30a}',
+        '\u{2dd}' => '\u{30b}',
+        '\u{2c7}' => '\u{30c}',
+        '\u{b8}' => '\u{327}',
+        _ => return None,
+    };
+    let letter = match letter {
+        '\u{131}' => 'i',
+        '\u{237}' => 'j',
+        letter => letter,
+    };
+    let mut composed = [letter, mark].into_iter().nfc();
+    composed
+        .next()
+        .filter(|one| composed.next().is_none() && one.is_alphabetic())
+}
+
+/// The dots between a title and its page number in a table of contents become one tab.
+fn without_leaders(cells: Vec<Cell>) -> Vec<Cell> {
+    const DOTS: usize = 4;
+    let mut kept: Vec<Cell> = Vec::with_capacity(cells.len());
+    let mut rest = cells.as_slice();
+    while let Some((first, tail)) = rest.split_first() {
+        let is_dot = |c: &Cell| matches!(c.character, '.' | '\u{b7}' | '\u{2024}' | '\u{2026}');
+        let run = match is_dot(first) {
+            true => rest
+                .iter()
+                .take_while(|c| is_dot(c) || c.character == ' ')
+                .count(),
+            false => 0,
+        };
+        if rest[..run].iter().filter(|c| is_dot(c)).count() >= DOTS {
+            while kept.last().is_some_and(|c| c.character == ' ') {
+                kept.pop();
+            }
+            kept.push(Cell::undrawn('\t'));
+            rest = &rest[run..];
+        } else {
+            kept.push(*first);
+            rest = tail;
+        }
+    }
+    kept
 }
 
 /// The size and font of most characters.
@@ -275,8 +360,13 @@ fn tracking(glyphs: &[Glyph], members: &[usize]) -> f32 {
     }
     let mut gaps: Vec<f32> = members
         .windows(2)
-        .map(|pair| glyphs[pair[1]].upright[0] - glyphs[pair[0]].upright[2])
+        .map(|pair| (&glyphs[pair[0]], &glyphs[pair[1]]))
+        .filter(|(a, b)| a.character.is_alphabetic() && b.character.is_alphabetic())
+        .map(|(a, b)| b.upright[0] - a.upright[2])
         .collect();
+    if gaps.len() < 3 {
+        return 0.0;
+    }
     gaps.sort_by(f32::total_cmp);
     let quartile = gaps[gaps.len() / 4];
     if quartile > 0.06 * glyphs[members[0]].size {

@@ -1,0 +1,288 @@
+//! Each format, from a small file to a checked document, through the real sandbox.
+#![allow(clippy::unwrap_used)]
+
+mod ingest_support;
+
+use ingest_support::*;
+use lectern_engine::document::{
+    Anchor, BlockKind, Document, DocumentKind, LineRange, MarkKind, SectionKind, Span,
+};
+use lectern_engine::ingest::fingerprint;
+
+fn blocks(document: &Document) -> Vec<(BlockKind, &str)> {
+    document
+        .blocks
+        .iter()
+        .map(|b| (b.kind, b.span.of(&document.text).unwrap()))
+        .collect()
+}
+
+fn find(document: &Document, words: &str) -> Span {
+    let start = document
+        .text
+        .find(words)
+        .unwrap_or_else(|| panic!("{words:?} is not in the text"));
+    Span::new(start, start + words.len())
+}
+
+#[test]
+fn html_keeps_words_and_nothing_that_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = r#"<!doctype html><html><head><title>The  Title</title><meta name=author content="Ann Author">
+        <style>p { color: red }</style><script>alert(1)</script></head><body>
+        <h1>One</h1><p>Some <b>bold and <i>both</i></b> words.<br>Second line &amp; more<script>evil()</script></p>
+        <p style="display: none">hidden</p><p hidden>hidden too</p><iframe src="x">frame</iframe>
+        <ul><li>first<ol start=3><li>inner</li></ol></li><li><p>second</p><p>goes on</p></li></ul>
+        <blockquote>quoted</blockquote><pre>  a
+  b</pre><table><tr><th>H1</th><th>H2</th></tr><tr><td>a</td><td>b <i>c</i></td></tr><tr><td></td><td>d</td></tr></table>
+        <img src=x onerror=alert(1) alt="A picture of a duck"><aside role="doc-footnote">1. A note.</aside>
+        <h3>Deep</h3><p>so<wbr>ft&shy;hyphen</p></body></html>"#;
+    let document = ingest(&write(folder.path(), "page.html", page)).unwrap();
+    assert_eq!(document.kind, DocumentKind::Html);
+    assert_eq!(document.title, "The Title");
+    assert_eq!(document.authors.as_deref(), Some("Ann Author"));
+    use BlockKind::*;
+    assert_eq!(
+        blocks(&document),
+        [
+            (Heading(1), "One"),
+            (Paragraph, "Some bold and both words.\nSecond line & more"),
+            (
+                ListItem {
+                    depth: 0,
+                    number: None
+                },
+                "first"
+            ),
+            (
+                ListItem {
+                    depth: 1,
+                    number: Some(3)
+                },
+                "inner"
+            ),
+            (
+                ListItem {
+                    depth: 0,
+                    number: None
+                },
+                "second"
+            ),
+            (Paragraph, "goes on"),
+            (Quote, "quoted"),
+            (Preformatted { first_line: 1 }, "  a\n  b"),
+            (TableRow { header: true }, "H1\tH2"),
+            (TableRow { header: false }, "a\tb c"),
+            (TableRow { header: false }, "\td"),
+            (Caption, "A picture of a duck"),
+            (Note, "1. A note."),
+            (Heading(3), "Deep"),
+            (Paragraph, "softhyphen"),
+        ]
+    );
+    let marks: Vec<(MarkKind, &str)> = document.blocks[1]
+        .marks
+        .iter()
+        .map(|m| (m.kind, m.span.of(&document.text).unwrap()))
+        .collect();
+    assert_eq!(
+        marks,
+        [
+            (MarkKind::Strong, "bold and both"),
+            (MarkKind::Emphasis, "both")
+        ]
+    );
+    let deep = find(&document, "softhyphen");
+    assert_eq!(
+        document.anchor(deep),
+        Anchor::Flow {
+            section: "Deep".into(),
+            line: 31,
+            block: 14
+        }
+    );
+    assert_eq!(document.sections[1].depth, 1);
+}
+
+#[test]
+fn markdown_is_read_with_its_html_and_front_matter() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "---\ntitle: \"Front\"\nauthor: B. Writer\n---\n\n# Head *line*\n\nText with `code` and <kbd>key</kbd>[^1].\n\n\
+        | a | b |\n|---|---|\n| 1 | 2 |\n\n```rust\nfn main() {}\n```\n\n<div onclick='x()'>Inside <b>HTML</b></div>\n\n\
+        - [x] done\n\n[^1]: The note.\n";
+    let document = ingest(&write(folder.path(), "notes.md", text)).unwrap();
+    assert_eq!(
+        (document.kind, document.title.as_str()),
+        (DocumentKind::Markdown, "Front")
+    );
+    assert_eq!(document.authors.as_deref(), Some("B. Writer"));
+    use BlockKind::*;
+    let found = blocks(&document);
+    assert!(found.contains(&(Heading(1), "Head line")));
+    assert!(found.contains(&(TableRow { header: true }, "a\tb")));
+    assert!(found.contains(&(Preformatted { first_line: 1 }, "fn main() {}")));
+    assert!(found.contains(&(Paragraph, "Inside HTML")));
+    assert!(found.contains(&(
+        ListItem {
+            depth: 0,
+            number: None
+        },
+        "done"
+    )));
+    assert!(
+        found
+            .iter()
+            .any(|(kind, text)| *kind == Note && text.contains("The note.")),
+        "{found:?}"
+    );
+    assert!(!document.text.contains("onclick") && !document.text.contains("Front"));
+}
+
+#[test]
+fn plain_text_in_any_encoding_gives_the_same_document() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "Title: Käse\r\n\r\nCHAPTER I\r\n\r\nDer Käse ist süß, und das Brot ist frisch\r\ngebacken; die Bäckerin übt.\r\n\r\n\
+        CHAPTER II\r\nDas Ende\r\n\r\nZwölf Köche kochen für fünf Gäste größere Töpfe.\r\n";
+    let utf16: Vec<u8> = "\u{feff}"
+        .encode_utf16()
+        .chain(text.encode_utf16())
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let latin: Vec<u8> = text.chars().map(|c| c as u8).collect();
+    let paths = [
+        write(folder.path(), "utf8.txt", text),
+        write(folder.path(), "bom.txt", format!("\u{feff}{text}")),
+        write(folder.path(), "utf16.txt", utf16),
+        write(folder.path(), "latin.txt", latin),
+    ];
+    for path in &paths {
+        let document = ingest(path).unwrap();
+        assert_eq!(document.title, "Käse", "{}", path.display());
+        let titles: Vec<&str> = document.sections.iter().map(|s| s.title.as_str()).collect();
+        assert_eq!(
+            titles,
+            ["CHAPTER I", "CHAPTER II Das Ende"],
+            "{}",
+            path.display()
+        );
+        assert!(
+            document.text.contains("frisch\ngebacken"),
+            "lines keep their ends"
+        );
+    }
+    assert_ne!(
+        fingerprint(&paths[0]).unwrap(),
+        fingerprint(&paths[1]).unwrap()
+    );
+}
+
+#[test]
+fn epub_chapters_come_in_the_order_of_the_spine() {
+    let folder = tempfile::tempdir().unwrap();
+    let book = epub(&[
+        "<?xml version='1.0'?><html xmlns='http://www.w3.org/1999/xhtml'><head><title/></head>\
+         <body><h1>First</h1><p>Alpha <a id='x'/>beta.</p></body></html>",
+        "<html xmlns='http://www.w3.org/1999/xhtml'><head><title>2</title></head><body><h1>Second</h1>\
+         <p>Gamma<script src='x'/> delta.</p></body></html>",
+    ]);
+    let document = ingest(&write(folder.path(), "book.epub", book)).unwrap();
+    assert_eq!(
+        (document.kind, document.title.as_str()),
+        (DocumentKind::Epub, "Small Book")
+    );
+    assert_eq!(document.authors.as_deref(), Some("A. Writer"));
+    assert_eq!(
+        document.text,
+        "First\n\nAlpha beta.\n\nSecond\n\nGamma delta.\n"
+    );
+    assert_eq!(
+        document.anchor(find(&document, "delta")),
+        Anchor::Element {
+            item: "OPS/c1.xhtml".into(),
+            section: "Second".into(),
+            block: 3
+        }
+    );
+}
+
+#[test]
+fn folders_keep_paths_and_lines_and_leave_out_what_is_not_source() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("project");
+    write(&root, ".gitignore", "secret.txt\n/generated/\n");
+    write(
+        &root,
+        "src/main.rs",
+        "// entry\n\nfn main() {\n    println!(\"hi\");\n}\n",
+    );
+    write(&root, "README.md", "# Project\n\nRead me.\n");
+    write(&root, "secret.txt", "password");
+    write(&root, "generated/out.rs", "fn generated() {}");
+    write(&root, ".hidden", "hidden");
+    write(&root, "node_modules/dep/index.js", "module.exports = 1");
+    write(&root, "logo.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR");
+    write(&root, "app.min.js", "var a=1;");
+    write(&root, "bundle.js", "var a=1;".repeat(2000));
+    write(&root, "schema.rs", "// @generated by a tool\nfn s() {}\n");
+    write(&root, "empty.py", "");
+    write(folder.path(), "outside.txt", "not part of it");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("../outside.txt", root.join("link.txt")).unwrap();
+    let document = ingest(&root).unwrap();
+    assert_eq!(
+        (document.kind, document.title.as_str()),
+        (DocumentKind::Code, "project")
+    );
+    let files: Vec<(SectionKind, &str)> = document
+        .sections
+        .iter()
+        .map(|s| (s.kind, s.title.as_str()))
+        .collect();
+    assert_eq!(
+        files,
+        [
+            (SectionKind::File, "README.md"),
+            (SectionKind::File, "src/main.rs")
+        ]
+    );
+    assert_eq!(
+        document.notices,
+        [
+            "Left out of the folder: 1 binary file, 1 minified file, 2 generated files, \
+          1 folder of dependencies or build results, 1 symbolic link."
+        ]
+    );
+    assert_eq!(
+        document.anchor(find(&document, "println")),
+        Anchor::Lines {
+            file: "src/main.rs".into(),
+            lines: LineRange {
+                first_line: 4,
+                first_column: 5,
+                last_line: 4,
+                last_column: 11
+            },
+            block: 3
+        }
+    );
+    let before = fingerprint(&root).unwrap();
+    write(&root, "secret.txt", "changed, but ignored");
+    assert_eq!(fingerprint(&root).unwrap(), before);
+    write(&root, "src/main.rs", "fn main() {}\n");
+    assert_ne!(fingerprint(&root).unwrap(), before);
+}
+
+#[test]
+fn a_source_file_alone_is_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let source: String = (1..=230).map(|n| format!("line_{n}()\n")).collect();
+    let document = ingest(&write(folder.path(), "tool.py", source)).unwrap();
+    assert_eq!(document.kind, DocumentKind::Code);
+    assert_eq!(document.blocks.len(), 4); // path, 100, 100, 30 lines
+    let Anchor::Lines { file, lines, .. } = document.anchor(find(&document, "line_201()")) else {
+        panic!()
+    };
+    assert_eq!((file.as_str(), lines.first_line), ("tool.py", 201));
+    // Runs of one file are joined by what stands between them in the file.
+    assert!(document.text.contains("line_100()\nline_101()"));
+}
