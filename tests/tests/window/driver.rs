@@ -1,0 +1,198 @@
+//! The real window, driven through WebKitWebDriver, and the mouse of the system for what a page cannot do to itself.
+
+use anyhow::{Context, Result, ensure};
+use fantoccini::elements::Element;
+use fantoccini::wd::Capabilities;
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use lectern_tests::{Home, program};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longer than anything a test waits for, on a slow and busy machine with a model at work.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// A running `lectern-desktop` on a library of its own; ended when dropped.
+pub struct Window {
+    /// The page in it.
+    pub page: Client,
+    driver: Child,
+}
+
+impl Window {
+    /// Opens the window and waits until its page is there.
+    pub async fn open(home: &Home) -> Result<Window> {
+        ensure!(
+            std::env::var_os("DISPLAY").is_some(),
+            "no display: run `cargo xtask test`, or put `xvfb-run -a dbus-run-session --` before the command"
+        );
+        // Free now; nothing else on this machine takes ports in between.
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let mut command = Command::new("WebKitWebDriver");
+        command
+            .arg(format!("--port={port}"))
+            .env("TAURI_WEBVIEW_AUTOMATION", "true")
+            .env("LECTERN_BIN", program::lectern());
+        home.dress(&mut command);
+        let driver = command
+            .spawn()
+            .context("WebKitWebDriver is missing: install webkit2gtk-driver")?;
+        let mut window = Window {
+            page: connect(port).await?,
+            driver,
+        };
+        window.wait("#app > *").await?;
+        window.page.set_window_rect(0, 0, 1280, 832).await.ok();
+        Ok(window)
+    }
+
+    /// Waits for the first element that matches.
+    pub async fn wait(&mut self, selector: &str) -> Result<Element> {
+        self.page
+            .wait()
+            .at_most(PATIENCE)
+            .for_element(Locator::Css(selector))
+            .await
+            .with_context(|| format!("nothing matches {selector}"))
+    }
+
+    /// Waits for the first element that matches, and clicks it.
+    pub async fn click(&mut self, selector: &str) -> Result<()> {
+        Ok(self.wait(selector).await?.click().await?)
+    }
+
+    /// Runs a function body in the page.
+    pub async fn run(&self, body: &str) -> Result<Value> {
+        Ok(self.page.execute(body, Vec::new()).await?)
+    }
+
+    /// Waits until an expression in the page is true.
+    pub async fn until(&self, expression: &str) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.run(&format!("return Boolean({expression})")).await? != json!(true) {
+            ensure!(Instant::now() < deadline, "never came true: {expression}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+
+    /// Drags a file from another program's window into this one, with the system's own mouse.
+    pub fn drop_file(&self, path: &Path) -> Result<()> {
+        let (x, y) = (40, 900);
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/window/drag_source.py");
+        // The system's Python: one that a person installed beside it seldom has GTK.
+        let mut source = Killed(
+            Command::new("/usr/bin/python3")
+                .arg(script)
+                .arg(path)
+                .args([x.to_string(), y.to_string()])
+                .stdout(Stdio::piped())
+                .spawn()
+                .context("python3-gi is missing")?,
+        );
+        let said = source.0.stdout.take().context("stdout was asked for")?;
+        let mut line = String::new();
+        BufReader::new(said).read_line(&mut line)?;
+        ensure!(line.trim() == "ready", "the drag source said {line:?}");
+        mouse(&["mousemove", &(x + 80).to_string(), &(y + 40).to_string()])?;
+        mouse(&["mousedown", "1"])?;
+        // A drag begins after a few pixels, and a drop is taken only where the motion was seen.
+        for step in 1..=20 {
+            let (to_x, to_y) = (x + 80 + step * 25, y + 40 - step * 26);
+            mouse(&["mousemove", &to_x.to_string(), &to_y.to_string()])?;
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        mouse(&["mouseup", "1"])
+    }
+
+    /// Keeps a picture of the whole screen, if `LECTERN_SCREENSHOTS` names a folder for them.
+    pub async fn photograph(&self, name: &str) -> Result<()> {
+        let Some(folder) = std::env::var_os("LECTERN_SCREENSHOTS") else {
+            return Ok(());
+        };
+        // The page may be a frame ahead of the screen.
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        std::fs::create_dir_all(&folder)?;
+        let picture = Path::new(&folder).join(format!("{name}.png"));
+        let shot = Command::new("import")
+            .args(["-window", "root", "-crop", "1280x832+0+0", "+repage"])
+            .arg(&picture)
+            .status()?;
+        ensure!(shot.success(), "{} was not taken", picture.display());
+        Ok(())
+    }
+
+    /// Process id of the window's engine.
+    pub fn engine(&self) -> Result<u32> {
+        let found = Command::new("pgrep")
+            .args([
+                "--full",
+                &format!("^{} serve", program::lectern().display()),
+            ])
+            .output()?;
+        String::from_utf8(found.stdout)?
+            .lines()
+            .next()
+            .context("no engine runs")?
+            .parse()
+            .context("a process id")
+    }
+
+    /// Closes the window.
+    pub async fn close(self) -> Result<()> {
+        Ok(self.page.clone().close().await?)
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
+
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn connect(port: u16) -> Result<Client> {
+    let wanted = json!({
+        "webkitgtk:browserOptions": { "binary": program::desktop(), "args": [] }
+    });
+    let Value::Object(capabilities) = wanted else {
+        unreachable!("written as an object above");
+    };
+    let capabilities: Capabilities = capabilities;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let session = ClientBuilder::new(HttpConnector::new())
+            .capabilities(capabilities.clone())
+            .connect(&format!("http://127.0.0.1:{port}"))
+            .await;
+        match session {
+            Ok(client) => return Ok(client),
+            // The driver needs a moment to listen.
+            Err(error) if Instant::now() > deadline => return Err(error.into()),
+            Err(_) => tokio::time::sleep(Duration::from_millis(250)).await,
+        }
+    }
+}
+
+fn mouse(arguments: &[&str]) -> Result<()> {
+    let moved = Command::new("xdotool").args(arguments).status();
+    ensure!(
+        moved.context("xdotool is missing")?.success(),
+        "xdotool {arguments:?} failed"
+    );
+    Ok(())
+}
