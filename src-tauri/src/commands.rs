@@ -80,11 +80,16 @@ pub async fn save_markdown(
 #[tauri::command]
 #[specta::specta]
 pub async fn sample_path(app: AppHandle) -> Result<Option<String>, Failure> {
-    Ok(app
-        .path()
-        .resolve("alice-in-wonderland.epub", BaseDirectory::Resource)
+    const SAMPLE: &str = "alice-in-wonderland.epub";
+    let installed = app.path().resolve(SAMPLE, BaseDirectory::Resource).ok();
+    // A program that was built and not installed has its resources beside it.
+    let beside = std::env::current_exe()
         .ok()
-        .filter(|path| path.is_file())
+        .map(|program| program.with_file_name(SAMPLE));
+    Ok([installed, beside]
+        .into_iter()
+        .flatten()
+        .find(|path| path.is_file())
         .and_then(|path| path.to_str().map(str::to_owned)))
 }
 

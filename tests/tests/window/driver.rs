@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Longer than anything a test waits for, on a slow and busy machine with a model at work.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(900);
 
 /// A running `lectern-desktop` on a library of its own; ended when dropped.
 pub struct Window {

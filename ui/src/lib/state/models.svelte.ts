@@ -15,6 +15,8 @@ export class Models {
   failures = $state<Record<string, Failure>>({});
   failure = $state<Failure | null>(null);
   loaded = $state(false);
+  /** Called when another model may be in use. */
+  onChanged: () => void = () => {};
 
   constructor(
     readonly backend: Backend,
@@ -45,6 +47,7 @@ export class Models {
       const outcome = await this.backend.call({ method: 'change_settings', params: { settings } });
       this.settings = outcome.settings as Required<Settings>;
       await this.refresh();
+      this.onChanged();
       return true;
     } catch (thrown) {
       this.notices.fail(failureOf(thrown));
@@ -77,6 +80,7 @@ export class Models {
     } finally {
       delete this.downloads[name];
       await this.refresh();
+      this.onChanged();
     }
   }
 
@@ -84,7 +88,8 @@ export class Models {
     try {
       const [path] = await this.backend.pick('model');
       if (!path) return;
-      this.list = (await this.backend.call({ method: 'import_model', params: { path } })).models;
+      await this.backend.call({ method: 'import_model', params: { path } });
+      await this.refresh();
     } catch (thrown) {
       this.notices.fail(failureOf(thrown));
     }

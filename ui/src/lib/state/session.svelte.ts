@@ -2,6 +2,7 @@
 import { getContext, setContext } from 'svelte';
 import type { Citation, ConversationSummary, DocumentSummary } from '../bindings';
 import { failureOf, type Backend, type Drop } from '../backend';
+import { bytes } from '../text/format';
 import { Dialogue } from './conversation.svelte';
 import { Library } from './library.svelte';
 import { Models } from './models.svelte';
@@ -36,6 +37,8 @@ export class Session {
   constructor(readonly backend: Backend) {
     this.library = new Library(backend, this.notices);
     this.models = new Models(backend, this.notices);
+    // Another model has read other documents.
+    this.models.onChanged = () => void this.library.refresh();
     this.library.onAdded = (document) => {
       if (this.models.settings?.read_when_added && this.models.current) {
         void this.library.read(document.id);
@@ -206,6 +209,18 @@ export class Session {
         this.#dialogues.delete(document.id);
         if (this.selected === document.id) this.#close();
       },
+    };
+  }
+
+  confirmForget(document: DocumentSummary): void {
+    const { reading } = document;
+    const room = reading.state === 'read' ? ` This frees ${bytes(reading.cache_bytes)}.` : '';
+    this.sheet = {
+      kind: 'confirm',
+      title: 'Discard what was read?',
+      text: `The model will have to read “${document.title}” again before it can answer.${room} The document and its conversations stay.`,
+      action: 'Discard',
+      run: () => this.library.forget(document.id),
     };
   }
 

@@ -19,10 +19,9 @@ export function bytes(value: number): string {
   return `${size.toFixed(digits)} ${units[unit]}`;
 }
 
-/** "about 2 min", "1 h 5 min"; rough on purpose. */
+/** "5 s", "2 min", "1 h 5 min"; rough on purpose. */
 export function duration(seconds: number): string {
-  if (seconds < 5) return 'a few seconds';
-  if (seconds < 60) return `${Math.ceil(seconds / 5) * 5} s`;
+  if (seconds < 57.5) return `${Math.max(1, Math.ceil(seconds / 5)) * 5} s`;
   const minutes = Math.round(seconds / 60);
   if (minutes < 60) return `${minutes} min`;
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;

@@ -45,6 +45,8 @@ export async function openPdf(
     disableStream: true,
     cMapUrl: '/pdfjs/cmaps/',
     cMapPacked: true,
+    // Fonts that a file does not carry come from this program: a page looks the same on every machine.
+    useSystemFonts: false,
     standardFontDataUrl: '/pdfjs/standard_fonts/',
     iccUrl: '/pdfjs/iccs/',
     wasmUrl: '/pdfjs/wasm/',
