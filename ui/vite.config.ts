@@ -45,6 +45,6 @@ export default defineConfig({
     alias: [{ find: /^pdfjs-dist$/, replacement: 'pdfjs-dist/legacy/build/pdf.mjs' }],
     setupFiles: ['src/test-setup.ts'],
     include: ['src/**/*.test.ts'],
-    testTimeout: 40_000,
+    testTimeout: 120_000,
   },
 });

@@ -4,7 +4,7 @@ import { configure } from '@testing-library/svelte';
 import { afterEach, beforeEach, vi } from 'vitest';
 
 // Long enough for a machine that is busy with a model; a test that passes does not wait.
-configure({ asyncUtilTimeout: 10_000 });
+configure({ asyncUtilTimeout: 30_000 });
 
 /** Everything is 40 pixels high, and what scrolls 600: enough for the virtual list to lay out its first blocks. */
 class FixedSizes implements ResizeObserver {
