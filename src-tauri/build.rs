@@ -7,7 +7,9 @@ fn main() {
     if let Err(error) = std::fs::create_dir_all(web_view) {
         println!("cargo:warning={}: {error}", web_view.display());
     } else if embedded && !web_view.join("index.html").is_file() {
-        println!("cargo:warning=ui/dist holds no web view: run `npm ci` and `npm run build` in ui/ first");
+        println!(
+            "cargo:warning=ui/dist holds no web view: run `npm ci` and `npm run build` in ui/ first"
+        );
     }
     let commands = tauri_build::AppManifest::new().commands(&[
         "call",

@@ -42,6 +42,8 @@ pub struct Engine {
 struct Calls {
     next_id: u32,
     to_engine: Option<mpsc::UnboundedSender<Call>>,
+    /// Counts processes: the end of one must not fail the calls of the next, which may have started by then.
+    life: u64,
     /// Whether the process that runs now has said who it is. The end of one that has not is told by the failure of
     /// the call that started it, and by nothing else: whoever listens would start the next, and so for ever.
     greeted: bool,
@@ -51,6 +53,8 @@ struct Calls {
 }
 
 struct Waiting {
+    /// Of the process that works on it.
+    life: u64,
     on_event: OnEvent,
     finish: oneshot::Sender<Result<Outcome, Failure>>,
 }
@@ -119,15 +123,17 @@ impl Engine {
             let engine = self.clone();
             move |reply| engine.dispatch(reply)
         };
-        let on_end = {
-            let engine = self.clone();
-            move |message: String| engine.fail_all(&message)
-        };
-        {
+        let life = {
             let mut calls = self.lock();
+            calls.life += 1;
             calls.to_engine = Some(to_engine);
             calls.greeted = false;
-        }
+            calls.life
+        };
+        let on_end = {
+            let engine = self.clone();
+            move |message: String| engine.bury(life, &message)
+        };
         *process = Some(Process::start(
             &self.program,
             from_window,
@@ -171,8 +177,13 @@ impl Engine {
     ) -> Result<oneshot::Receiver<Result<Outcome, Failure>>, Failure> {
         let (finish, answer) = oneshot::channel();
         let mut calls = self.lock();
-        let id = calls.take_id();
-        calls.waiting.insert(id, Waiting { on_event, finish });
+        let (id, life) = (calls.take_id(), calls.life);
+        let waiting = Waiting {
+            life,
+            on_event,
+            finish,
+        };
+        calls.waiting.insert(id, waiting);
         if let Some(key) = key {
             calls.keys.insert(key, id);
         }
@@ -206,14 +217,20 @@ impl Engine {
         }
     }
 
-    fn fail_all(&self, message: &str) {
+    /// Fails every call that a process was working on when it ended.
+    fn bury(&self, life: u64, message: &str) {
         let (unwanted, waiting) = {
             let mut calls = self.lock();
-            let unwanted = calls.to_engine.take().is_some() && calls.greeted;
-            calls.keys.clear();
-            (unwanted, std::mem::take(&mut calls.waiting))
+            let current = calls.life == life;
+            let unwanted = current && calls.to_engine.take().is_some() && calls.greeted;
+            let waiting: Vec<Waiting> = calls
+                .waiting
+                .extract_if(|_, call| call.life == life)
+                .map(|(_, call)| call)
+                .collect();
+            (unwanted, waiting)
         };
-        for (_, call) in waiting {
+        for call in waiting {
             let _ = call.finish.send(Err(failure(message.to_owned())));
         }
         if unwanted {

@@ -4,16 +4,20 @@ use lectern_protocol::{Call, Failure, FailureCode, Reply};
 use std::collections::VecDeque;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStderr, ChildStdin, Command};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 /// Lines of stderr kept for the message, should the process die.
 const LAST_WORDS: usize = 8;
+
+/// How long what is still in the pipes may take to arrive once the process is gone.
+const LAST_MOMENT: Duration = Duration::from_millis(500);
 
 /// A running engine.
 pub(super) struct Process {
@@ -26,7 +30,7 @@ impl Process {
     pub(super) fn start(
         program: &Path,
         calls: mpsc::UnboundedReceiver<Call>,
-        on_reply: impl Fn(Reply) + Send + 'static,
+        on_reply: impl Fn(Reply) + Send + Sync + 'static,
         on_end: impl FnOnce(String) + Send + 'static,
     ) -> Result<Process, Failure> {
         let mut child = Command::new(program)
@@ -55,25 +59,41 @@ impl Process {
         let still_running = Arc::clone(&running);
         let life = tokio::spawn(async move {
             let writing = tokio::spawn(write_calls(stdin, calls));
-            let words = tokio::spawn(last_words(stderr));
+            let words = Arc::default();
+            let reporting = tokio::spawn(keep_last_words(stderr, Arc::clone(&words)));
             let mut lines = BufReader::new(stdout).lines();
-            while let Ok(Some(line)) = lines.next_line().await {
-                match serde_json::from_str::<Reply>(&line) {
-                    Ok(reply) => on_reply(reply),
-                    Err(error) => tracing::warn!(%error, line, "not a line of the protocol"),
-                }
-            }
-            // Its stdout is closed: either it ended, or it no longer can answer. Both mean that it is over.
-            still_running.store(false, Ordering::Release);
-            writing.abort();
-            let status = match tokio::time::timeout(Duration::from_secs(2), child.wait()).await {
-                Ok(status) => status.ok(),
-                Err(_) => {
-                    let _ = child.kill().await;
-                    None
+            let hear = |line: String| match serde_json::from_str::<Reply>(&line) {
+                Ok(reply) => on_reply(reply),
+                Err(error) => tracing::warn!(%error, line, "not a line of the protocol"),
+            };
+            let status = loop {
+                tokio::select! {
+                    biased;
+                    line = lines.next_line() => match line {
+                        Ok(Some(line)) => hear(line),
+                        // It can no longer answer: if it lives, it is of no use.
+                        _ => break match timeout(LAST_MOMENT, child.wait()).await {
+                            Ok(status) => status.ok(),
+                            Err(_) => {
+                                let _ = child.kill().await;
+                                None
+                            }
+                        },
+                    },
+                    // A process of its own may outlive it and hold its pipes open: its death is what counts.
+                    status = child.wait() => {
+                        while let Ok(Ok(Some(line))) = timeout(LAST_MOMENT, lines.next_line()).await {
+                            hear(line);
+                        }
+                        break status.ok();
+                    }
                 }
             };
-            on_end(obituary(status, &words.await.unwrap_or_default()));
+            still_running.store(false, Ordering::Release);
+            writing.abort();
+            let _ = timeout(LAST_MOMENT, reporting).await;
+            let words = words.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            on_end(obituary(status, &words));
         });
         Ok(Process { running, life })
     }
@@ -85,10 +105,7 @@ impl Process {
 
     /// Waits for the end after stdin was closed; kills it once `patience` is over.
     pub(super) async fn end(&mut self, patience: Duration) {
-        if tokio::time::timeout(patience, &mut self.life)
-            .await
-            .is_err()
-        {
+        if timeout(patience, &mut self.life).await.is_err() {
             // Dropping the task drops the child, which is killed on drop.
             self.life.abort();
         }
@@ -111,17 +128,16 @@ async fn write_calls(mut stdin: ChildStdin, mut calls: mpsc::UnboundedReceiver<C
     }
 }
 
-async fn last_words(stderr: ChildStderr) -> VecDeque<String> {
-    let mut kept = VecDeque::new();
+async fn keep_last_words(stderr: ChildStderr, kept: Arc<Mutex<VecDeque<String>>>) {
     let mut lines = BufReader::new(stderr).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         eprintln!("{line}");
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() == LAST_WORDS {
             kept.pop_front();
         }
         kept.push_back(line);
     }
-    kept
 }
 
 fn obituary(status: Option<ExitStatus>, words: &VecDeque<String>) -> String {

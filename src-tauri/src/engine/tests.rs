@@ -139,3 +139,18 @@ async fn an_engine_that_dies_at_start_is_told_once_by_the_call_that_started_it()
     assert!(failure.message.contains("no room"), "{failure:?}");
     assert!(stops.lock().unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_death_is_noticed_though_another_process_holds_the_pipes() {
+    let folder = tempfile::tempdir().unwrap();
+    let body = format!("{HELLO}\nread line\nsleep 20 &\nkill -9 $$");
+    let (engine, stops) = engine(script(folder.path(), &body));
+    let began = std::time::Instant::now();
+    let failure = engine
+        .call(None, Request::Models, ignore())
+        .await
+        .unwrap_err();
+    assert!(failure.message.contains("was killed"), "{failure:?}");
+    assert!(began.elapsed() < Duration::from_secs(15));
+    assert_eq!(stops.lock().unwrap().len(), 1);
+}

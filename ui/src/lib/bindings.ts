@@ -452,7 +452,7 @@ export type Outcome =
 documents: DocumentSummary[] }) & { added?: never; anchors?: never; answer?: never; blocks?: never; cache_bytes?: never; conversation?: never; conversations?: never; document?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; settings?: never; spans?: never } | 
 /**  Of `add`. */
 ({ kind: "added"; 
-/**  One a path. */
+/**  One a path, in order; before a folder's own, one for each PDF and EPUB in it. */
 added: Added[] }) & { anchors?: never; answer?: never; blocks?: never; cache_bytes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; settings?: never; spans?: never } | 
 /**  Of `read`. */
 ({ kind: "read"; 
@@ -625,8 +625,8 @@ export type Request =
 /**  All documents, newest first. [`Outcome::Library`]. */
 { method: "library" } | 
 /**
- *  Ingests files and folders. Events: [`Event::Ingest`]. [`Outcome::Added`], one entry a path; a bad file is an
- *  entry with a failure, never the end of the call.
+ *  Ingests files and folders. Events: [`Event::Ingest`]. [`Outcome::Added`], one entry a path (each PDF and EPUB
+ *  in a folder is one of its own); a bad file is an entry with a failure, never the end of the call.
  */
 { method: "add"; params: {
 	/**  Absolute paths. */
@@ -749,7 +749,7 @@ export type Request =
 export type Settings = {
 	/**  Name or path of the model that reads and answers; the catalogue's default without. */
 	model?: string | null,
-	/**  Threads for computing; 0 for one fewer than the machine has, at least one. */
+	/**  Threads for computing, from the next start on; 0 for one fewer than the machine has, at least one. */
 	threads?: number,
 	/**  Room that caches may take; least recently used ones go first, and the person is told. 0 for no limit. */
 	cache_budget_bytes?: number,
