@@ -165,7 +165,6 @@ impl IngestFault {
             std::io::ErrorKind::PermissionDenied => IngestFault::Unreadable {
                 reason: "permission denied".into(),
             },
-            std::io::ErrorKind::OutOfMemory => IngestFault::OutOfMemory { limit: 0 },
             _ => IngestFault::Unreadable {
                 reason: error.to_string(),
             },

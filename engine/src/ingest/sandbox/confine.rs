@@ -225,3 +225,88 @@ mod linux {
         calls
     }
 }
+
+#[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::process::Command;
+
+    /// Set in the process that confines itself.
+    const INSIDE: &str = "LECTERN_TEST_CONFINED";
+
+    /// Runs this very test in a process of its own, which confines itself and tries to get out.
+    #[test]
+    fn a_confined_process_reaches_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let input = folder.path().join("input.txt");
+        match std::env::var_os(INSIDE) {
+            Some(input) => try_to_get_out(Path::new(&input)),
+            None => {
+                std::fs::write(&input, "words").unwrap();
+                let output = Command::new(std::env::current_exe().unwrap())
+                    .args([
+                        "--exact",
+                        "ingest::sandbox::confine::tests::a_confined_process_reaches_nothing",
+                    ])
+                    .args(["--nocapture", "--test-threads=1"])
+                    .env(INSIDE, &input)
+                    .output()
+                    .unwrap();
+                let said = String::from_utf8_lossy(&output.stderr);
+                print!(
+                    "{}",
+                    said.lines()
+                        .filter(|l| l.starts_with("missing"))
+                        .collect::<String>()
+                );
+                assert!(
+                    output.status.success(),
+                    "{said}{}",
+                    String::from_utf8_lossy(&output.stdout)
+                );
+                assert_eq!(std::fs::read_to_string(&input).unwrap(), "words");
+            }
+        }
+    }
+
+    fn try_to_get_out(input: &Path) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let other = input.with_file_name("other.txt");
+        std::fs::write(&other, "other").unwrap();
+        let limits = Limits {
+            memory_bytes: 1 << 30,
+            ..Limits::default()
+        };
+        let missing = confine(input, &limits, 20);
+        eprintln!("missing: {missing:?}");
+        let landlocked = !missing.iter().any(|m| m.contains("Landlock"));
+
+        assert_eq!(std::fs::read_to_string(input).unwrap(), "words");
+        assert!(std::net::TcpStream::connect(address).is_err(), "TCP");
+        assert!(std::net::UdpSocket::bind("127.0.0.1:0").is_err(), "UDP");
+        assert!(
+            std::os::unix::net::UnixStream::connect("/run/any.sock").is_err(),
+            "Unix socket"
+        );
+        assert!(Command::new("/bin/true").spawn().is_err(), "a new process");
+        assert!(std::fs::remove_file(&other).is_err(), "removing a file");
+        assert!(std::fs::rename(&other, input).is_err(), "renaming a file");
+        assert!(
+            Vec::<u8>::new().try_reserve_exact(2 << 30).is_err(),
+            "memory"
+        );
+        assert!(
+            std::thread::spawn(|| 1).join().is_ok(),
+            "threads stay possible"
+        );
+        if landlocked {
+            assert!(std::fs::read(&other).is_err(), "another file");
+            assert!(
+                std::fs::write(input, "changed").is_err(),
+                "writing its input"
+            );
+        }
+    }
+}
