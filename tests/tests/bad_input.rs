@@ -38,10 +38,10 @@ fn each_bad_file_is_refused_with_its_name_and_the_fact() -> Result<()> {
     let huge = home.write("huge.txt", "The first line of a very long file.\n");
     File::options().write(true).open(&huge)?.set_len(1 << 30)?;
     let cases = [
-        (home.write("empty.txt", ""), "empty"),
-        (home.write("blank.txt", " \n\t\n \n"), "empty"),
+        (home.write("empty.txt", ""), "the file is empty"),
+        (home.write("blank.txt", " \n\t\n \n"), "the file is empty"),
         (home.write("no-pages.pdf", pdf::with_text(&[])), "no pages"),
-        (home.write("scan.pdf", pdf::without_text(3)), "scan"),
+        (home.write("scan.pdf", pdf::without_text(3)), "scanned pictures"),
         (home.write("half.epub", &sample[..sample.len() / 2]), "EPUB"),
         (
             home.write("cut.pdf", &texts::lighthouse_pdf()[..200]),

@@ -95,7 +95,7 @@ fn a_killed_add_leaves_a_whole_document_or_none() -> Result<()> {
                     "killed after {after:?}: {document:?}"
                 );
                 let id = document.id.clone();
-                let removed = home.run(["remove", &id]);
+                let removed = home.run(["remove", "--yes", &id]);
                 ensure!(removed.code == Some(0), "{removed:?}");
             }
             more => bail!("killed after {after:?}: {more:?}"),
@@ -147,7 +147,7 @@ fn a_killed_reading_keeps_every_token_it_reported() -> Result<()> {
         );
         if matches!(document.reading, ReadState::Read { .. }) {
             // It was faster than the kills: read it once more.
-            let forgotten = home.run(["remove", &document.id]);
+            let forgotten = home.run(["remove", "--yes", &document.id]);
             ensure!(forgotten.code == Some(0), "{forgotten:?}");
             ensure!(home.run(["add", file.to_str().unwrap()]).code == Some(0));
             kept = 0;
