@@ -41,7 +41,10 @@ fn each_bad_file_is_refused_with_its_name_and_the_fact() -> Result<()> {
         (home.write("empty.txt", ""), "the file is empty"),
         (home.write("blank.txt", " \n\t\n \n"), "the file is empty"),
         (home.write("no-pages.pdf", pdf::with_text(&[])), "no pages"),
-        (home.write("scan.pdf", pdf::without_text(3)), "scanned pictures"),
+        (
+            home.write("scan.pdf", pdf::without_text(3)),
+            "scanned pictures",
+        ),
         (home.write("half.epub", &sample[..sample.len() / 2]), "EPUB"),
         (
             home.write("cut.pdf", &texts::lighthouse_pdf()[..200]),
