@@ -158,6 +158,81 @@ async fn a_document_is_read_once_asked_and_remembered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn books_in_a_folder_are_documents_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let lectern = open(folder.path(), |_| ()).await;
+    let shelf = folder.path().join("shelf");
+    std::fs::create_dir_all(shelf.join("novels")).unwrap();
+    let sample = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "epub")
+        })
+        .unwrap();
+    let book = shelf.join("novels/Book.EPUB");
+    std::fs::copy(sample, &book).unwrap();
+    let add = async || {
+        lectern
+            .add(std::slice::from_ref(&shelf), None, &job(&Events::default()))
+            .await
+            .unwrap()
+    };
+    // Nothing but books: the folder itself is no document, and that is no failure.
+    let added = add().await;
+    assert_eq!(added.len(), 1, "{added:?}");
+    assert_eq!(added[0].path, book.display().to_string());
+    assert!(!added[0].known && added[0].failure.is_none(), "{added:?}");
+
+    std::fs::write(shelf.join("notes.txt"), "Chapter two is the best.").unwrap();
+    let added = add().await;
+    assert_eq!(added.len(), 2, "{added:?}");
+    assert!(added[0].known);
+    let notes = added[1].document.as_ref().unwrap();
+    assert_eq!(
+        (notes.format, added[1].known),
+        (DocumentFormat::Code, false)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_cache_is_mended_and_the_question_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let lectern = open(folder.path(), |_| ()).await;
+    let document = add(
+        &lectern,
+        folder.path(),
+        "petrel.txt",
+        "The boat was called Petrel.",
+    )
+    .await;
+    let ask = question(&document.id, "What was the boat called?");
+    let sound = lectern
+        .ask(ask.clone(), &job(&Events::default()))
+        .await
+        .unwrap();
+    // One bit in the middle of what was read.
+    let caches = folder.path().join("home/caches");
+    let cache = std::fs::read_dir(caches).unwrap().next().unwrap().unwrap();
+    let blocks = cache.path().join("blocks.kv");
+    let mut bytes = std::fs::read(&blocks).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&blocks, bytes).unwrap();
+
+    let events = Events::default();
+    let mended = lectern.ask(ask, &job(&events)).await.unwrap();
+    assert_eq!(mended.answer, sound.answer);
+    assert!(mended.timings.read_tokens > 0, "{:?}", mended.timings);
+    assert!(
+        notices(&events)[0].contains("damaged"),
+        "{:?}",
+        notices(&events)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_read_longest_ago_makes_room_and_the_person_is_told() {
     let folder = tempfile::tempdir().unwrap();
     // Room for one document of a few hundred tokens (SmolLM2 keeps 23 kB a token), not for two.

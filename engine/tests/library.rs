@@ -2,12 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 use lectern_engine::document::{
-    Block, BlockKind, Document, DocumentKind, Page, Section, SectionKind, Span,
+    Anchor, Block, BlockKind, Document, DocumentKind, Page, Quad, Section, SectionKind, Span,
 };
 use lectern_engine::home::Home;
 use lectern_engine::library::{ContentHash, Incoming, Library, LibraryError, NewDocument, Turn};
 use lectern_engine::retrieval;
 use lectern_protocol::{Answer, Failure, FailureCode, Strategy, Timings};
+use sqlx::{Either, Executor, SqlSafeStr, Statement};
 use std::path::Path;
 
 fn paragraphs(title: &str, words: &[&str]) -> Document {
@@ -118,6 +119,15 @@ async fn a_document_comes_back_whole_and_twice_is_once() {
     let mut without_boxes = document.clone();
     without_boxes.pages[0].boxes.clear();
     assert_eq!(stored.document, without_boxes);
+    // The boxes are read when they are needed.
+    let Anchor::Pages(pages) = library.anchor(&stored, Span::new(5, 7)).await.unwrap() else {
+        panic!("a PDF is anchored to its pages");
+    };
+    assert_eq!(
+        (pages.len(), pages[0].page, pages[0].label.as_str()),
+        (1, 1, "i")
+    );
+    assert_eq!(pages[0].quads, [Quad::from_rect(1.0, 2.0, 3.5, 4.0)]);
 
     library.remove(&id).await.unwrap();
     assert!(library.list().await.unwrap().is_empty());
@@ -227,6 +237,39 @@ async fn a_library_of_a_newer_lectern_is_refused_untouched() {
         matches!(refused, LibraryError::Newer { version: 9999, .. }),
         "{refused}"
     );
+}
+
+/// The queries were checked against the schema when `engine/.sqlx` was written; this checks that neither has changed
+/// since.
+#[tokio::test]
+async fn every_checked_query_fits_the_schema() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::at(folder.path());
+    Library::open(&home).await.unwrap().close().await;
+    let database = sqlx::SqlitePool::connect(&format!("sqlite://{}", home.database().display()))
+        .await
+        .unwrap();
+    let metadata = Path::new(env!("CARGO_MANIFEST_DIR")).join(".sqlx");
+    let mut checked = 0;
+    for entry in std::fs::read_dir(metadata).unwrap() {
+        let json = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let query = json["query"].as_str().unwrap().to_owned();
+        let parameters = json["describe"]["parameters"]["Right"].as_u64().unwrap();
+        let columns = json["describe"]["columns"].as_array().unwrap().len();
+        let prepared = database
+            .prepare(sqlx::AssertSqlSafe(query.clone()).into_sql_str())
+            .await
+            .unwrap_or_else(|error| panic!("{query}: {error}"));
+        assert_eq!(prepared.columns().len(), columns, "{query}");
+        let found = prepared.parameters();
+        assert!(
+            matches!(found, Some(Either::Right(found)) if found as u64 == parameters),
+            "{query}: {found:?}"
+        );
+        checked += 1;
+    }
+    assert!(checked > 30, "{checked} queries");
 }
 
 #[tokio::test]

@@ -76,10 +76,18 @@ impl Lectern {
     ) -> Result<Option<(DocumentSummary, bool)>, Failure> {
         let path = &item.path;
         tell(job, path, IngestStage::Extracting, None);
-        let hashed = path.clone();
         // The same content again costs one pass over it, and no copy.
-        let hash = blocking(move || Ok(ContentHash(ingest::fingerprint(&hashed)?))).await?;
-        if self.library.has_content(&hash).await? {
+        let hash = {
+            let path = path.clone();
+            blocking(move || match is_too_large(&path) {
+                true => Ok(None),
+                false => Ok(Some(ContentHash(ingest::fingerprint(&path)?))),
+            })
+            .await?
+        };
+        if let Some(hash) = hash
+            && self.library.has_content(&hash).await?
+        {
             return Ok(Some((self.summary(&hash.id()).await?, true)));
         }
         let extracted = {
@@ -156,17 +164,14 @@ fn items_of(path: &Path) -> Vec<Item> {
 fn extract(
     home: &Home,
     item: &Item,
-    hash: ContentHash,
+    hash: Option<ContentHash>,
     options: &ExtractOptions,
     job: &Job,
 ) -> Result<Option<Extracted>, Failure> {
     let path = item.path.as_path();
     let stop = || job.cancel.is_cancelled();
-    let metadata = std::fs::metadata(path);
-    // What is too large for any format is refused before it is copied.
-    let copied = metadata
-        .is_ok_and(|metadata| metadata.is_file() && metadata.len() <= largest(&options.limits));
-    let original = match copied {
+    // What is too large for any format was not hashed and is not copied: extraction refuses it.
+    let original = match hash.is_some() && path.is_file() {
         true => Some(Incoming::copy(home, path, &stop)?),
         false => None,
     };
@@ -178,17 +183,24 @@ fn extract(
         }
         extracted => extracted?,
     };
+    let hash = match (&original, hash) {
+        (Some(original), _) => original.hash(),
+        (None, Some(hash)) => hash,
+        (None, None) => ContentHash(ingest::fingerprint(path)?),
+    };
     Ok(Some(Extracted {
-        hash: original.as_ref().map_or(hash, Incoming::hash),
+        hash,
         passages: retrieval::passages(&document),
         document,
         original,
     }))
 }
 
-/// Bytes of the largest file that some format accepts.
-fn largest(limits: &Limits) -> u64 {
-    limits.container_bytes.max(limits.plain_file_bytes())
+/// Whether a file is larger than every format accepts.
+fn is_too_large(path: &Path) -> bool {
+    let limits = Limits::default();
+    let largest = limits.container_bytes.max(limits.plain_file_bytes());
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() > largest)
 }
 
 fn tell(job: &Job, path: &Path, stage: IngestStage, fraction: Option<f32>) {

@@ -118,20 +118,46 @@ impl Work<'_> {
             let ground = Ground::Passages(&passages);
             return self.work(&seated, &lesson, &ground, ReadCost::default());
         }
-        let (cache, cost): (KvCache, ReadCost) = self.lectern.read_whole(
+        let (cache, cost) = self.read(seated, &lesson)?;
+        let first = self.ask_whole(&lesson, &cache, cost);
+        if first.is_ok() || !cache.is_damaged() {
+            return first;
+        }
+        // Every part is checked when it is first attended to, so nothing was said yet.
+        self.job.tell(Event::Notice {
+            message:
+                "A part of what was read of this document is damaged on disk; it is read again."
+                    .to_owned(),
+        });
+        cache.cut_damage().map_err(Told::told)?;
+        drop(cache);
+        let (cache, cost) = self.read(self.sit()?, &lesson)?;
+        self.ask_whole(&lesson, &cache, cost)
+    }
+
+    fn read(&self, seated: Seated<'_>, lesson: &Lesson) -> Result<(KvCache, ReadCost), Failure> {
+        self.lectern.read_whole(
             self.on,
             seated,
-            &lesson,
-            answer,
+            lesson,
+            self.answer_tokens(),
             Precedence::Question,
             self.job,
-        )?;
+        )
+    }
+
+    fn ask_whole(
+        &self,
+        lesson: &Lesson,
+        cache: &KvCache,
+        cost: ReadCost,
+    ) -> Result<Answer, Failure> {
         let seated = self.sit()?;
         let ground = Ground::WholeDocument {
-            cache: &cache,
+            cache,
             tokens: &lesson.tokens,
         };
-        self.work(&seated, &lesson, &ground, cost)
+        self.work(&seated, lesson, &ground, cost)
     }
 
     /// Waits for the seat as a question.

@@ -11,6 +11,10 @@
 //!   second Lectern on the same library waits for the lock for up to half a minute instead of failing.
 //! - **Boxes by page.** A [`Document`](crate::document::Document) is loaded without its character boxes, by far its largest part; an
 //!   [`Anchor`](crate::document::Anchor) reads those of the pages it touches.
+//!
+//! Queries are checked when they are compiled, against the schema as `engine/.sqlx` holds it. After a change to a
+//! query or a migration, in `engine/`: `export DATABASE_URL=sqlite:///tmp/check.db`, `cargo sqlx database setup`,
+//! `cargo sqlx prepare` (`cargo install sqlx-cli`). A test fails when schema and metadata drift apart.
 
 mod anchors;
 mod content_hash;
