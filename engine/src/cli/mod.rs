@@ -5,9 +5,12 @@
 
 mod answers;
 mod arguments;
+mod choices;
 mod commands;
+mod documents;
 mod exit;
 mod progress;
+mod questions;
 
 use arguments::{Arguments, Command};
 use clap::Parser;
