@@ -14,7 +14,8 @@ use crate::architecture::{Architecture, Hyperparameters};
 use crate::attention::Attention;
 use crate::error::{ForwardError, ModelError};
 use crate::gguf::Gguf;
-use crate::weights::{Embedding, Matrix, Weights};
+use crate::matrix::Matrix;
+use crate::weights::{Embedding, Weights};
 
 /// For which positions of a chunk the logits are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,9 +63,9 @@ impl Decoder {
         let vocabulary = weights.rows("token_embd.weight")?;
         // Tied: the head is the embedding table.
         let head = if weights.has("output.weight") {
-            weights.matrix("output.weight", vocabulary, width)?
+            weights.head("output.weight", vocabulary, width)?
         } else {
-            weights.matrix("token_embd.weight", vocabulary, width)?
+            weights.head("token_embd.weight", vocabulary, width)?
         };
         let norm = weights.vector("output_norm.weight", width)?;
         scale_frequencies(file, &mut parameters, &mut weights)?;

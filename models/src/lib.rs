@@ -11,8 +11,10 @@ mod chat;
 mod decoder;
 mod error;
 mod gguf;
+mod matrix;
 mod model;
 mod requantize;
+mod storage;
 mod tokenizer;
 mod weights;
 

@@ -37,7 +37,7 @@ pub(crate) struct Requantized {
     pub(crate) offsets: Option<Vec<f32>>,
 }
 
-/// Turns whole blocks of a [slow](is_slow) format into Q8_0.
+/// Turns whole blocks of a [slow](is_slow) format into Q8_0, or copies those of Q8_0.
 pub(crate) fn to_q8_0(dtype: GgmlDType, blocks: &[u8]) -> Requantized {
     let mut offsets = Vec::new();
     let blocks = match dtype {
@@ -65,6 +65,7 @@ pub(crate) fn to_q8_0(dtype: GgmlDType, blocks: &[u8]) -> Requantized {
             );
             offsets.push(offset(block, 16.0));
         }),
+        GgmlDType::Q8_0 => each(blocks, |block: &[u8; Q8_0_BYTES], out| *out = *block),
         fast => unreachable!("{fast:?} is multiplied as it is"),
     };
     Requantized {

@@ -1,81 +1,23 @@
-//! Weights as the forward pass multiplies with them: mapped from the file where candle's kernels are fast on the
-//! format as it is, converted once at load where they are not ([`requantize`]).
+//! Takes the tensors of a file by name, checks them, and makes of them what the forward pass multiplies with.
 //!
-//! Mapped weights are pages of the file: the system may drop and re-read them, and two programs share them. What
-//! candle packs for its wide kernels, on first use, it keeps as a second, private copy.
+//! In: a GGUF file. Out: vectors as F32 tensors, matrices mapped from the file where candle's kernels are fast on the
+//! format as it is ([`storage`](crate::storage)), converted where they are not ([`requantize`]), and packed at once
+//! where candle packs ([`Matrix`]). In memory are then the packed or converted weights alone: the pages of the file
+//! that they came from are given back.
 
-use std::marker::PhantomData;
-use std::sync::Arc;
-
-use candle_core::quantized::k_quants::{self, BlockQ8_0, GgmlType};
-use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor, QuantizedType};
-use candle_core::{CpuStorage, DType, Device, Module, Tensor};
+use candle_core::quantized::k_quants::{
+    BlockQ2K, BlockQ3K, BlockQ4_0, BlockQ4_1, BlockQ4K, BlockQ5_0, BlockQ5_1, BlockQ5K, BlockQ6K,
+    BlockQ8_0,
+};
+use candle_core::quantized::{GgmlDType, QStorage, QTensor, QuantizedType};
+use candle_core::{Device, Tensor};
 use half::{bf16, f16};
-use memmap2::Mmap;
 
 use crate::error::ModelError;
 use crate::gguf::{Gguf, TensorInfo};
-use crate::requantize;
-
-/// A weight matrix, `[rows, columns]`, that activations `[tokens, columns]` are multiplied with.
-#[derive(Debug, Clone)]
-pub(crate) struct Matrix {
-    multiplier: QMatMul,
-    /// Added to all weights of a block of 32 columns ([`requantize`]): `[columns / 32, rows]`.
-    offsets: Option<Tensor>,
-}
-
-impl Matrix {
-    fn new(tensor: QTensor, offsets: Option<Vec<f32>>) -> candle_core::Result<Self> {
-        let (rows, columns) = tensor.shape().dims2()?;
-        let offsets = match offsets {
-            Some(offsets) => {
-                let by_row = Tensor::from_vec(offsets, (rows, columns / 32), &Device::Cpu)?;
-                Some(by_row.t()?.contiguous()?)
-            }
-            None => None,
-        };
-        Ok(Self {
-            multiplier: QMatMul::from_qtensor(tensor)?,
-            offsets,
-        })
-    }
-
-    /// Makes candle pack the matrix now rather than in the first pass, if it is of a format of which candle then
-    /// uses nothing but what it packed (`select` in its `repack_x86.rs`), and says whether it is.
-    fn pack(&self) -> candle_core::Result<bool> {
-        let QMatMul::QTensor(tensor) = &self.multiplier else {
-            return Ok(true); // F32, F16 and BF16 are dequantized
-        };
-        let (rows, columns) = tensor.shape().dims2()?;
-        let packed = tensor.dtype() == GgmlDType::Q4K && rows.is_multiple_of(16);
-        if packed {
-            let nothing = Tensor::zeros((1, columns), DType::F32, &Device::Cpu)?;
-            self.multiplier.forward(&nothing)?;
-        }
-        Ok(packed)
-    }
-
-    /// The format in memory.
-    fn dtype(&self) -> GgmlDType {
-        match &self.multiplier {
-            QMatMul::QTensor(tensor) => tensor.dtype(),
-            QMatMul::Tensor(_) => GgmlDType::F32,
-            QMatMul::TensorF16(_) => GgmlDType::F16,
-        }
-    }
-
-    /// `[tokens, columns]` F32 to `[tokens, rows]` F32.
-    pub(crate) fn forward(&self, activations: &Tensor) -> candle_core::Result<Tensor> {
-        let product = self.multiplier.forward(activations)?;
-        let Some(offsets) = &self.offsets else {
-            return Ok(product);
-        };
-        let (tokens, columns) = activations.dims2()?;
-        let sums = activations.reshape((tokens, columns / 32, 32))?.sum(2)?;
-        product + sums.matmul(offsets)?
-    }
-}
+use crate::matrix::Matrix;
+use crate::requantize::{self, Requantized};
+use crate::storage::MappedBlocks;
 
 /// An embedding table, `[rows, width]`, left in the file: only the rows of a chunk's tokens are ever dequantized.
 #[derive(Debug)]
@@ -121,6 +63,7 @@ impl<'a> Weights<'a> {
         Ok(info.shape.first().copied().unwrap_or(0))
     }
 
+    /// A matrix of a layer, which whole chunks of tokens are multiplied with.
     pub(crate) fn matrix(
         &mut self,
         name: &str,
@@ -128,26 +71,39 @@ impl<'a> Weights<'a> {
         columns: usize,
     ) -> Result<Matrix, ModelError> {
         let info = self.take(name, &[rows, columns])?;
-        let (tensor, offsets) = match info.quantization.dtype() {
-            Some(slow) if requantize::is_slow(slow) => {
-                let bytes = &self.file.map()[info.bytes.clone()];
-                let requantized = requantize::to_q8_0(slow, bytes);
-                let storage = QStorage::Cpu(Box::new(requantized.blocks));
-                let tensor = QTensor::new(storage, info.shape.clone()).map_err(Refusal::Tensor);
-                (tensor, requantized.offsets)
-            }
-            _ => (self.mapped(name, info), None),
+        let matrix = match self.as_q8_0(info) {
+            Some(weights) => Matrix::of_q8_0(weights, rows, columns),
+            None => self.failing(self.mapped(name, info)).map(Matrix::new)?,
         };
-        let tensor = self.failing(tensor)?;
-        let matrix = Matrix::new(tensor, offsets).and_then(|matrix| {
-            let packed = matrix.pack()?;
-            let kept = info.quantization.dtype() == Some(matrix.dtype());
-            if packed || !kept {
-                self.file.release(info.bytes.clone());
-            }
-            Ok(matrix)
-        });
-        self.failing(matrix.map_err(Refusal::Tensor))
+        let matrix = self.failing(matrix.map_err(Refusal::Tensor))?;
+        if !matrix.reads_the_file() {
+            self.file.release(info.bytes.clone());
+        }
+        Ok(matrix)
+    }
+
+    /// The head, which single rows are multiplied with: reading it takes all the time, so it stays as small as it is
+    /// unless its format is slow.
+    pub(crate) fn head(
+        &mut self,
+        name: &str,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Matrix, ModelError> {
+        let info = self.take(name, &[rows, columns])?;
+        if info.quantization.dtype().is_some_and(requantize::is_slow) {
+            return self.matrix(name, rows, columns);
+        }
+        let tensor = self.failing(self.mapped(name, info))?;
+        self.failing(Matrix::unpacked(tensor).map_err(Refusal::Tensor))
+    }
+
+    /// A tensor's weights in Q8_0, if it is in that format or in one that is better turned into it.
+    fn as_q8_0(&self, info: &TensorInfo) -> Option<Requantized> {
+        let dtype = info.quantization.dtype()?;
+        let bytes = &self.file.map()[info.bytes.clone()];
+        (requantize::is_slow(dtype) || dtype == GgmlDType::Q8_0)
+            .then(|| requantize::to_q8_0(dtype, bytes))
     }
 
     /// A vector of `length` F32.
@@ -218,8 +174,6 @@ impl<'a> Weights<'a> {
 
     /// A tensor whose blocks stay where they are in the file.
     fn mapped(&self, name: &str, info: &TensorInfo) -> Result<QTensor, Refusal> {
-        use k_quants::{BlockQ2K, BlockQ3K, BlockQ4_0, BlockQ4_1, BlockQ4K};
-        use k_quants::{BlockQ5_0, BlockQ5_1, BlockQ5K, BlockQ6K};
         let refuse = || Refusal::Quantization(name.to_owned());
         let map = self.file.map();
         let storage: Option<Box<dyn QuantizedType>> =
@@ -263,111 +217,4 @@ impl<'a> Weights<'a> {
 enum Refusal {
     Tensor(candle_core::Error),
     Quantization(String),
-}
-
-/// Blocks of a tensor inside a mapped file, as candle's storage.
-struct MappedBlocks<T> {
-    map: Arc<Mmap>,
-    start: usize,
-    count: usize,
-    block: PhantomData<fn() -> T>,
-}
-
-impl<T: GgmlType + Send + Sync + 'static> MappedBlocks<T> {
-    /// `None` if the bytes are not aligned blocks, which the alignment of GGUF rules out for every type used here.
-    fn boxed(map: &Arc<Mmap>, info: &TensorInfo) -> Option<Box<dyn QuantizedType>> {
-        let bytes = map.get(info.bytes.clone())?;
-        let aligned = bytes.as_ptr().align_offset(align_of::<T>()) == 0;
-        let whole = bytes.len().is_multiple_of(size_of::<T>());
-        if !aligned || !whole {
-            return None;
-        }
-        Some(Box::new(Self {
-            map: map.clone(),
-            start: info.bytes.start,
-            count: bytes.len() / size_of::<T>(),
-            block: PhantomData,
-        }))
-    }
-
-    fn blocks(&self) -> &[T] {
-        // SAFETY: `boxed` checked that `count` blocks lie inside the map from `start`, aligned; the map lives as long
-        // as `self` and is never written; the block types are plain integers and floats, valid for any bytes.
-        unsafe {
-            let start = self.map.as_ptr().add(self.start);
-            std::slice::from_raw_parts(start.cast::<T>(), self.count)
-        }
-    }
-}
-
-impl<T: GgmlType + Send + Sync + 'static> QuantizedType for MappedBlocks<T> {
-    fn dtype(&self) -> GgmlDType {
-        T::DTYPE
-    }
-
-    fn matmul_t(
-        &self,
-        mkn: (usize, usize, usize),
-        lhs: &[f32],
-        dst: &mut [f32],
-    ) -> candle_core::Result<()> {
-        k_quants::matmul(mkn, lhs, self.blocks(), dst)
-    }
-
-    fn matmul_t_f16(
-        &self,
-        mkn: (usize, usize, usize),
-        lhs: &[f16],
-        dst: &mut [f16],
-    ) -> candle_core::Result<()> {
-        k_quants::matmul_f16(mkn, lhs, self.blocks(), dst)
-    }
-
-    fn embedding(
-        &self,
-        ids: &[u32],
-        rows: usize,
-        hidden: usize,
-    ) -> candle_core::Result<CpuStorage> {
-        let row_blocks = hidden / T::BLCK_SIZE;
-        let mut out = vec![0f32; ids.len() * hidden];
-        for (&id, out) in ids.iter().zip(out.chunks_exact_mut(hidden)) {
-            let row = id as usize;
-            if row >= rows {
-                candle_core::bail!("embedding id {row} is out of range for {rows} rows")
-            }
-            T::to_float(&self.blocks()[row * row_blocks..][..row_blocks], out);
-        }
-        Ok(CpuStorage::F32(out))
-    }
-
-    fn dequantize(&self, elem_count: usize) -> candle_core::Result<CpuStorage> {
-        let mut out = vec![0f32; elem_count];
-        T::to_float(self.blocks(), &mut out);
-        Ok(CpuStorage::F32(out))
-    }
-
-    fn storage_size_in_bytes(&self) -> usize {
-        self.count * size_of::<T>()
-    }
-
-    fn as_ptr(&self) -> *const u8 {
-        self.blocks().as_ptr().cast()
-    }
-
-    fn block_size(&self) -> usize {
-        T::BLCK_SIZE
-    }
-
-    fn from_float(&mut self, _: &[f32]) {
-        unreachable!("a file's weights are never quantized into")
-    }
-
-    fn from_float_imatrix(&mut self, _: &[f32], _: &[f32], _: usize) {
-        unreachable!("a file's weights are never quantized into")
-    }
-
-    fn size(&self) -> usize {
-        self.storage_size_in_bytes()
-    }
 }

@@ -50,12 +50,13 @@ pub(super) fn download(
         let mut archive = zip::ZipArchive::new(archive).map_err(|e| wrong(e.to_string()))?;
         let mut part = archive.by_name(member).map_err(|e| wrong(e.to_string()))?;
         // Copying is quick beside downloading: it is not reported, only stopped.
+        let here = before + bytes_under(&scratch);
         state.bytes += append(
             &mut part,
             &mut body,
             &body_path,
             |error| wrong(error.to_string()),
-            &mut |_| each(before),
+            &mut |_| each(here),
         )?;
         state.parts += 1;
         partial.set_state(&state)?;
