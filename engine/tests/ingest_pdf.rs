@@ -152,7 +152,17 @@ fn a_broken_cross_reference_table_is_rebuilt() {
     let text = String::from_utf8(good).unwrap();
     let broken = text.replace("startxref\n", "startxref\n9");
     let cut = text[..text.find("xref\n0").unwrap()].to_owned();
-    for (name, bytes) in [("broken.pdf", broken), ("cut.pdf", cut)] {
+    let at = text.find("/Length ").unwrap();
+    let wrong_length = format!(
+        "{}/Length 9999 >>{}",
+        &text[..at],
+        &text[at + text[at..].find(">>").unwrap() + 2..]
+    );
+    for (name, bytes) in [
+        ("broken.pdf", broken),
+        ("cut.pdf", cut),
+        ("length.pdf", wrong_length),
+    ] {
         let document = ingest(&write(folder.path(), name, bytes)).unwrap();
         assert_eq!(document.text, "Still readable", "{name}");
     }

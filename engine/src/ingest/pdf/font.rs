@@ -6,6 +6,7 @@
 //! weight) is read here.
 
 use super::open::{dictionary, get, number, numbers, resolve};
+use super::unstated::{Codes, codes};
 use pdf_extract::{Dictionary, Document as Pdf, Object, Stream};
 
 /// Ascent and descent where a font names none, in ems (the values poppler takes).
@@ -13,7 +14,7 @@ const ASCENT: f32 = 0.95;
 const DESCENT: f32 = -0.35;
 
 /// What layout needs to know of a font.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct FontFacts {
     /// Above the baseline, in ems.
     pub ascent: f32,
@@ -21,6 +22,19 @@ pub(super) struct FontFacts {
     pub descent: f32,
     /// Bold by name or weight.
     pub bold: bool,
+    /// Its characters, where the file does not say.
+    pub codes: Option<Codes>,
+}
+
+impl Default for FontFacts {
+    fn default() -> FontFacts {
+        FontFacts {
+            ascent: ASCENT,
+            descent: DESCENT,
+            bold: false,
+            codes: None,
+        }
+    }
 }
 
 /// Facts of a font.
@@ -65,6 +79,7 @@ pub(super) fn facts(pdf: &Pdf, font: &Dictionary) -> FontFacts {
             || flags & (1 << 18) != 0
             || value(b"FontWeight").is_some_and(|w| w >= 600.0)
             || name.contains("cmbx"),
+        codes: codes(pdf, font),
     }
 }
 
@@ -89,7 +104,12 @@ impl Trim {
 }
 
 /// A copy of a font dictionary that pdf-extract can read; `None` if nothing can be done for it.
-pub(super) fn normalised(pdf: &Pdf, font: &Dictionary, trim: Trim) -> Option<Dictionary> {
+pub(super) fn normalised(
+    pdf: &Pdf,
+    font: &Dictionary,
+    codes: Option<&Codes>,
+    trim: Trim,
+) -> Option<Dictionary> {
     let subtype = get(pdf, font, b"Subtype")
         .and_then(|s| s.as_name().ok())
         .unwrap_or(b"Type1");
@@ -99,11 +119,18 @@ pub(super) fn normalised(pdf: &Pdf, font: &Dictionary, trim: Trim) -> Option<Dic
     let name = get(pdf, font, b"BaseFont")
         .and_then(|n| n.as_name().ok())
         .unwrap_or(b"Unnamed");
-    copy.set("BaseFont", Object::Name(name.to_vec()));
+    let widths = get(pdf, font, b"Widths").is_some();
+    copy.set(
+        "BaseFont",
+        Object::Name(if widths { name } else { metric_equal(name) }.to_vec()),
+    );
     if trim < Trim::NoUnicode
         && let Some(Object::Stream(map)) = get(pdf, font, b"ToUnicode")
     {
         copy.set("ToUnicode", Object::Stream(plain(map)));
+    }
+    if let Some(codes) = codes {
+        copy.set("ToUnicode", Object::Stream(codes.as_map()));
     }
     match subtype {
         b"Type0" => composite(pdf, font, &mut copy)?,
@@ -119,11 +146,15 @@ pub(super) fn normalised(pdf: &Pdf, font: &Dictionary, trim: Trim) -> Option<Dic
             let mut program = false;
             if let Some(descriptor) = descriptor.filter(|_| trim < Trim::NoProgram) {
                 let mut kept = Dictionary::new();
-                for key in [&b"FontFile"[..], b"FontFile3", b"MissingWidth"] {
+                for key in [&b"FontFile"[..], b"FontFile3"] {
                     if let Some(value) = get(pdf, descriptor, key) {
-                        program |= key.starts_with(b"FontFile");
+                        program = true;
                         kept.set(key, value.clone());
                     }
+                }
+                // Where pdf-extract looks for it, which is not where it belongs.
+                if let Some(width) = get(pdf, descriptor, b"MissingWidth").and_then(number) {
+                    copy.set("MissingWidth", Object::Real(width as f32));
                 }
                 copy.set("FontDescriptor", Object::Dictionary(kept));
             }
@@ -132,6 +163,46 @@ pub(super) fn normalised(pdf: &Pdf, font: &Dictionary, trim: Trim) -> Option<Dic
         }
     }
     Some(copy)
+}
+
+/// The standard font whose widths stand in for those of a font that names none.
+fn metric_equal(name: &[u8]) -> &[u8] {
+    const STANDARD: [&[u8]; 14] = [
+        b"Courier",
+        b"Courier-Bold",
+        b"Courier-Oblique",
+        b"Courier-BoldOblique",
+        b"Helvetica",
+        b"Helvetica-Bold",
+        b"Helvetica-Oblique",
+        b"Helvetica-BoldOblique",
+        b"Times-Roman",
+        b"Times-Bold",
+        b"Times-Italic",
+        b"Times-BoldItalic",
+        b"Symbol",
+        b"ZapfDingbats",
+    ];
+    if STANDARD.contains(&name) {
+        return name;
+    }
+    let lower = String::from_utf8_lossy(name).to_ascii_lowercase();
+    let bold = lower.contains("bold");
+    if ["courier", "mono", "typewriter"]
+        .iter()
+        .any(|w| lower.contains(w))
+    {
+        b"Courier"
+    } else if ["times", "serif", "roman", "georgia", "garamond"]
+        .iter()
+        .any(|w| lower.contains(w))
+    {
+        if bold { b"Times-Bold" } else { b"Times-Roman" }
+    } else if bold {
+        b"Helvetica-Bold"
+    } else {
+        b"Helvetica"
+    }
 }
 
 /// A stream with its filters undone, so that they are undone once and not for every page.

@@ -106,10 +106,9 @@ impl OutputDev for GlyphCollector<'_> {
         font_size: f64,
         text: &str,
     ) -> Result<(), OutputError> {
-        let facts = self.facts.get(self.font).copied();
-        let (ascent, descent) = facts.map_or((0.95, -0.35), |f| {
-            (f64::from(f.ascent), f64::from(f.descent))
-        });
+        let unknown = FontFacts::default();
+        let facts = self.facts.get(self.font).unwrap_or(&unknown);
+        let (ascent, descent) = (f64::from(facts.ascent), f64::from(facts.descent));
         let place = |x: f64, y: f64| {
             self.display(
                 trm.m11 * x + trm.m21 * y + trm.m31,
@@ -151,7 +150,16 @@ impl OutputDev for GlyphCollector<'_> {
         }
         let upright = bounds(&corners.map(|p| self.turned(p, turns)));
         let baseline = self.turned(origin, turns)[1] as f32;
-        let characters = spelled_out(text);
+        let characters = match &facts.codes {
+            Some(codes) => {
+                let text: String = text
+                    .chars()
+                    .filter_map(|code| codes.character(code))
+                    .collect();
+                spelled_out(&text)
+            }
+            None => spelled_out(text),
+        };
         let count = characters.len() as f32;
         for (index, character) in characters.into_iter().enumerate() {
             // A ligature's box is shared out among its letters.

@@ -25,6 +25,7 @@ mod paragraph;
 mod reader;
 mod repair;
 mod segment;
+mod unstated;
 
 use super::{Extraction, IngestFault};
 use crate::document::Document;

@@ -99,12 +99,16 @@ impl Reader {
 
     fn prepare_font(&mut self, number: usize) {
         let font = self.fonts.list[number].clone();
-        self.facts.push(facts(&self.pdf, &font));
+        // An embedded font may be broken in any way; its characters are then simply not known.
+        let known = catch_unwind(AssertUnwindSafe(|| facts(&self.pdf, &font)));
+        self.facts.push(known.unwrap_or_default());
         let id = self.pdf.add_object(Object::Null);
         self.font_table
             .set(font_name(number), Object::Reference(id));
         for trim in Trim::STEPS {
-            let copy = catch_unwind(AssertUnwindSafe(|| normalised(&self.pdf, &font, trim)));
+            let copy = catch_unwind(AssertUnwindSafe(|| {
+                normalised(&self.pdf, &font, self.facts[number].codes.as_ref(), trim)
+            }));
             let Ok(Some(copy)) = copy else { continue };
             self.pdf.objects.insert(id, Object::Dictionary(copy));
             if self.shows_every_code(number) {

@@ -1,11 +1,13 @@
-//! A PDF whose cross-reference table is missing or wrong, given a new one.
+//! A PDF whose cross-reference table or stream lengths are wrong, written anew.
 //!
 //! Every PDF reader does this: objects say their own number ("12 0 obj"), so they can be found without a table. The
-//! last object of a number counts, as with an incremental update.
+//! last object of a number counts, as with an incremental update. A stream ends at "endstream" if not where its
+//! dictionary says.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// The file with a new table at its end; `None` if no catalog is found.
+/// The file with its objects under a new table; `None` if no catalog is found.
 pub(super) fn rebuilt(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut objects: BTreeMap<u32, (usize, u16)> = BTreeMap::new();
     let mut at = 0;
@@ -17,29 +19,78 @@ pub(super) fn rebuilt(bytes: &[u8]) -> Option<Vec<u8>> {
         }
     }
     let root = root_of(bytes, &objects)?;
-    let header = find(bytes, b"%PDF-").unwrap_or(0);
-    let mut out = bytes[header..].to_vec();
-    if find(&out[..out.len().min(1024)], b"%PDF-").is_none() {
-        out = [b"%PDF-1.4\n".as_slice(), bytes].concat();
+    let mut starts: Vec<usize> = objects.values().map(|(start, _)| *start).collect();
+    starts.sort_unstable();
+    let mut out = b"%PDF-1.7\n".to_vec();
+    let mut table = String::from("xref\n0 1\n0000000000 65535 f \n");
+    for (number, (start, generation)) in &objects {
+        let next = starts.partition_point(|other| other <= start);
+        let end = starts.get(next).copied().unwrap_or(bytes.len());
+        table.push_str(&format!(
+            "{number} 1\n{:010} {generation:05} n \n",
+            out.len()
+        ));
+        out.extend_from_slice(&with_true_length(&bytes[*start..end]));
+        out.push(b'\n');
     }
-    let shift = out.len() as i64 - bytes.len() as i64;
-    let start = out.len() + 1;
-    out.extend_from_slice(b"\nxref\n0 1\n0000000000 65535 f \n");
-    for (number, (offset, generation)) in &objects {
-        let offset = *offset as i64 + shift;
-        if offset >= 0 {
-            out.extend_from_slice(
-                format!("{number} 1\n{offset:010} {generation:05} n \n").as_bytes(),
-            );
-        }
-    }
+    let at = out.len();
     let size = objects.last_key_value().map_or(1, |(number, _)| number + 1);
     let rest = trailer_entries(bytes);
+    out.extend_from_slice(table.as_bytes());
     out.extend_from_slice(
-        format!("trailer\n<< /Size {size} /Root {root} {rest} >>\nstartxref\n{start}\n%%EOF\n")
+        format!("trailer\n<< /Size {size} /Root {root} {rest} >>\nstartxref\n{at}\n%%EOF\n")
             .as_bytes(),
     );
     Some(out)
+}
+
+/// An object whose stream is as long as its dictionary says: where that is not so, the dictionary is corrected.
+fn with_true_length(object: &[u8]) -> Cow<'_, [u8]> {
+    corrected(object).map_or(Cow::Borrowed(object), Cow::Owned)
+}
+
+fn corrected(object: &[u8]) -> Option<Vec<u8>> {
+    let keyword = find(object, b"stream")?;
+    let mut data = keyword + b"stream".len();
+    data += usize::from(object.get(data) == Some(&b'\r'));
+    data += usize::from(object.get(data) == Some(&b'\n'));
+    let key = find(&object[..keyword], b"/Length")? + b"/Length".len();
+    let blanks = object[key..]
+        .iter()
+        .take_while(|b| b.is_ascii_whitespace())
+        .count();
+    let digits = object[key + blanks..]
+        .iter()
+        .take_while(|b| b.is_ascii_digit())
+        .count();
+    let value = key + blanks..key + blanks + digits;
+    let said: usize = std::str::from_utf8(&object[value.clone()])
+        .ok()?
+        .parse()
+        .ok()?;
+    let after: Vec<u8> = object[value.end..].iter().copied().take(6).collect();
+    let reference = after.iter().filter(|b| !b.is_ascii_whitespace()).nth(1) == Some(&b'R');
+    let ends_there = |at: usize| {
+        let tail = object.get(at..)?;
+        let blanks = tail.iter().take_while(|b| b.is_ascii_whitespace()).count();
+        tail[blanks..].starts_with(b"endstream").then_some(())
+    };
+    if reference || ends_there(data.checked_add(said)?).is_some() {
+        return None;
+    }
+    let mut end = data + find(&object[data..], b"endstream")?;
+    for end_of_line in [b'\n', b'\r'] {
+        end -= usize::from(end > data && object[end - 1] == end_of_line);
+    }
+    let length = (end - data).to_string();
+    Some(
+        [
+            &object[..value.start],
+            length.as_bytes(),
+            &object[value.end..],
+        ]
+        .concat(),
+    )
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
