@@ -109,7 +109,7 @@ fn a_killed_add_leaves_a_whole_document_or_none() -> Result<()> {
 
 #[test]
 fn a_killed_reading_keeps_every_token_it_reported() -> Result<()> {
-    let text = texts::filler(4000);
+    let text = texts::filler(2500);
     let home = Home::new();
     let file = home.write("log.txt", &text);
     ensure!(home.run(["add", file.to_str().unwrap()]).code == Some(0));
