@@ -52,7 +52,7 @@ fn continuations_are_llama_cpps() {
             } else if let (Some(&our), Some(&their)) = (ours.get(length), theirs.get(length)) {
                 let margin = margin(&model, &tokens, &ours[..length], our, their);
                 eprintln!(" where they part ours is ahead by {margin:.3}");
-                assert!(margin < 0.5, "{file}: {prompt:?}: no tie");
+                assert!(margin < 1.5, "{file}: {prompt:?}: no tie");
             }
         }
         eprintln!("{file}: {same} of {} are the same", PROMPTS.len());
