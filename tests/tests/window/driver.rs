@@ -74,7 +74,10 @@ impl Window {
     pub async fn until(&self, expression: &str) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while self.run(&format!("return Boolean({expression})")).await? != json!(true) {
-            ensure!(Instant::now() < deadline, "never came true: {expression}");
+            if Instant::now() > deadline {
+                let shown = self.run("return document.body.innerText").await?;
+                anyhow::bail!("never came true: {expression}; the window shows: {shown}");
+            }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         Ok(())
@@ -110,37 +113,22 @@ impl Window {
         mouse(&["mouseup", "1"])
     }
 
-    /// Keeps a picture of the whole screen, if `LECTERN_SCREENSHOTS` names a folder for them.
+    /// Keeps a picture of the page, if `LECTERN_SCREENSHOTS` names a folder for them.
     pub async fn photograph(&self, name: &str) -> Result<()> {
         let Some(folder) = std::env::var_os("LECTERN_SCREENSHOTS") else {
             return Ok(());
         };
-        // The page may be a frame ahead of the screen.
+        // What is drawn may be a frame behind what is known.
         tokio::time::sleep(Duration::from_millis(600)).await;
         std::fs::create_dir_all(&folder)?;
         let picture = Path::new(&folder).join(format!("{name}.png"));
-        let shot = Command::new("import")
-            .args(["-window", "root", "-crop", "1280x832+0+0", "+repage"])
-            .arg(&picture)
-            .status()?;
-        ensure!(shot.success(), "{} was not taken", picture.display());
-        Ok(())
+        Ok(std::fs::write(picture, self.page.screenshot().await?)?)
     }
 
     /// Process id of the window's engine.
     pub fn engine(&self) -> Result<u32> {
-        let found = Command::new("pgrep")
-            .args([
-                "--full",
-                &format!("^{} serve", program::lectern().display()),
-            ])
-            .output()?;
-        String::from_utf8(found.stdout)?
-            .lines()
-            .next()
-            .context("no engine runs")?
-            .parse()
-            .context("a process id")
+        let window = child_of(self.driver.id(), "lectern-desktop")?;
+        child_of(window, "lectern")
     }
 
     /// Closes the window.
@@ -151,9 +139,27 @@ impl Window {
 
 impl Drop for Window {
     fn drop(&mut self) {
+        // A test that failed leaves its window open, and the driver does not close it. Its engine ends with its input.
+        if let Ok(window) = child_of(self.driver.id(), "lectern-desktop") {
+            let _ = Command::new("kill").arg(window.to_string()).status();
+        }
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
+}
+
+/// Process id of the child with this name.
+fn child_of(parent: u32, name: &str) -> Result<u32> {
+    let found = Command::new("pgrep")
+        .args(["--parent", &parent.to_string(), "--exact", name])
+        .output()
+        .context("pgrep is missing")?;
+    String::from_utf8(found.stdout)?
+        .lines()
+        .next()
+        .with_context(|| format!("process {parent} has no child {name}"))?
+        .parse()
+        .context("a process id")
 }
 
 struct Killed(Child);
