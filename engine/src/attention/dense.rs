@@ -80,7 +80,7 @@ impl DenseAttention {
         DenseAttention::over_view(KvView::empty(KvShape::from(shape)), shape, cancel)
     }
 
-    pub(super) fn over_view(
+    fn over_view(
         view: KvView,
         shape: &AttentionShape,
         cancel: CancelFlag,

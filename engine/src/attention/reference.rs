@@ -4,7 +4,6 @@
 
 use super::kernels::tests::noise;
 use super::{CancelFlag, DenseAttention};
-use crate::kv::format::Decoded;
 use crate::kv::{CacheIdentity, FORMAT_F16, KvCache};
 use candle_core::{Device, Tensor};
 use half::f16;
@@ -298,24 +297,6 @@ fn a_question_behind_a_partial_block_and_a_second_one_after_a_reset() {
             attention.reset();
             assert_eq!(attention.tokens(), 100);
         }
-    }
-}
-
-#[test]
-fn a_format_that_must_be_decoded_gives_the_same_bits() {
-    for pairing in [RotaryPairing::Halves, RotaryPairing::Neighbours] {
-        let shape = shape(2, 3, 64, pairing);
-        let text = Text::new(&shape, 700, 1.0);
-        let folder = TempDir::new().unwrap();
-        let cache = cache(&folder, &shape);
-        let mut direct = DenseAttention::over(&cache, &shape, CancelFlag::new()).unwrap();
-        text.pass(&shape, &mut direct, (0, 640)).unwrap();
-        direct.seal(&cache, &ids((0, 640))).unwrap();
-        let view = cache.view().read_as(&Decoded);
-        let mut decoded = DenseAttention::over_view(view, &shape, CancelFlag::new()).unwrap();
-        let found = text.pass(&shape, &mut decoded, (640, 700)).unwrap();
-        let expected = text.pass(&shape, &mut direct, (640, 700)).unwrap();
-        assert_eq!(bits(&found), bits(&expected));
     }
 }
 

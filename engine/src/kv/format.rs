@@ -142,42 +142,6 @@ fn decode(bytes: &[u8], numbers: &mut [f32]) {
     }
 }
 
-/// Half-precision numbers as a format that must be decoded: what attention does with one of those is tested by it.
-#[cfg(test)]
-#[derive(Debug)]
-pub(crate) struct Decoded;
-
-#[cfg(test)]
-impl BlockFormat for Decoded {
-    fn number(&self) -> u32 {
-        FORMAT_F16
-    }
-
-    fn name(&self) -> &'static str {
-        "decoded"
-    }
-
-    fn part_bytes(&self, shape: &KvShape) -> usize {
-        F16.part_bytes(shape)
-    }
-
-    fn encode(&self, _: &KvShape, _: &OpenBlock, _: usize, _: usize, _: &mut [u8]) {
-        unreachable!("nothing is written in it");
-    }
-
-    fn halves<'a>(&self, _: &KvShape, _: &'a [u8]) -> Option<PartHalves<'a>> {
-        None
-    }
-
-    fn keys(&self, shape: &KvShape, part: &[u8], kv_head: usize, keys: &mut [f32]) {
-        F16.keys(shape, part, kv_head, keys);
-    }
-
-    fn values(&self, shape: &KvShape, part: &[u8], kv_head: usize, values: &mut [f32]) {
-        F16.values(shape, part, kv_head, values);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

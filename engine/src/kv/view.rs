@@ -125,13 +125,6 @@ impl KvView {
         )
     }
 
-    /// The same blocks, read as if they were in another format.
-    #[cfg(test)]
-    pub(crate) fn read_as(mut self, format: &'static dyn BlockFormat) -> KvView {
-        self.format = format;
-        self
-    }
-
     /// Shape of the cache.
     pub fn shape(&self) -> &KvShape {
         &self.shape
