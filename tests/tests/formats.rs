@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use anyhow::{Context, Result, ensure};
-use lectern_protocol::{AnchorView, Answer, SupportState};
+use lectern_protocol::{AnchorView, Answer, Outcome, Request, SupportState, TextSpan};
 use lectern_tests::{Home, Serve, canonical, model, texts};
 use std::path::Path;
 
@@ -111,13 +111,37 @@ fn markdown() -> Result<()> {
     let home = Home::with_model(model::DEFAULT);
     let file = home.write("skarn.md", texts::lighthouse_markdown());
     let answer = ask(&home, &file, QUESTION)?;
-    let anchors = anchors_of_fact(&answer)?;
-    ensure!(
-        anchors.iter().any(
-            |anchor| matches!(anchor, AnchorView::Flow { section, .. } if section == "The keeper")
-        ),
-        "{anchors:?}"
-    );
+    for citation in answer.sentences.iter().flat_map(|s| &s.citations) {
+        let AnchorView::Flow { section, .. } = &citation.anchor else {
+            anyhow::bail!("{citation:?}");
+        };
+        let headings = ["The light on Skarn", "The keeper", "Supplies"];
+        ensure!(headings.contains(&section.as_str()), "{citation:?}");
+    }
+    // Whatever was cited: each place is named by the heading it stands under.
+    let mut serve = Serve::start(&home)?;
+    let document = canonical::library(&mut serve)?.remove(0).id;
+    let text = canonical::text(&mut serve, &document)?;
+    for (words, heading) in [
+        ("built of grey granite", "The light on Skarn"),
+        ("Its first keeper was Marta Olsen", "The keeper"),
+        ("one barometer", "The keeper"),
+        ("supply boat Petrel", "Supplies"),
+    ] {
+        let start = text.find(words).context("the words are part of the text")? as u32;
+        let end = start + words.len() as u32;
+        let located = serve.call(Request::Locate {
+            document: document.clone(),
+            spans: vec![TextSpan { start, end }],
+        })?;
+        let Outcome::Located { anchors } = located.outcome()? else {
+            anyhow::bail!("no anchors");
+        };
+        ensure!(
+            matches!(&anchors[..], [AnchorView::Flow { section, .. }] if section == heading),
+            "{words:?} stands at {anchors:?}"
+        );
+    }
     Ok(())
 }
 
