@@ -42,7 +42,17 @@ pub struct KvCache {
     first_damaged: Arc<AtomicUsize>,
     recovery: Option<Recovery>,
     /// Locked as long as this lives.
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for KvCache {
+    /// Unlocks by name: a child that another thread is just starting (to extract a file) holds a copy of the lock
+    /// until it runs, and closing ours would not unlock it before then.
+    fn drop(&mut self) {
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!("{} stays locked: {error}", self.folder.display());
+        }
+    }
 }
 
 impl KvCache {
@@ -146,7 +156,7 @@ impl KvCache {
             path,
             first_damaged,
             recovery,
-            _lock: lock,
+            lock,
         };
         cache.touch()?;
         Ok(cache)

@@ -32,7 +32,17 @@ pub(super) struct State {
 pub(super) struct Partial {
     folder: PathBuf,
     target: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Partial {
+    /// Unlocks by name: a program that another thread is just starting holds a copy of the file until it runs, and
+    /// closing ours would not unlock it before then.
+    fn drop(&mut self) {
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!("{} stays locked: {error}", self.folder.display());
+        }
+    }
 }
 
 /// Where the download for `target` lives.
@@ -68,7 +78,7 @@ impl Partial {
         Ok(Self {
             folder,
             target: target.to_owned(),
-            _lock: lock,
+            lock,
         })
     }
 
