@@ -189,7 +189,7 @@ impl Partial {
     /// Removes the folder with all that is in it.
     pub(super) fn discard(self) -> Result<PathBuf, CatalogueError> {
         fs::remove_dir_all(&self.folder).map_err(CatalogueError::file(&self.folder))?;
-        Ok(self.target)
+        Ok(self.target.clone())
     }
 }
 
