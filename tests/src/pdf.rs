@@ -1,27 +1,33 @@
 //! Writes small PDF files: one font, one text layer, nothing else.
 
+/// What a scanned page draws: one grey pixel over most of it, and no text.
+const SCAN: &str = "q 468 0 0 648 72 72 cm BI /W 1 /H 1 /BPC 8 /CS /G ID x EI Q";
+
 /// A PDF with these pages, each with these lines from the top. Characters beyond ASCII are not supported.
 pub fn with_text(pages: &[&[&str]]) -> Vec<u8> {
-    let content = pages
-        .iter()
-        .map(|lines| {
-            let mut stream = String::from("BT /F1 12 Tf 72 720 Td 16 TL\n");
-            for line in *lines {
-                let escaped = line
-                    .replace('\\', "\\\\")
-                    .replace('(', "\\(")
-                    .replace(')', "\\)");
-                stream += &format!("({escaped}) Tj T*\n");
-            }
-            stream + "ET"
-        })
-        .collect::<Vec<_>>();
-    document(&content)
+    partly_scanned(pages, 0)
 }
 
-/// A PDF whose pages show a grey box and hold no text, like a scan.
+/// A PDF whose pages are pictures and hold no text.
 pub fn without_text(pages: usize) -> Vec<u8> {
-    document(&vec!["0.5 g 72 72 468 648 re f".to_owned(); pages])
+    partly_scanned(&[], pages)
+}
+
+/// A PDF with pages of text, as [`with_text`], and then pages that are pictures.
+pub fn partly_scanned(text: &[&[&str]], scans: usize) -> Vec<u8> {
+    let text = text.iter().map(|lines| {
+        let mut stream = String::from("BT /F1 12 Tf 72 720 Td 16 TL\n");
+        for line in *lines {
+            let escaped = line
+                .replace('\\', "\\\\")
+                .replace('(', "\\(")
+                .replace(')', "\\)");
+            stream += &format!("({escaped}) Tj T*\n");
+        }
+        stream + "ET"
+    });
+    let scans = std::iter::repeat_n(SCAN.to_owned(), scans);
+    document(&text.chain(scans).collect::<Vec<_>>())
 }
 
 /// Objects: 1 catalogue, 2 page tree, 3 font, then for each page itself and its content.

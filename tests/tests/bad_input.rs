@@ -121,10 +121,8 @@ fn a_locked_pdf_asks_for_its_password() -> Result<()> {
 #[test]
 fn pages_without_text_are_named() -> Result<()> {
     let home = Home::new();
-    // One page of text between pictures: 1 page with, then the rest without.
-    let mut pages: Vec<&[&str]> = vec![&["The lamp was first lit on 3 May 1874."]];
-    pages.extend([&[] as &[&str]; 2]);
-    let file = home.write("half-scanned.pdf", pdf::with_text(&pages));
+    let lines: &[&str] = &["The lamp was first lit on 3 May 1874."];
+    let file = home.write("half-scanned.pdf", pdf::partly_scanned(&[lines], 2));
     let added = add(&home, &file);
     ensure!(added.code == Some(0), "{added:?}");
     let mut serve = Serve::start(&home)?;
