@@ -1,4 +1,7 @@
-"""A window that offers a file to be dragged: `drag_source.py PATH X Y` shows it at X, Y and prints "ready"."""
+"""A window that offers a file to be dragged: `drag_source.py PATH X Y` shows it at X, Y and prints "ready".
+
+When the drag is over, and whoever got the file has it, prints "ended". Gives up after a minute.
+"""
 
 import sys
 from pathlib import Path
@@ -24,9 +27,11 @@ handle.connect(
     "drag-data-get",
     lambda _widget, _context, data, _info, _time: data.set_uris([Path(path).as_uri()]),
 )
+handle.connect("drag-end", lambda _widget, _context: print("ended", flush=True))
 window.add(handle)
 window.connect("destroy", Gtk.main_quit)
 window.show_all()
 window.move(x, y)
 GLib.timeout_add(500, lambda: print("ready", flush=True))
+GLib.timeout_add_seconds(60, Gtk.main_quit)
 Gtk.main()

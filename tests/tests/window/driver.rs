@@ -98,9 +98,16 @@ impl Window {
                 .context("python3-gi is missing")?,
         );
         let said = source.0.stdout.take().context("stdout was asked for")?;
-        let mut line = String::new();
-        BufReader::new(said).read_line(&mut line)?;
-        ensure!(line.trim() == "ready", "the drag source said {line:?}");
+        let mut said = BufReader::new(said).lines();
+        let mut expect = |what: &str| -> Result<()> {
+            let line = said.next().transpose()?;
+            ensure!(
+                line.as_deref() == Some(what),
+                "the drag source said {line:?}, not {what}"
+            );
+            Ok(())
+        };
+        expect("ready")?;
         mouse(&["mousemove", &(x + 80).to_string(), &(y + 40).to_string()])?;
         mouse(&["mousedown", "1"])?;
         // A drag begins after a few pixels, and a drop is taken only where the motion was seen.
@@ -110,7 +117,9 @@ impl Window {
             std::thread::sleep(Duration::from_millis(50));
         }
         std::thread::sleep(Duration::from_millis(300));
-        mouse(&["mouseup", "1"])
+        mouse(&["mouseup", "1"])?;
+        // The file's address is handed over after the button is released: whoever offers it must live until then.
+        expect("ended")
     }
 
     /// Keeps a picture of the page, if `LECTERN_SCREENSHOTS` names a folder for them.
