@@ -15,6 +15,7 @@ mod opened;
 mod reading;
 mod seat;
 mod told;
+mod under_way;
 mod viewing;
 
 pub use choosing::ChosenModel;
@@ -31,6 +32,7 @@ use opened::OpenDocuments;
 use seat::Seat;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use under_way::UnderWay;
 
 /// Whom a job tells what happens, and how it is stopped.
 #[derive(Clone)]
@@ -77,8 +79,9 @@ pub struct Lectern {
     opened: OpenDocuments,
     /// One job at a time for a document's cache; others wait.
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
-    /// Jobs that hold a document, so that removing it can end them.
+    /// Jobs that hold a document or look at it, so that removing it can end them.
     running: Mutex<Vec<(String, CancelFlag)>>,
+    under_way: UnderWay,
     /// Documents are extracted one after the other.
     adding: tokio::sync::Semaphore,
 }
@@ -96,6 +99,7 @@ impl Lectern {
             opened: OpenDocuments::new(),
             turns: Mutex::new(HashMap::new()),
             running: Mutex::new(Vec::new()),
+            under_way: UnderWay::default(),
             adding: tokio::sync::Semaphore::new(1),
         });
         lectern.settle_caches().await?;
@@ -179,11 +183,26 @@ impl Lectern {
     /// Waits until no other job of this Lectern holds the document, then holds it. Ends with `cancelled` when the
     /// job is. `waiting` is called once if it is not free at once.
     async fn hold(&self, id: &str, job: &Job, waiting: impl FnOnce()) -> Result<Held<'_>, Failure> {
+        self.hold_or_overtake(id, job, false, waiting).await
+    }
+
+    /// As [`Lectern::hold`], but with `overtake` a reading of the document is not waited for: it goes on between
+    /// the steps of this job, which then only looks at the document.
+    async fn hold_or_overtake(
+        &self,
+        id: &str,
+        job: &Job,
+        overtake: bool,
+        waiting: impl FnOnce(),
+    ) -> Result<Held<'_>, Failure> {
         let turn = self.turn(id);
         let mut waiting = Some(waiting);
         let guard = loop {
             if let Ok(guard) = turn.clone().try_lock_owned() {
-                break guard;
+                break Some(guard);
+            }
+            if overtake && self.under_way.is_reading(id) {
+                break None;
             }
             if let Some(waiting) = waiting.take() {
                 waiting();
@@ -199,7 +218,7 @@ impl Lectern {
         Ok(Held {
             lectern: self,
             id: id.to_owned(),
-            _turn: guard,
+            turn: guard,
         })
     }
 
@@ -208,11 +227,18 @@ impl Lectern {
     }
 }
 
-/// A document that a job holds.
+/// A document that a job holds, or looks at while another reads it.
 struct Held<'l> {
     lectern: &'l Lectern,
     id: String,
-    _turn: tokio::sync::OwnedMutexGuard<()>,
+    turn: Option<tokio::sync::OwnedMutexGuard<()>>,
+}
+
+impl Held<'_> {
+    /// Whether another job reads the document meanwhile.
+    fn overtakes(&self) -> bool {
+        self.turn.is_none()
+    }
 }
 
 impl Drop for Held<'_> {

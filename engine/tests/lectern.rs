@@ -70,6 +70,7 @@ fn question(document: &str, question: &str) -> Ask {
         max_tokens: Some(12),
         seed: None,
         greedy: Some(true),
+        at_once: None,
     }
 }
 
@@ -292,6 +293,97 @@ async fn a_document_longer_than_the_window_is_asked_through_its_passages() {
         answer.coverage
     );
     assert!(answer.timings.read_tokens < 700, "{:?}", answer.timings);
+}
+
+/// Far more than a question asked at once would read first.
+fn long_text() -> String {
+    let days: String = (0..300)
+        .map(|day| format!("\n\nOn day {day} of the long voyage the crew mended nets and slept.\n"))
+        .collect();
+    format!("The captain was called Aurel Dunmore.{days}\n\nThe cook was called Benna Oakes.\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_asked_at_once_overtakes_the_reading() {
+    let folder = tempfile::tempdir().unwrap();
+    let lectern = open(folder.path(), |_| ()).await;
+    let document = add(&lectern, folder.path(), "voyage.txt", &long_text()).await;
+    let at_once = |words: &str| Ask {
+        at_once: Some(true),
+        ..question(&document.id, words)
+    };
+
+    // Nothing is read yet: passages alone.
+    let unread = lectern
+        .ask(
+            at_once("What was the cook called?"),
+            &job(&Events::default()),
+        )
+        .await
+        .unwrap();
+    assert_eq!(unread.strategy, Strategy::PartlyRead);
+    assert!(unread.timings.read_tokens < 900, "{:?}", unread.timings);
+    assert!(
+        unread
+            .coverage
+            .iter()
+            .any(|span| span.end > document.text_bytes - 40),
+        "the last passage answers, and was not seen: {:?}",
+        unread.coverage
+    );
+
+    // While it is read: what was read so far, and the passage at the end; the reading goes on.
+    let (read_some, reading) = tokio::sync::mpsc::unbounded_channel();
+    let mut reading = (reading, 0);
+    let reader = Arc::clone(&lectern);
+    let id = document.id.clone();
+    let reads = tokio::spawn(async move {
+        let tell = move |event| {
+            if let Event::Reading(progress) = event {
+                let _ = read_some.send(progress.tokens);
+            }
+        };
+        reader.read(&id, &Job::new(tell, CancelFlag::new())).await
+    });
+    while reading.1 < 256 {
+        reading.1 = reading.0.recv().await.unwrap();
+    }
+    let meanwhile = lectern
+        .ask(
+            at_once("What was the cook called?"),
+            &job(&Events::default()),
+        )
+        .await
+        .unwrap();
+    assert!(
+        !reads.is_finished(),
+        "the document is too short for this test"
+    );
+    assert_eq!(meanwhile.strategy, Strategy::PartlyRead);
+    let (first, last) = (meanwhile.coverage[0], meanwhile.coverage.last().unwrap());
+    assert!(
+        first.start == 0 && first.end > 500,
+        "{:?}",
+        meanwhile.coverage
+    );
+    assert!(
+        last.end > document.text_bytes - 40,
+        "{:?}",
+        meanwhile.coverage
+    );
+
+    // Read to its end, the same question sees it whole.
+    let read = reads.await.unwrap().unwrap();
+    assert!(matches!(read.reading, ReadState::Read { .. }), "{read:?}");
+    let whole = lectern
+        .ask(
+            at_once("What was the cook called?"),
+            &job(&Events::default()),
+        )
+        .await
+        .unwrap();
+    assert_eq!(whole.strategy, Strategy::WholeDocument);
+    assert_eq!(whole.timings.read_tokens, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

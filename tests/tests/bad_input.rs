@@ -268,6 +268,7 @@ fn a_model_file_deleted_while_serving_is_said_and_recovered() -> Result<()> {
         max_tokens: Some(8),
         seed: None,
         greedy: Some(true),
+        at_once: None,
     });
     ensure!(matches!(
         serve.call(question.clone())?.outcome()?,

@@ -34,6 +34,7 @@ fn question(document: &str, question: &str, max_tokens: u32) -> Request {
         max_tokens: Some(max_tokens),
         seed: Some(1),
         greedy: Some(true),
+        at_once: None,
     })
 }
 

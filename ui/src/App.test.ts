@@ -10,16 +10,19 @@ import { FakeDocument } from './lib/fake/document';
 
 const TITLE = 'A Scandal in Bohemia';
 
-function bohemia(reading: 'read' | 'too_long' = 'read'): FakeDocument {
+const READINGS = {
+  read: { state: 'read', tokens: 900, cache_bytes: 1 },
+  unread: { state: 'unread' },
+  too_long: { state: 'too_long', tokens: 90_000, window: 8192 },
+} as const;
+
+function bohemia(reading: keyof typeof READINGS = 'read'): FakeDocument {
   return new FakeDocument({
     id: 'd1',
     title: TITLE,
     format: 'text',
     text: BOHEMIA,
-    reading:
-      reading === 'read'
-        ? { state: 'read', tokens: 900, cache_bytes: 1 }
-        : { state: 'too_long', tokens: 90_000, window: 8192 },
+    reading: READINGS[reading],
   });
 }
 
@@ -116,6 +119,12 @@ describe('the window', () => {
     const { user } = open({ documents: [bohemia('too_long')] });
     await ask(user, 'Who is Irene Adler?');
     expect(await screen.findByText(/This answer saw 1 passage, .* longer than the model’s window/)).toBeVisible();
+  });
+
+  it('answers before a document is read, and says what the answer saw', async () => {
+    const { user } = open({ documents: [bohemia('unread')] });
+    await ask(user, 'Who is Irene Adler?');
+    expect(await screen.findByText(/This answer saw 1 part, .* still to be read to its end/)).toBeVisible();
   });
 
   it('offers to choose a model when there is none', async () => {

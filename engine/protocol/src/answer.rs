@@ -23,8 +23,10 @@ pub enum AskStage {
     LoadingModel,
     /// The document is read first.
     ReadingDocument,
-    /// Passages are picked, since the document is longer than the model's window.
+    /// Passages are picked: the document is longer than the model's window, or is not to be waited for.
     Retrieving,
+    /// They are read; progress counts their tokens, not the document's.
+    ReadingPassages,
     /// The question is being read.
     ReadingQuestion,
     /// Tokens come.
@@ -64,6 +66,8 @@ pub enum Strategy {
     WholeDocument,
     /// Over passages picked by BM25, because the document is longer than the model's window.
     RetrievedPassages,
+    /// Over what was read so far, and passages of the rest picked by BM25, because reading has not ended.
+    PartlyRead,
 }
 
 /// One sentence of an answer.

@@ -42,7 +42,7 @@ pub enum Request {
         /// Document id.
         document: String,
     },
-    /// Asks about a document. Reads it first if it is not read. Events: [`Event::Reading`], [`Event::Stage`],
+    /// Asks about a document. Reads it first if it is not read, unless asked to answer at once. Events: [`Event::Reading`], [`Event::Stage`],
     /// [`Event::Token`], [`Event::Sentence`]. [`Outcome::Answer`]. Cancel to stop; what was said until then is kept.
     Ask(Ask),
     /// Conversations of one document, or of all, newest first; with `query`, those whose words match.
@@ -153,6 +153,10 @@ pub struct Ask {
     /// Always take the likeliest token.
     #[serde(default)]
     pub greedy: Option<bool>,
+    /// Do not wait for the document to be read: answer from what was read so far and from the passages of the rest
+    /// that match best ([`crate::Strategy::PartlyRead`]). Little that is left is read all the same.
+    #[serde(default)]
+    pub at_once: Option<bool>,
 }
 
 /// What the person may set. Sizes in bytes.

@@ -119,7 +119,7 @@ fn every_event() {
     for event in [
         json!({"kind": "ingest", "path": "/t.pdf", "stage": "extracting", "fraction": 0.5}),
         reading,
-        json!({"kind": "stage", "stage": "reading_document"}),
+        json!({"kind": "stage", "stage": "reading_passages"}),
         json!({"kind": "token", "text": " The\n\"\u{1F600}"}),
         json!({"kind": "sentence", "index": 0, "sentence": sentence()}),
         json!({"kind": "download", "name": "m", "bytes": 1, "total": 2, "bytes_per_s": 3.5, "verifying": false}),

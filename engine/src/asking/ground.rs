@@ -4,7 +4,7 @@ use super::document::{OpenDocument, Positions, in_order};
 use super::{AskError, Listener};
 use crate::attention::{CancelFlag, DenseAttention};
 use crate::document::Span;
-use crate::kv::KvCache;
+use crate::kv::{KvCache, KvView};
 use crate::reading::prefix;
 use lectern_models::{Logits, Model, Token};
 use lectern_protocol::{AskStage, Event, ReadProgress, Strategy};
@@ -28,6 +28,15 @@ pub enum Ground<'g> {
     },
     /// Spans of it, which are read now, into memory, in the document's order.
     Passages(&'g [Span]),
+    /// Its beginning, read before, and spans of the rest, which are read now behind it, into memory.
+    PartlyRead {
+        /// What its cache holds so far: the prefix at least.
+        view: &'g KvView,
+        /// The tokens of the whole document, without the prefix.
+        tokens: &'g [Token],
+        /// Spans; what of them was read before is not read again.
+        passages: &'g [Span],
+    },
 }
 
 /// A ground that is ready to be asked: the model's attention stands right behind it.
@@ -70,60 +79,109 @@ impl Ground<'_> {
                 })
             }
             Ground::Passages(passages) => {
-                let coverage = in_order(passages, &document.document.text);
-                let (tokens, positions) =
-                    spliced(model, prefix, &document.document.text, &coverage)?;
-                let started = Instant::now();
-                listener.stage(AskStage::ReadingDocument);
-                let mut attention = DenseAttention::without_cache(model.shape(), cancel.clone())?;
-                let mut read = 0;
-                for chunk in tokens.chunks(CHUNK_TOKENS) {
-                    if cancel.is_cancelled() {
-                        break;
-                    }
-                    model.forward(chunk, &mut attention, Logits::None)?;
-                    read += chunk.len();
-                    listener.event(Event::Reading(progress(read, tokens.len(), started)));
-                }
-                Ok(Opened {
+                let passages = in_order(passages, &document.document.text);
+                let attention = DenseAttention::without_cache(model.shape(), cancel.clone())?;
+                let mut opened = Opened {
                     attention,
-                    positions,
-                    coverage,
+                    positions: Positions::empty(),
+                    coverage: Vec::new(),
                     strategy: Strategy::RetrievedPassages,
-                    read_tokens: read,
-                    read_s: started.elapsed().as_secs_f64(),
-                })
+                    read_tokens: 0,
+                    read_s: 0.0,
+                };
+                opened.read(model, document, prefix, &passages, cancel, listener)?;
+                Ok(opened)
+            }
+            Ground::PartlyRead {
+                view,
+                tokens,
+                passages,
+            } => {
+                let Some(held) = view.tokens().checked_sub(prefix.len()) else {
+                    return Err(AskError::NotRead {
+                        cached: view.tokens(),
+                        total: prefix.len() + tokens.len(),
+                    });
+                };
+                let held = held.min(tokens.len());
+                let text = &document.document.text;
+                let end = tokens
+                    .get(held)
+                    .map_or(text.len(), |token| token.start as usize);
+                let rest: Vec<Span> = passages
+                    .iter()
+                    .map(|span| Span::new(span.start.max(end), span.end.max(end)))
+                    .collect();
+                let mut opened = Opened {
+                    attention: DenseAttention::over_view(
+                        (*view).clone(),
+                        model.shape(),
+                        cancel.clone(),
+                    )?,
+                    positions: Positions::whole(prefix.len(), &tokens[..held]),
+                    coverage: in_order(&[Span::new(0, end)], text),
+                    strategy: Strategy::PartlyRead,
+                    read_tokens: 0,
+                    read_s: 0.0,
+                };
+                let rest = in_order(&rest, text);
+                opened.read(model, document, Vec::new(), &rest, cancel, listener)?;
+                Ok(opened)
             }
         }
     }
 }
 
-/// The prefix and the passages as one run of tokens, with marks where text was left out, and where each token of a
-/// passage stands in the document.
-fn spliced(
-    model: &Model,
-    prefix: Vec<u32>,
-    text: &str,
-    passages: &[Span],
-) -> Result<(Vec<u32>, Positions), AskError> {
-    let gap = model.tokenizer().encode(GAP)?;
-    let mut tokens = prefix;
-    let mut positions = Positions::empty();
-    let mut end = 0;
-    for span in passages {
-        let words = span.of(text).unwrap_or_default();
-        if !text[end..span.start].trim().is_empty() || end > 0 {
+impl Opened {
+    /// Reads `first` and then the passages, with marks where text is left out, behind what is held already.
+    fn read(
+        &mut self,
+        model: &Model,
+        document: &OpenDocument,
+        first: Vec<u32>,
+        passages: &[Span],
+        cancel: &CancelFlag,
+        listener: &mut Listener,
+    ) -> Result<(), AskError> {
+        let started = Instant::now();
+        let text = &document.document.text;
+        let gap = model.tokenizer().encode(GAP)?;
+        let held = self.attention.tokens();
+        let mut tokens = first;
+        let mut end = self.coverage.last().map_or(0, |span| span.end);
+        for span in passages {
+            if end > 0 || !text[..span.start].trim().is_empty() {
+                tokens.extend(&gap);
+            }
+            end = span.end;
+            let words = span.of(text).unwrap_or_default();
+            let passage = model.tokenizer().encode_with_offsets(words)?;
+            self.positions
+                .push_passage(held + tokens.len(), span.start, &passage);
+            tokens.extend(passage.iter().map(|token| token.id));
+        }
+        if !text[end..].trim().is_empty() {
             tokens.extend(&gap);
         }
-        end = span.end;
-        let passage = model.tokenizer().encode_with_offsets(words)?;
-        positions.push_passage(tokens.len(), span.start, &passage);
-        tokens.extend(passage.iter().map(|token| token.id));
+        self.coverage.extend(passages);
+        if !passages.is_empty() {
+            listener.stage(AskStage::ReadingPassages);
+        }
+        for chunk in tokens.chunks(CHUNK_TOKENS) {
+            if cancel.is_cancelled() {
+                break;
+            }
+            model.forward(chunk, &mut self.attention, Logits::None)?;
+            self.read_tokens += chunk.len();
+            listener.event(Event::Reading(progress(
+                self.read_tokens,
+                tokens.len(),
+                started,
+            )));
+        }
+        self.read_s = started.elapsed().as_secs_f64();
+        Ok(())
     }
-    if !text[end..].trim().is_empty() {
-        tokens.extend(&gap);
-    }
-    Ok((tokens, positions))
 }
 
 fn progress(read: usize, total: usize, started: Instant) -> ReadProgress {

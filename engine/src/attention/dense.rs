@@ -60,12 +60,6 @@ impl DenseAttention {
         shape: &AttentionShape,
         cancel: CancelFlag,
     ) -> Result<DenseAttention, KvError> {
-        if *cache.shape() != KvShape::from(shape) {
-            return Err(KvError::Shape {
-                path: cache.folder().to_owned(),
-                fact: "it holds keys of another shape than the model's".into(),
-            });
-        }
         DenseAttention::over_view(cache.view(), shape, cancel)
     }
 
@@ -80,11 +74,21 @@ impl DenseAttention {
         DenseAttention::over_view(KvView::empty(KvShape::from(shape)), shape, cancel)
     }
 
-    fn over_view(
+    /// Attention over what a cache held when `view` was taken, while others may add to it.
+    ///
+    /// # Errors
+    /// As [`DenseAttention::over`].
+    pub fn over_view(
         view: KvView,
         shape: &AttentionShape,
         cancel: CancelFlag,
     ) -> Result<DenseAttention, KvError> {
+        if *view.shape() != KvShape::from(shape) {
+            return Err(KvError::Shape {
+                path: view.file().to_owned(),
+                fact: "it holds keys of another shape than the model's".into(),
+            });
+        }
         view.will_need();
         Ok(DenseAttention {
             kernels: Kernels::chosen(),

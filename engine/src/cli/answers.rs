@@ -2,7 +2,7 @@
 
 use super::say;
 use lectern_engine::lectern::place;
-use lectern_protocol::{Answer, SupportState};
+use lectern_protocol::{Answer, Strategy, SupportState};
 use std::io::{IsTerminal, stdout};
 
 /// Prints, below the answer's words, each citation with its place and words, and which sentences have none.
@@ -35,11 +35,15 @@ pub fn print_evidence(answer: &Answer) {
             }
         }
     }
-    if answer.strategy == lectern_protocol::Strategy::RetrievedPassages {
-        say(&format!(
-            "  {dim}The document is longer than the model's window: the answer saw {} passages of it.{plain}",
-            answer.coverage.len()
-        ));
+    let seen = answer.coverage.len();
+    match answer.strategy {
+        Strategy::WholeDocument => {}
+        Strategy::RetrievedPassages => say(&format!(
+            "  {dim}The document is longer than the model's window: the answer saw {seen} passages of it.{plain}"
+        )),
+        Strategy::PartlyRead => say(&format!(
+            "  {dim}The document is not read to its end: the answer saw {seen} parts of it.{plain}"
+        )),
     }
 }
 

@@ -83,7 +83,8 @@ pub enum Command {
     #[command(after_help = "Examples:
   lectern ask book.pdf \"Who is the narrator?\"
   lectern ask 3fa9 \"How many ships?\" --json --greedy --max-tokens 64
-  lectern ask 3fa9 \"And then?\" --conversation 8c1f0a2b3c4d5e6f")]
+  lectern ask 3fa9 \"And then?\" --conversation 8c1f0a2b3c4d5e6f
+  lectern ask long.pdf \"Who wrote it?\" --now")]
     Ask {
         /// Path or id.
         target: String,
@@ -101,6 +102,9 @@ pub enum Command {
         /// Always take the likeliest word (the default without --seed).
         #[arg(long)]
         greedy: bool,
+        /// Do not read first: answer from what was read so far and the passages that match best.
+        #[arg(long)]
+        now: bool,
         /// For an encrypted PDF.
         #[arg(long)]
         password: Option<String>,

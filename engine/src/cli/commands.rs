@@ -39,6 +39,7 @@ pub async fn run(
             max_tokens,
             seed,
             greedy,
+            now,
             password,
             json,
         } => {
@@ -49,6 +50,7 @@ pub async fn run(
                 max_tokens,
                 seed,
                 greedy: greedy.then_some(true),
+                at_once: now.then_some(true),
             };
             session.ask(ask, json).await
         }

@@ -94,6 +94,7 @@ impl Progress {
                 AskStage::LoadingModel => self.line("loading the model", false),
                 AskStage::ReadingDocument => self.line("reading", false),
                 AskStage::Retrieving => self.line("choosing passages", false),
+                AskStage::ReadingPassages => self.line("reading passages", false),
                 AskStage::ReadingQuestion => self.line("thinking", false),
                 AskStage::Answering | AskStage::Citing => self.clear(),
             },

@@ -130,6 +130,11 @@ impl KvView {
         &self.shape
     }
 
+    /// The file that holds its blocks.
+    pub fn file(&self) -> &Path {
+        &self.path
+    }
+
     /// How its blocks are encoded.
     pub fn format(&self) -> &'static dyn BlockFormat {
         self.format

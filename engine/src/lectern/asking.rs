@@ -1,4 +1,7 @@
 //! Questions: from a protocol [`Ask`] to an [`Answer`] that is kept in its conversation.
+//!
+//! A question is answered over the whole document, which is read first; over passages, if the document is longer than
+//! the model's window; or, if it is to be answered at once, over what was read so far and passages of the rest.
 
 use super::reading::{Lesson, ReadCost};
 use super::seat::{Precedence, Seated};
@@ -6,17 +9,23 @@ use super::told::Told;
 use super::{Job, Lectern, blocking, cancelled};
 use crate::asking::{self, Ground, OpenDocument, Question, Reader, Sampling, Turn as Earlier};
 use crate::document::{DocumentKind, Span};
-use crate::kv::KvCache;
+use crate::kv::{KvCache, KvView};
 use crate::library::{StoredDocument, Turn};
 use crate::retrieval;
-use lectern_protocol::{Answer, AnswerSentence, Ask, AskStage, Event, Failure};
+use lectern_protocol::{Answer, AnswerSentence, Ask, AskStage, Event, Failure, Strategy};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Handle;
 
+/// Tokens of passages that a question asked at once reads: a few seconds' worth on a slow machine.
+const TOKENS_AT_ONCE: usize = 768;
+
+/// A rest of a document that is read even for a question asked at once: no more than the passages would be.
+const LITTLE_LEFT: usize = TOKENS_AT_ONCE;
+
 impl Lectern {
-    /// Answers a question about a document, reading it first if it is not read. A cancelled answer is kept as far
-    /// as it was said; the call then fails with `cancelled`.
+    /// Answers a question about a document, reading it first if it is not read, unless asked to answer at once. A
+    /// cancelled answer is kept as far as it was said; the call then fails with `cancelled`.
     pub async fn ask(self: &Arc<Self>, ask: Ask, job: &Job) -> Result<Answer, Failure> {
         let chosen = self.chosen_model()?;
         let stored = self.stored(&ask.document).await?;
@@ -27,12 +36,13 @@ impl Lectern {
         let ranked = retrieval::rank(&self.library, &ask.document, &ask.question).await?;
         let asked = Instant::now();
         let held = self
-            .hold(&ask.document, job, || {
+            .hold_or_overtake(&ask.document, job, ask.at_once == Some(true), || {
                 job.tell(Event::Stage {
                     stage: AskStage::Waiting,
                 });
             })
             .await?;
+        let overtakes = held.overtakes();
 
         let (lectern, on, asking, question) = (
             Arc::clone(self),
@@ -52,7 +62,7 @@ impl Lectern {
             };
             let seated = work.sit()?;
             let lesson = lectern.prepare(&on, &seated, &chosen, stored, &asking)?;
-            work.answer(seated, lesson, &ranked)
+            work.answer(seated, lesson, &ranked, overtakes)
         })
         .await?;
         drop(held);
@@ -109,14 +119,26 @@ impl Work<'_> {
         seated: Seated<'_>,
         lesson: Lesson,
         ranked: &[retrieval::Ranked],
+        overtakes: bool,
     ) -> Result<Answer, Failure> {
         let answer = self.answer_tokens();
         if lesson.is_too_long(answer) {
             self.lectern.note_too_long(self.on, &lesson, answer)?;
             self.stage(AskStage::Retrieving);
-            let passages = self.passages(&lesson, ranked);
+            let budget = self.lectern.settings().retrieval_tokens as usize;
+            let passages = self.passages(&lesson, ranked, budget);
             let ground = Ground::Passages(&passages);
             return self.work(&seated, &lesson, &ground, ReadCost::default());
+        }
+        if overtakes {
+            let view = self.lectern.under_way.view(&self.ask.document);
+            return self.ask_at_once(&seated, &lesson, view, ranked);
+        }
+        if self.ask.at_once == Some(true) {
+            match self.lectern.read_so_far(&lesson)? {
+                Some(view) if lesson.total() - view.tokens() <= LITTLE_LEFT => {}
+                view => return self.ask_at_once(&seated, &lesson, view, ranked),
+            }
         }
         let (cache, cost) = self.read(seated, &lesson)?;
         let first = self.ask_whole(&lesson, &cache, cost);
@@ -136,6 +158,7 @@ impl Work<'_> {
     }
 
     fn read(&self, seated: Seated<'_>, lesson: &Lesson) -> Result<(KvCache, ReadCost), Failure> {
+        self.stage(AskStage::ReadingDocument);
         self.lectern.read_whole(
             self.on,
             seated,
@@ -160,6 +183,30 @@ impl Work<'_> {
         self.work(&seated, lesson, &ground, cost)
     }
 
+    /// Answers from what was read so far, if any, and the passages that match best.
+    fn ask_at_once(
+        &self,
+        seated: &Seated<'_>,
+        lesson: &Lesson,
+        view: Option<KvView>,
+        ranked: &[retrieval::Ranked],
+    ) -> Result<Answer, Failure> {
+        self.stage(AskStage::Retrieving);
+        let passages = self.passages(lesson, ranked, TOKENS_AT_ONCE);
+        let view = view.filter(|view| view.tokens() > lesson.prefix.len());
+        let ground = match &view {
+            Some(view) => Ground::PartlyRead {
+                view,
+                tokens: &lesson.tokens,
+                passages: &passages,
+            },
+            None => Ground::Passages(&passages),
+        };
+        let mut answer = self.work(seated, lesson, &ground, ReadCost::default())?;
+        answer.strategy = Strategy::PartlyRead;
+        Ok(answer)
+    }
+
     /// Waits for the seat as a question.
     fn sit(&self) -> Result<Seated<'_>, Failure> {
         self.lectern
@@ -170,11 +217,10 @@ impl Work<'_> {
             .ok_or_else(cancelled)
     }
 
-    /// The passages that are read: those that match best, or the beginning if no word of the question stands in the
-    /// document.
-    fn passages(&self, lesson: &Lesson, ranked: &[retrieval::Ranked]) -> Vec<Span> {
-        let wanted = self.lectern.settings().retrieval_tokens as usize;
-        let budget = wanted.min(lesson.window(self.answer_tokens()));
+    /// The passages that are read, `budget` tokens at most: those that match best, or the beginning if no word of the
+    /// question stands in the document.
+    fn passages(&self, lesson: &Lesson, ranked: &[retrieval::Ranked], budget: usize) -> Vec<Span> {
+        let budget = budget.min(lesson.window(self.answer_tokens()));
         let tokens_in = |span: Span| {
             let before = |byte: usize| {
                 lesson

@@ -3,7 +3,7 @@
 use super::seat::{LOOK_AGAIN, Precedence, Seated};
 use super::told::Told;
 use super::{ChosenModel, Job, Lectern, blocking, cancelled};
-use crate::kv::{CacheIdentity, FORMAT_F16, KvCache, KvError};
+use crate::kv::{CacheIdentity, FORMAT_F16, KvCache, KvError, KvView};
 use crate::library::{Reading, StoredDocument};
 use crate::reading::{self, ReadingInput};
 use lectern_models::{Model, Token};
@@ -82,6 +82,7 @@ impl Lectern {
         let held = self
             .hold(id, job, || job.tell(Event::Reading(waits)))
             .await?;
+        let _under_way = self.under_way.begin(id);
         let lectern = Arc::clone(self);
         let on = Handle::current();
         let reading = job.clone();
@@ -183,6 +184,7 @@ impl Lectern {
             job.tell(Event::Reading(*progress));
         };
         let stand_up = || {
+            self.under_way.show(&lesson.stored.row.id, cache.view());
             seated.let_questions_through(|| {
                 job.tell(Event::Reading(waiting(
                     lesson.of_document(cache.tokens()),
@@ -251,6 +253,17 @@ impl Lectern {
                     return Ok(cache);
                 }
             }
+        }
+    }
+
+    /// What an earlier reading left of a document that fits the window; `None` if another Lectern works on it.
+    pub(super) fn read_so_far(&self, lesson: &Lesson) -> Result<Option<KvView>, Failure> {
+        let identity = lesson.identity();
+        let folder = self.library.home().caches().join(identity.folder_name());
+        match KvCache::open(&folder, &identity, lesson.model.shape()) {
+            Ok(cache) => Ok(Some(cache.view())),
+            Err(KvError::Locked { .. }) => Ok(None),
+            Err(error) => Err(error.told()),
         }
     }
 

@@ -133,6 +133,11 @@ export type Ask = {
 	seed?: number | null,
 	/**  Always take the likeliest token. */
 	greedy?: boolean | null,
+	/**
+	 *  Do not wait for the document to be read: answer from what was read so far and from the passages of the rest
+	 *  that match best ([`crate::Strategy::PartlyRead`]). Little that is left is read all the same.
+	 */
+	at_once?: boolean | null,
 };
 
 /**  What an ask is doing. */
@@ -143,8 +148,10 @@ export type AskStage =
 "loading_model" | 
 /**  The document is read first. */
 "reading_document" | 
-/**  Passages are picked, since the document is longer than the model's window. */
+/**  Passages are picked: the document is longer than the model's window, or is not to be waited for. */
 "retrieving" | 
+/**  They are read; progress counts their tokens, not the document's. */
+"reading_passages" | 
 /**  The question is being read. */
 "reading_question" | 
 /**  Tokens come. */
@@ -651,7 +658,7 @@ export type Request =
 	document: string,
 } } | 
 /**
- *  Asks about a document. Reads it first if it is not read. Events: [`Event::Reading`], [`Event::Stage`],
+ *  Asks about a document. Reads it first if it is not read, unless asked to answer at once. Events: [`Event::Reading`], [`Event::Stage`],
  *  [`Event::Token`], [`Event::Sentence`]. [`Outcome::Answer`]. Cancel to stop; what was said until then is kept.
  */
 { method: "ask"; params: Ask } | 
@@ -766,7 +773,9 @@ export type Strategy =
 /**  Over the cache of the whole document. */
 "whole_document" | 
 /**  Over passages picked by BM25, because the document is longer than the model's window. */
-"retrieved_passages";
+"retrieved_passages" | 
+/**  Over what was read so far, and passages of the rest picked by BM25, because reading has not ended. */
+"partly_read";
 
 /**  Whether the document bears a sentence out. */
 export type SupportState = 

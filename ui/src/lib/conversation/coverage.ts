@@ -3,10 +3,14 @@ import type { Answer, DocumentSummary } from '../bindings';
 import { count } from '../text/format';
 
 export function coverageLine(answer: Pick<Answer, 'strategy' | 'coverage'>, document: DocumentSummary): string | null {
-  if (answer.strategy !== 'retrieved_passages') return null;
+  if (answer.strategy === 'whole_document') return null;
   const seen = answer.coverage.reduce((sum, span) => sum + span.end - span.start, 0);
   const share = (100 * seen) / Math.max(1, document.text_bytes);
   const words = share < 1 ? 'less than 1 %' : `${Math.round(share)} %`;
-  const passages = count(answer.coverage.length, 'passage');
-  return `This answer saw ${passages}, ${words} of the document, which is longer than the model’s window.`;
+  const parts = count(answer.coverage.length, answer.strategy === 'partly_read' ? 'part' : 'passage');
+  const why =
+    answer.strategy === 'partly_read'
+      ? 'which is still to be read to its end. Ask again when it is read.'
+      : 'which is longer than the model’s window.';
+  return `This answer saw ${parts}, ${words} of the document, ${why}`;
 }

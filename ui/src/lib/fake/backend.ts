@@ -263,6 +263,13 @@ export class FakeBackend implements Backend {
       });
     }
     const sentences = document.answer(ask.question);
+    const strategies = {
+      too_long: 'retrieved_passages',
+      partly: 'partly_read',
+      unread: 'partly_read',
+      read: 'whole_document',
+    } as const;
+    const strategy = strategies[document.summary.reading.state];
     const answer = sentences.map((sentence) => sentence.text).join(' ');
     const id = ask.conversation ?? `c${this.conversations.size + 1}`;
     const whole = (said: number, stopped: boolean): Answer => ({
@@ -272,7 +279,7 @@ export class FakeBackend implements Backend {
       coverage: [{ start: 0, end: Math.min(document.summary.text_bytes, 9000) }],
       timings: { first_token_ms: 820, tokens: answer.length / 4, decode_tokens_per_s: 9.5, read_tokens: 0, read_s: 0, cite_s: 0.1 },
       model: 'qwen2.5-1.5b',
-      strategy: document.summary.reading.state === 'too_long' ? 'retrieved_passages' : 'whole_document',
+      strategy,
       conversation: id,
       stopped,
     });
@@ -285,12 +292,19 @@ export class FakeBackend implements Backend {
     let said = 0;
     try {
       await this.#step(options, { kind: 'stage', stage: 'loading_model' });
-      if (document.summary.reading.state !== 'too_long') {
-        if (document.summary.reading.state !== 'read') {
-          await this.#step(options, { kind: 'stage', stage: 'reading_document' });
-          await this.#read(document, options);
-        }
-      } else await this.#step(options, { kind: 'stage', stage: 'retrieving' });
+      if (strategy !== 'whole_document') {
+        await this.#step(options, { kind: 'stage', stage: 'retrieving' });
+        await this.#step(options, { kind: 'stage', stage: 'reading_passages' });
+        await this.#step(options, {
+          kind: 'reading',
+          tokens: 600,
+          total: 600,
+          tokens_per_s: 55,
+          seconds_left: 0,
+          cache_bytes: 0,
+          waiting: false,
+        });
+      }
       await this.#step(options, { kind: 'stage', stage: 'reading_question' }, this.#pace * 8);
       await this.#step(options, { kind: 'stage', stage: 'answering' });
       for (const [index, sentence] of sentences.entries()) {

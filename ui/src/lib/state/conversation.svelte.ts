@@ -48,7 +48,7 @@ export class Dialogue {
       const { answer } = await this.backend.call(
         {
           method: 'ask',
-          params: { document: this.document, question: words, conversation: this.conversation },
+          params: { document: this.document, question: words, conversation: this.conversation, at_once: true },
         },
         { signal: this.#stop.signal, onEvent: (event) => this.#hear(turn, event) },
       );
@@ -74,6 +74,7 @@ export class Dialogue {
     switch (event.kind) {
       case 'stage':
         turn.stage = event.stage;
+        turn.reading = null;
         break;
       case 'token':
         turn.text += event.text;
@@ -83,7 +84,8 @@ export class Dialogue {
         break;
       case 'reading':
         turn.reading = event;
-        this.hears.reading?.(event);
+        // Passages are read for this answer alone: that is no progress of the document.
+        if (turn.stage !== 'reading_passages') this.hears.reading?.(event);
         break;
       case 'notice':
         this.hears.notice?.(event.message);
