@@ -79,6 +79,11 @@ impl Home {
         self.data.join("caches")
     }
 
+    /// What reading took on this machine.
+    pub fn paces(&self) -> PathBuf {
+        self.data.join("paces.json")
+    }
+
     /// Model files.
     pub fn models(&self) -> &Path {
         &self.models

@@ -9,11 +9,13 @@ mod asking;
 mod caches;
 mod choosing;
 mod export;
+mod forecast;
 mod keeping;
 mod models;
 mod opened;
 mod reading;
 mod seat;
+mod summaries;
 mod told;
 mod under_way;
 mod viewing;
@@ -23,11 +25,10 @@ pub use export::place;
 
 use crate::attention::CancelFlag;
 use crate::home::Home;
-use crate::library::{DocumentRow, Library, Reading};
+use crate::library::Library;
 use crate::settings;
-use lectern_protocol::{
-    DocumentSummary, Event, Failure, FailureCode, Hello, PROTOCOL_VERSION, ReadState, Settings,
-};
+use forecast::Forecaster;
+use lectern_protocol::{Event, Failure, FailureCode, Hello, PROTOCOL_VERSION, Settings};
 use opened::OpenDocuments;
 use seat::Seat;
 use std::collections::HashMap;
@@ -82,6 +83,7 @@ pub struct Lectern {
     /// Jobs that hold a document or look at it, so that removing it can end them.
     running: Mutex<Vec<(String, CancelFlag)>>,
     under_way: UnderWay,
+    forecaster: Forecaster,
     /// Documents are extracted one after the other.
     adding: tokio::sync::Semaphore,
 }
@@ -100,6 +102,7 @@ impl Lectern {
             turns: Mutex::new(HashMap::new()),
             running: Mutex::new(Vec::new()),
             under_way: UnderWay::default(),
+            forecaster: Forecaster::open(home.paces()),
             adding: tokio::sync::Semaphore::new(1),
         });
         lectern.settle_caches().await?;
@@ -147,37 +150,9 @@ impl Lectern {
         Ok(changed)
     }
 
-    /// All documents, newest first.
-    pub async fn list(&self) -> Result<Vec<DocumentSummary>, Failure> {
-        let readings = self.readings().await?;
-        let rows = self.library.list().await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| {
-                let reading = readings.get(&row.id).copied();
-                summary(row, reading)
-            })
-            .collect())
-    }
-
-    /// One document.
-    pub async fn summary(&self, id: &str) -> Result<DocumentSummary, Failure> {
-        let row = self.library.row(id).await?;
-        let reading = self.readings().await?.get(id).copied();
-        Ok(summary(row, reading))
-    }
-
     /// The document whose id begins with `prefix`.
     pub async fn resolve(&self, prefix: &str) -> Result<String, Failure> {
         Ok(self.library.resolve(prefix).await?)
-    }
-
-    /// What the model that would be used now has read, by document.
-    async fn readings(&self) -> Result<HashMap<String, Reading>, Failure> {
-        match self.noted_fingerprint().await? {
-            Some(fingerprint) => Ok(self.library.readings(&fingerprint).await?),
-            None => Ok(HashMap::new()),
-        }
     }
 
     /// Waits until no other job of this Lectern holds the document, then holds it. Ends with `cancelled` when the
@@ -253,41 +228,6 @@ impl Drop for Held<'_> {
 /// What is guarded here stays whole through a panic, so a poisoned lock is as good as any.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn summary(row: DocumentRow, reading: Option<Reading>) -> DocumentSummary {
-    DocumentSummary {
-        id: row.id,
-        title: row.title,
-        authors: row.authors,
-        format: row.kind.into(),
-        source: row.source,
-        text_bytes: row.text_bytes as u32,
-        words: row.words as u32,
-        pages: row.pages,
-        added: row.added as u32,
-        reading: reading.map_or(ReadState::Unread, read_state),
-        notices: row.notices,
-    }
-}
-
-fn read_state(reading: Reading) -> ReadState {
-    let (tokens, total) = (reading.tokens as u32, reading.total as u32);
-    if reading.total > reading.window {
-        ReadState::TooLong {
-            tokens: total,
-            window: reading.window as u32,
-        }
-    } else if tokens == 0 {
-        ReadState::Unread
-    } else if tokens < total {
-        ReadState::Partly { tokens, total }
-    } else {
-        ReadState::Read {
-            tokens,
-            cache_bytes: reading.cache_bytes,
-        }
-    }
 }
 
 fn cancelled() -> Failure {

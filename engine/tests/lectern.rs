@@ -297,7 +297,7 @@ async fn a_document_longer_than_the_window_is_asked_through_its_passages() {
 
 /// Far more than a question asked at once would read first.
 fn long_text() -> String {
-    let days: String = (0..300)
+    let days: String = (0..100)
         .map(|day| format!("\n\nOn day {day} of the long voyage the crew mended nets and slept.\n"))
         .collect();
     format!("The captain was called Aurel Dunmore.{days}\n\nThe cook was called Benna Oakes.\n")

@@ -16,6 +16,8 @@ const READINGS = {
   too_long: { state: 'too_long', tokens: 90_000, window: 8192 },
 } as const;
 
+const FORECAST = { tokens: 5300, cache_bytes: 19_000_000, seconds: 151, error: 0.08, fits: true };
+
 function bohemia(reading: keyof typeof READINGS = 'read'): FakeDocument {
   return new FakeDocument({
     id: 'd1',
@@ -23,6 +25,7 @@ function bohemia(reading: keyof typeof READINGS = 'read'): FakeDocument {
     format: 'text',
     text: BOHEMIA,
     reading: READINGS[reading],
+    ...(reading === 'unread' && { forecast: FORECAST }),
   });
 }
 
@@ -123,6 +126,7 @@ describe('the window', () => {
 
   it('answers before a document is read, and says what the answer saw', async () => {
     const { user } = open({ documents: [bohemia('unread')] });
+    expect(await screen.findByText('Not read · about 3 min, 19 MB')).toBeVisible();
     await ask(user, 'Who is Irene Adler?');
     expect(await screen.findByText(/This answer saw 1 part, .* still to be read to its end/)).toBeVisible();
   });

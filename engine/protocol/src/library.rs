@@ -27,6 +27,8 @@ pub struct DocumentSummary {
     pub added: u32,
     /// How far the current model has read it.
     pub reading: ReadState,
+    /// What reading it will take, if it is not begun and something was read on this machine before.
+    pub forecast: Option<Forecast>,
     /// What the person should know of it.
     pub notices: Vec<String>,
 }
@@ -76,6 +78,21 @@ pub enum ReadState {
         /// Tokens that fit.
         window: u32,
     },
+}
+
+/// What reading a document will take.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Type)]
+pub struct Forecast {
+    /// Tokens.
+    pub tokens: u32,
+    /// Bytes of the cache on disk.
+    pub cache_bytes: u64,
+    /// Seconds, if nothing else uses the machine.
+    pub seconds: f64,
+    /// By how much earlier forecasts were off, as a share of what reading took then.
+    pub error: Option<f64>,
+    /// Whether the disk and the budget for caches have room for it.
+    pub fits: bool,
 }
 
 /// What became of one path of an `add`.

@@ -3,7 +3,7 @@
 use super::answers::one_line;
 use super::commands::{Session, print_json};
 use super::exit::Exit;
-use super::progress::{Progress, say_failure};
+use super::progress::{Progress, about, say_failure};
 use super::say;
 use lectern_engine::lectern::Job;
 use lectern_protocol::*;
@@ -163,6 +163,17 @@ impl Session<'_> {
             reading_in_words(&document.reading),
             document.source
         ));
+        if let Some(forecast) = &document.forecast {
+            say(&format!(
+                "reading it takes about {} and {:.0} MB on disk{}",
+                about(forecast.seconds),
+                forecast.cache_bytes as f64 / 1e6,
+                match forecast.fits {
+                    true => "",
+                    false => ", more than there is room for",
+                }
+            ));
+        }
         for notice in &document.notices {
             say(&format!("note: {notice}"));
         }

@@ -183,8 +183,15 @@ fn short(path: &str) -> &str {
 fn left(seconds: f64) -> String {
     match seconds {
         s if s < 1.0 => String::new(),
-        s if s < 90.0 => format!(", {s:.0} s left"),
-        s if s < 5400.0 => format!(", {:.0} min left", s / 60.0),
-        s => format!(", {:.1} h left", s / 3600.0),
+        s => format!(", {} left", about(s)),
+    }
+}
+
+/// A length of time, roughly.
+pub fn about(seconds: f64) -> String {
+    match seconds {
+        s if s < 90.0 => format!("{s:.0} s"),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
     }
 }

@@ -172,11 +172,11 @@ fn bytes_below(folder: &Path) -> u64 {
 
 /// Bytes that this user may still write on the disk of `path`; 0 where it cannot be told.
 #[cfg(unix)]
-fn free_bytes(path: &Path) -> u64 {
+pub(super) fn free_bytes(path: &Path) -> u64 {
     rustix::fs::statvfs(path).map_or(0, |disk| disk.f_bavail * disk.f_frsize)
 }
 
 #[cfg(not(unix))]
-fn free_bytes(_path: &Path) -> u64 {
+pub(super) fn free_bytes(_path: &Path) -> u64 {
     0
 }

@@ -1,5 +1,6 @@
 //! Reading a document, and what has to be true before it begins: a model, a cache, room.
 
+use super::forecast::Ended;
 use super::seat::{LOOK_AGAIN, Precedence, Seated};
 use super::told::Told;
 use super::{ChosenModel, Job, Lectern, blocking, cancelled};
@@ -75,7 +76,7 @@ impl Lectern {
     pub async fn read(self: &Arc<Self>, id: &str, job: &Job) -> Result<DocumentSummary, Failure> {
         let chosen = self.chosen_model()?;
         let stored = self.stored(id).await?;
-        let before = self.readings().await?.get(id).copied();
+        let before = self.read_by_now().await?.reading(id);
         let waits = before.map_or(waiting(0, 0), |before| {
             waiting(before.tokens as usize, before.total as usize)
         });
@@ -201,7 +202,15 @@ impl Lectern {
             &stand_up,
         );
         note(lesson.of_document(cache.tokens()), cache.bytes())?;
-        read.map_err(Told::told)?;
+        let pace = read.map_err(Told::told)?;
+        self.forecaster.learn(&Ended {
+            model: lesson.model.fingerprint(),
+            text_bytes: lesson.stored.document.text.len(),
+            tokens: lesson.tokens.len(),
+            cache_bytes: cache.bytes(),
+            resumed_at: read_before,
+            pace: &pace,
+        });
         let cost = ReadCost {
             tokens: cache.tokens() - before,
             seconds: began.elapsed().as_secs_f64(),

@@ -16,5 +16,6 @@ mod read;
 pub use crate::attention::CancelFlag;
 pub use error::ReadingError;
 pub use lectern_protocol::ReadProgress;
+pub use pace::{Pace, TokenCost};
 pub use prompt::{PromptError, Suffix, Turn, prefix, suffix};
 pub use read::{CHUNK_TOKENS, ReadingInput, read};

@@ -22,7 +22,8 @@ struct Chunk {
 /// Weighted least squares over the seconds per token, `a` and `b` kept from being negative, old chunks fading so that
 /// a machine that gets busy shows.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub struct Pace {
+    taken: Duration,
     recent: VecDeque<Chunk>,
     chunks: usize,
     /// Sums over chunks of weight, depth, depth², seconds a token, and depth times seconds a token.
@@ -33,9 +34,19 @@ pub(super) struct Pace {
     depth_cost: f64,
 }
 
+/// What a token costs to read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TokenCost {
+    /// Seconds of a token at depth 0.
+    pub per_token: f64,
+    /// Seconds more for each token before it.
+    pub per_token_before: f64,
+}
+
 impl Pace {
     /// A chunk of `tokens` behind `before` others took that long.
-    pub(super) fn add(&mut self, before: usize, tokens: usize, took: Duration) {
+    pub fn add(&mut self, before: usize, tokens: usize, took: Duration) {
+        self.taken += took;
         let chunk = Chunk {
             tokens: tokens as f64,
             seconds: took.as_secs_f64(),
@@ -59,25 +70,30 @@ impl Pace {
         }
     }
 
+    /// Time that all chunks took together, without what was waited between them.
+    pub fn taken(&self) -> Duration {
+        self.taken
+    }
+
     /// Tokens a second over the last chunks; 0 before the first.
-    pub(super) fn tokens_per_second(&self) -> f64 {
+    pub fn tokens_per_second(&self) -> f64 {
         let tokens: f64 = self.recent.iter().map(|chunk| chunk.tokens).sum();
         let seconds: f64 = self.recent.iter().map(|chunk| chunk.seconds).sum();
         if seconds > 0.0 { tokens / seconds } else { 0.0 }
     }
 
     /// Seconds that tokens `from..to` will take; `None` before the second chunk.
-    pub(super) fn seconds(&self, from: usize, to: usize) -> Option<f64> {
+    pub fn seconds(&self, from: usize, to: usize) -> Option<f64> {
+        let cost = self.cost()?;
+        let (from, to) = (from as f64, to as f64);
+        Some(cost.per_token * (to - from) + cost.per_token_before * (to * to - from * from) / 2.0)
+    }
+
+    /// What a token costs; `None` before the second chunk.
+    pub fn cost(&self) -> Option<TokenCost> {
         if self.chunks < 2 {
             return None;
         }
-        let (a, b) = self.fit();
-        let (from, to) = (from as f64, to as f64);
-        Some(a * (to - from) + b * (to * to - from * from) / 2.0)
-    }
-
-    /// Seconds a token at depth 0, and how much more by each token before it.
-    fn fit(&self) -> (f64, f64) {
         let depth = self.depth / self.weight;
         let cost = self.cost / self.weight;
         let spread = self.depth_squared / self.weight - depth * depth;
@@ -85,7 +101,10 @@ impl Pace {
         let slope = if spread > 0.0 { shared / spread } else { 0.0 };
         // Neither negative: between no growth at all and growth from nothing.
         let slope = slope.clamp(0.0, cost / depth.max(1.0));
-        (cost - slope * depth, slope)
+        Some(TokenCost {
+            per_token: cost - slope * depth,
+            per_token_before: slope,
+        })
     }
 }
 

@@ -22,7 +22,7 @@ pub struct ReadingInput {
     pub identity: CacheIdentity,
 }
 
-/// Reads `input` into `cache` from where the cache ends, and returns when the cache holds all of it.
+/// Reads `input` into `cache` from where the cache ends, and returns when the cache holds all of it, with what it took.
 ///
 /// `on_progress` is called once at the start and after every chunk, `yield_point` before every chunk: it may block for
 /// as long as others need the machine. `cancel` stops within about 0.1 s, and the chunk under way is lost.
@@ -43,7 +43,7 @@ pub fn read(
     on_progress: &dyn Fn(&ReadProgress),
     cancel: &CancelFlag,
     yield_point: &dyn Fn(),
-) -> Result<(), ReadingError> {
+) -> Result<Pace, ReadingError> {
     let ids: Vec<u32> = input
         .prefix
         .iter()
@@ -70,7 +70,7 @@ pub fn read(
     };
     report(tokens, &pace);
     if tokens == ids.len() {
-        return Ok(());
+        return Ok(pace);
     }
     let mut attention = DenseAttention::over(cache, model.shape(), cancel.clone())?;
     for chunk in ids[tokens..].chunks(CHUNK_TOKENS) {
@@ -86,7 +86,7 @@ pub fn read(
         report(tokens, &pace);
     }
     cache.touch()?;
-    Ok(())
+    Ok(pace)
 }
 
 /// Where to go on: after this, the cache holds the first so many tokens of `ids`, all of them or a multiple of the

@@ -289,6 +289,8 @@ export type DocumentSummary = {
 	added: number,
 	/**  How far the current model has read it. */
 	reading: ReadState,
+	/**  What reading it will take, if it is not begun and something was read on this machine before. */
+	forecast: Forecast | null,
 	/**  What the person should know of it. */
 	notices: string[],
 };
@@ -370,6 +372,20 @@ export type FailureCode =
 "not_found" | 
 /**  Show the message. */
 "other";
+
+/**  What reading a document will take. */
+export type Forecast = {
+	/**  Tokens. */
+	tokens: number,
+	/**  Bytes of the cache on disk. */
+	cache_bytes: number,
+	/**  Seconds, if nothing else uses the machine. */
+	seconds: number | null,
+	/**  By how much earlier forecasts were off, as a share of what reading took then. */
+	error: number | null,
+	/**  Whether the disk and the budget for caches have room for it. */
+	fits: boolean,
+};
 
 /**  Who is there. */
 export type Hello = {

@@ -6,6 +6,7 @@ import type {
   ContentBlock,
   DocumentFormat,
   DocumentSummary,
+  Forecast,
   Outline,
   ReadState,
   TextSpan,
@@ -29,6 +30,7 @@ export interface FakeOptions {
   format: DocumentFormat;
   text: string;
   reading?: ReadState;
+  forecast?: Forecast;
   notices?: string[];
 }
 
@@ -62,6 +64,7 @@ export class FakeDocument {
       pages: options.format === 'pdf' ? this.pages.length : null,
       added: 1_790_000_000,
       reading: options.reading ?? { state: 'unread' },
+      forecast: options.forecast ?? null,
       notices: options.notices ?? [],
     };
   }

@@ -1,0 +1,103 @@
+//! Documents as a list shows them: what they are, how far they are read, what reading them will take.
+
+use super::Lectern;
+use super::caches::free_bytes;
+use crate::library::{DocumentRow, Reading};
+use lectern_protocol::{DocumentSummary, Failure, ReadState};
+use std::collections::HashMap;
+
+/// What the model that would be used now has read.
+pub(super) struct ReadByNow<'l> {
+    lectern: &'l Lectern,
+    model: Option<String>,
+    readings: HashMap<String, Reading>,
+    /// Bytes that a cache may take.
+    room: u64,
+}
+
+impl Lectern {
+    /// All documents, newest first.
+    pub async fn list(&self) -> Result<Vec<DocumentSummary>, Failure> {
+        let read = self.read_by_now().await?;
+        let rows = self.library.list().await?;
+        Ok(rows.into_iter().map(|row| read.summary(row)).collect())
+    }
+
+    /// One document.
+    pub async fn summary(&self, id: &str) -> Result<DocumentSummary, Failure> {
+        let row = self.library.row(id).await?;
+        Ok(self.read_by_now().await?.summary(row))
+    }
+
+    /// What the model that would be used now has read.
+    pub(super) async fn read_by_now(&self) -> Result<ReadByNow<'_>, Failure> {
+        let model = self.noted_fingerprint().await?;
+        let budget = match self.settings().cache_budget_bytes {
+            0 => u64::MAX,
+            budget => budget,
+        };
+        Ok(ReadByNow {
+            lectern: self,
+            readings: match &model {
+                Some(fingerprint) => self.library.readings(fingerprint).await?,
+                None => HashMap::new(),
+            },
+            model,
+            room: budget.min(free_bytes(self.library.home().data())),
+        })
+    }
+}
+
+impl ReadByNow<'_> {
+    /// How far one document is read.
+    pub fn reading(&self, id: &str) -> Option<Reading> {
+        self.readings.get(id).copied()
+    }
+
+    fn summary(&self, row: DocumentRow) -> DocumentSummary {
+        let known = self.reading(&row.id);
+        let reading = known.map_or(ReadState::Unread, read_state);
+        let forecast = match (&self.model, reading) {
+            (Some(model), ReadState::Unread) => {
+                let tokens = known.map(|known| known.total);
+                self.lectern
+                    .forecaster
+                    .foretell(model, row.text_bytes, tokens, self.room)
+            }
+            _ => None,
+        };
+        DocumentSummary {
+            id: row.id,
+            title: row.title,
+            authors: row.authors,
+            format: row.kind.into(),
+            source: row.source,
+            text_bytes: row.text_bytes as u32,
+            words: row.words as u32,
+            pages: row.pages,
+            added: row.added as u32,
+            reading,
+            forecast,
+            notices: row.notices,
+        }
+    }
+}
+
+fn read_state(reading: Reading) -> ReadState {
+    let (tokens, total) = (reading.tokens as u32, reading.total as u32);
+    if reading.total > reading.window {
+        ReadState::TooLong {
+            tokens: total,
+            window: reading.window as u32,
+        }
+    } else if tokens == 0 {
+        ReadState::Unread
+    } else if tokens < total {
+        ReadState::Partly { tokens, total }
+    } else {
+        ReadState::Read {
+            tokens,
+            cache_bytes: reading.cache_bytes,
+        }
+    }
+}
