@@ -1,9 +1,10 @@
 //! What the model looked at, told as a share for each sentence of the document.
 
 use super::SentenceIndex;
+use serde::{Deserialize, Serialize};
 
 /// Attention of the retrieval heads, by sentence of the document.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttentionEvidence {
     /// While the sentence of the answer was generated; each sentence's share of the strongest one, 0..=1.
     pub answer: Vec<f32>,

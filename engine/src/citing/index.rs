@@ -3,6 +3,7 @@
 use super::terms::{Term, TermKind, terms};
 use crate::document::{Document, Span};
 use std::collections::{HashMap, HashSet};
+use std::ops::RangeInclusive;
 
 /// How much a term that only shares its stem counts beside one that is the same.
 pub(super) const STEM_SHARE: f32 = 0.6;
@@ -23,6 +24,8 @@ pub struct SentenceIndex {
     postings: HashMap<u64, Vec<u32>>,
     /// Terms that occur with a small first letter somewhere: a capital does not make those a name.
     small: HashSet<u64>,
+    /// Terms that occur with a capital within a sentence, where only names have one.
+    inside: HashSet<u64>,
 }
 
 impl SentenceIndex {
@@ -42,21 +45,23 @@ impl SentenceIndex {
             blocks.push(block as u32);
         }
         let mut postings: HashMap<u64, Vec<u32>> = HashMap::new();
-        let mut small = HashSet::new();
+        let (mut small, mut inside) = (HashSet::new(), HashSet::new());
         let mut lengths = Vec::with_capacity(spans.len());
         for (sentence, span) in spans.iter().enumerate() {
             let found = terms(span.of(&document.text).unwrap_or_default());
             lengths.push(found.len() as u32);
-            for term in found {
+            for (at, term) in found.into_iter().enumerate() {
                 for key in [term.exact, term.stem] {
                     let list = postings.entry(key).or_default();
                     if list.last() != Some(&(sentence as u32)) {
                         list.push(sentence as u32);
                     }
                 }
-                if term.kind == TermKind::Word {
-                    small.insert(term.exact);
-                }
+                match term.kind {
+                    TermKind::Word => small.insert(term.exact),
+                    TermKind::Capitalised if at > 0 => inside.insert(term.exact),
+                    _ => false,
+                };
             }
         }
         let words: u64 = lengths.iter().map(|&count| u64::from(count)).sum();
@@ -67,6 +72,7 @@ impl SentenceIndex {
             lengths,
             postings,
             small,
+            inside,
         }
     }
 
@@ -95,13 +101,20 @@ impl SentenceIndex {
         (self.lengths[sentence] as f32 / self.mean_length - 1.0).clamp(0.0, 3.0) / 3.0
     }
 
-    /// Terms of the paragraph that holds `sentence`, and no more than [`PARAGRAPH_REACH`] sentences away.
-    pub(super) fn paragraph_terms(&self, text: &str, sentence: usize) -> Vec<Term> {
+    /// The sentences of the paragraph that holds `sentence`, no more than [`PARAGRAPH_REACH`] away.
+    pub(super) fn paragraph(&self, sentence: usize) -> RangeInclusive<usize> {
         let block = self.blocks[sentence];
         let first = sentence.saturating_sub(PARAGRAPH_REACH);
         let last = (sentence + PARAGRAPH_REACH).min(self.spans.len() - 1);
-        let inside = (first..=last).filter(|&at| self.blocks[at] == block);
-        inside
+        // blocks ascend with the sentences
+        let here = &self.blocks[first..=last];
+        first + here.partition_point(|&b| b < block)
+            ..=first + here.partition_point(|&b| b <= block) - 1
+    }
+
+    /// Terms of the paragraph that holds `sentence`.
+    pub(super) fn paragraph_terms(&self, text: &str, sentence: usize) -> Vec<Term> {
+        self.paragraph(sentence)
             .flat_map(|at| terms(self.spans[at].of(text).unwrap_or_default()))
             .collect()
     }
@@ -109,6 +122,17 @@ impl SentenceIndex {
     /// Sentences that hold `key` (exact or stem), in order.
     pub(super) fn holders(&self, key: u64) -> &[u32] {
         self.postings.get(&key).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether some sentence holds all of `wanted`.
+    pub(super) fn holds_together(&self, wanted: &[Term]) -> bool {
+        let lists = || wanted.iter().map(|term| self.holders(term.exact));
+        let Some(shortest) = lists().min_by_key(|list| list.len()) else {
+            return false;
+        };
+        shortest
+            .iter()
+            .any(|at| lists().all(|list| list.binary_search(at).is_ok()))
     }
 
     /// Inverse document frequency over sentences, as BM25 has it: above 0, largest for a term that is nowhere.
@@ -125,5 +149,10 @@ impl SentenceIndex {
     /// Whether `term` is a name: capitalised here, and in the document never written small.
     pub(super) fn is_name(&self, term: &Term) -> bool {
         term.kind == TermKind::Capitalised && !self.small.contains(&term.exact)
+    }
+
+    /// Whether a name also stands inside a sentence somewhere: at the beginning of one, every word has a capital.
+    pub(super) fn is_name_inside(&self, term: &Term) -> bool {
+        self.inside.contains(&term.exact)
     }
 }

@@ -8,13 +8,15 @@
 //! heads look is informative, but also drawn to whatever stands near; words are exact, but blind to paraphrase. So
 //! both rank every sentence of the document together ([`Weights`], fitted on held-out questions, `docs/citations.md`), and what
 //! ranks first is shown only if it passes a check that uses the words alone: numbers, names and quotations of the
-//! answer must stand in the cited words. A wrong link is worse than none, so what fails is `Unsupported`.
+//! answer must stand in the cited words, together with what the answer says of them (`mention`). A wrong link is worse
+//! than none, so what fails is `Unsupported`.
 //!
 //! An abstention ("The document does not say.") and a sentence that claims nothing ("Yes.", "Here is a list:") have
 //! nothing to be borne out: they are `Unsupported` and carry no citation.
 
 mod evidence;
 mod index;
+mod mention;
 mod query;
 mod rank;
 mod terms;
@@ -27,7 +29,7 @@ pub use rank::{Candidate, Features, Weights};
 
 use crate::document::Span;
 use lectern_protocol::SupportState;
-use query::Query;
+use query::{Keys, Query};
 
 /// Sentences of the document cited for one sentence of an answer, at most.
 const MOST_CITATIONS: usize = 3;
@@ -37,6 +39,9 @@ const MAIN_CANDIDATES: usize = 4;
 
 /// A sentence is a rival of the one that ranks first from this share of its score on.
 const CLOSE_SCORE: f32 = 0.6;
+
+/// Ranked sentences that are compared with the cited ones.
+const RIVALS: usize = 12;
 
 /// Share of a claim's weight that a further citation must add.
 const LEAST_GAIN: f32 = 0.2;
@@ -92,29 +97,42 @@ pub fn cite(
     if !query.is_citable() {
         return Verdict::unsupported();
     }
-    let ranked = rank::candidates(&query, text, index, attention, weights);
+    let mut ranked = rank::candidates(&query, text, index, attention, weights);
+    let highest = ranked.first().map_or(0.0, |c| c.score);
+    ranked.retain(|c| c.score >= highest * CLOSE_SCORE / 2.0);
+    let held = |c: &Candidate| {
+        Keys::new(&terms::terms(
+            index.span(c.sentence).of(text).unwrap_or_default(),
+        ))
+    };
+    let rivals: Vec<Keys> = ranked.iter().take(RIVALS).map(held).collect();
+    // whatever it shares with the question, a sentence without what the answer adds is no evidence for it
+    ranked.sort_by_key(|c| !query.holds_news(text, index, c));
     let mut best: Option<Verdict> = None;
-    // The sentence that ranks first may miss the very number that the answer gives while a rival holds it.
-    for place in 0..ranked.len().min(MAIN_CANDIDATES) {
-        if ranked[place].score < ranked[0].score * CLOSE_SCORE {
-            break;
+    // the sentence that ranks first may miss the very number that the answer gives while a rival holds it
+    let mains = ranked.iter().filter(|c| c.score >= highest * CLOSE_SCORE);
+    for main in mains.take(MAIN_CANDIDATES) {
+        let mut chosen = completed(&query, text, index, &ranked, *main);
+        let mut finding = verify::verify(&query, text, index, &chosen, &rivals);
+        if finding.telling.contains(&true) && finding.telling.contains(&false) {
+            let mut telling = finding.telling.iter();
+            chosen.retain(|_| telling.next().is_some_and(|telling| *telling));
+            finding = verify::verify(&query, text, index, &chosen, &rivals);
         }
-        let chosen = completed(&query, text, index, &ranked, place);
-        let state = verify::state(&query, text, index, &chosen);
         let better = best
             .as_ref()
-            .is_none_or(|found| strength(state) > strength(found.state));
-        if better && state != SupportState::Unsupported {
+            .is_none_or(|found| strength(finding.state) > strength(found.state));
+        if better && finding.state != SupportState::Unsupported {
             let cited = |c: &Candidate| Cited {
                 span: index.span(c.sentence),
                 score: c.score.clamp(0.0, 1.0),
             };
             best = Some(Verdict {
-                state,
+                state: finding.state,
                 citations: chosen.iter().map(cited).collect(),
             });
         }
-        if state == SupportState::Supported {
+        if finding.state == SupportState::Supported {
             break;
         }
     }
@@ -132,15 +150,15 @@ pub fn ranked(
     rank::candidates(&Query::new(claim, index), text, index, attention, weights)
 }
 
-/// The candidate at `place` and those that hold what it lacks of the answer, without any that adds nothing.
+/// `main` and those that hold what it lacks of the answer, without any that adds nothing.
 fn completed(
     query: &Query,
     text: &str,
     index: &SentenceIndex,
     ranked: &[Candidate],
-    place: usize,
+    main: Candidate,
 ) -> Vec<Candidate> {
-    let mut chosen = vec![ranked[place]];
+    let mut chosen = vec![main];
     let mut covered = query.held_by(text, index, &chosen);
     while chosen.len() < MOST_CITATIONS {
         let gain = |candidate: &Candidate| {
@@ -149,7 +167,7 @@ fn completed(
         };
         let next = ranked
             .iter()
-            .filter(|c| c.score >= ranked[0].score * CLOSE_SCORE / 2.0 && !chosen.contains(c))
+            .filter(|c| !chosen.contains(c))
             .map(|c| (gain(c), c))
             .filter(|(gain, _)| *gain >= LEAST_GAIN)
             .max_by(|a, b| (a.0 * a.1.score).total_cmp(&(b.0 * b.1.score)));

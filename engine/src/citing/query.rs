@@ -1,6 +1,7 @@
 //! A claim as weighed terms: what is looked for, and how much each of it tells.
 
 use super::index::{STEM_SHARE, SentenceIndex};
+use super::mention::{Mention, holds, mentions};
 use super::terms::{Term, TermKind, terms};
 use super::{Candidate, Claim};
 use std::collections::HashSet;
@@ -146,13 +147,16 @@ pub(super) struct Query {
     pub question: Vec<Weighed>,
     /// All of the question's telling terms.
     pub asked: Vec<Weighed>,
-    /// Numbers and names of the answer: they must stand in the cited words. `true` for those that the question
-    /// brings, which are its premise and may stand near.
-    pub critical: Vec<(Term, bool)>,
+    /// Numbers and names of the answer: they must stand in the cited words, with what is said of them.
+    pub mentions: Vec<Mention>,
     /// Quotations of the answer, three words or longer.
     pub quotations: Vec<String>,
     /// Whether the answer denies something.
     pub negated: bool,
+    /// Which terms of `answer` tell what it is about.
+    pub tells_answer: Vec<bool>,
+    /// The telling terms of answer and question.
+    telling: Keys,
     claims: bool,
 }
 
@@ -181,25 +185,38 @@ impl Query {
             .map(|term| weigh(term, claim.question))
             .collect();
         let repeated = |weighed: &&Weighed| said_keys.contains(&weighed.term.exact);
-        let question = telling
+        let question: Vec<Weighed> = telling
             .iter()
             .filter(|weighed| !repeated(weighed))
             .copied()
             .collect();
-        let critical = said
+        let critical: Vec<Option<bool>> = said
             .iter()
-            .filter(|term| is_critical(term, claim.sentence, index))
-            .map(|term| (*term, asked_keys.contains(&term.exact)))
+            .map(|term| {
+                is_critical(term, claim.sentence, index).then(|| asked_keys.contains(&term.exact))
+            })
             .collect();
-        let content = said
+        let tells: Vec<bool> = said
             .iter()
-            .any(|term| !is_function_word(term, claim.sentence));
+            .map(|term| !is_function_word(term, claim.sentence))
+            .collect();
+        let mentions = mentions(claim.sentence, &answer, &critical, &tells, &question);
+        let telling_terms: Vec<Term> = said
+            .iter()
+            .zip(&tells)
+            .filter(|(_, tells)| **tells)
+            .map(|(term, _)| *term)
+            .chain(telling.iter().map(|weighed| weighed.term))
+            .collect();
+        let content = tells.contains(&true);
         let lead_in = claim.sentence.trim_end().ends_with([':', '：']);
         Query {
             answer,
             question,
+            tells_answer: tells,
+            telling: Keys::new(&telling_terms),
             asked: telling,
-            critical,
+            mentions,
             quotations: quotations(claim.sentence),
             negated: is_negated(claim.sentence),
             claims: content && !lead_in && !is_abstention(claim.sentence),
@@ -221,6 +238,17 @@ impl Query {
         pairs * 2 > self.asked.len()
     }
 
+    /// What a share of terms is multiplied with: in scripts without spaces most pairs of characters straddle two words
+    /// and recur nowhere, so that shares are about half of what they are for words.
+    pub fn share_factor(&self) -> f32 {
+        if self.is_unspaced() { 2.0 } else { 1.0 }
+    }
+
+    /// Whether the answer or the question has `term`, or an inflection of it, and it tells something.
+    pub fn tells(&self, term: &Term) -> bool {
+        self.telling.holds(term)
+    }
+
     /// Which of the answer's terms the sentences hold, in the order of [`Query::answer`]: 0, [`STEM_SHARE`] or 1.
     pub fn held_by(&self, text: &str, index: &SentenceIndex, sentences: &[Candidate]) -> Vec<f32> {
         let words = |c: &Candidate| terms(index.span(c.sentence).of(text).unwrap_or_default());
@@ -230,6 +258,18 @@ impl Query {
             .iter()
             .map(|weighed| keys.share(&weighed.term))
             .collect()
+    }
+
+    /// Whether a sentence holds a name or number that the answer adds to the question; yes if it adds none.
+    pub fn holds_news(&self, text: &str, index: &SentenceIndex, sentence: &Candidate) -> bool {
+        let words = index.span(sentence.sentence).of(text).unwrap_or_default();
+        let keys = Keys::new(&terms(words));
+        let mut news = self
+            .mentions
+            .iter()
+            .filter(|mention| !mention.asked)
+            .peekable();
+        news.peek().is_none() || news.any(|mention| holds(mention, index, &keys))
     }
 
     /// Share of `query`'s weight that stands among `held`.

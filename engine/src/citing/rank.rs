@@ -162,7 +162,7 @@ pub(super) fn candidates(
 }
 
 /// The share of the terms' weight that each sentence holds, from the postings.
-fn shares(query: &[Weighed], index: &SentenceIndex) -> Vec<f32> {
+pub(super) fn shares(query: &[Weighed], index: &SentenceIndex) -> Vec<f32> {
     let mut held = vec![0.0; index.len()];
     let total: f32 = query.iter().map(|term| term.weight).sum();
     if total <= 0.0 {

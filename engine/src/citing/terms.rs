@@ -8,6 +8,26 @@ use xxhash_rust::xxh3::xxh3_64;
 /// oldest stemmer, and needs no language.
 const STEM_LETTERS: usize = 6;
 
+/// English words for small numbers, sorted; "one" is seldom a number.
+const NUMBER_WORDS: &[(&str, &str)] = &[
+    ("eight", "8"),
+    ("eleven", "11"),
+    ("fifteen", "15"),
+    ("fifty", "50"),
+    ("five", "5"),
+    ("forty", "40"),
+    ("four", "4"),
+    ("nine", "9"),
+    ("seven", "7"),
+    ("six", "6"),
+    ("ten", "10"),
+    ("thirty", "30"),
+    ("three", "3"),
+    ("twelve", "12"),
+    ("twenty", "20"),
+    ("two", "2"),
+];
+
 /// What a term is, which decides how much it weighs and whether it must be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TermKind {
@@ -15,7 +35,7 @@ pub(super) enum TermKind {
     Word,
     /// Begins with a capital letter and has two letters or more.
     Capitalised,
-    /// Holds a digit.
+    /// Holds a digit, or is a number word.
     Number,
     /// Two neighbouring characters of a script without spaces (or a lone one).
     Pair,
@@ -104,6 +124,15 @@ fn term(at: usize, word: &str) -> Option<Term> {
         });
     }
     let lower = word.to_lowercase().replace('’', "'").replace('.', "");
+    if let Ok(at) = NUMBER_WORDS.binary_search_by_key(&lower.as_str(), |(word, _)| word) {
+        let exact = xxh3_64(NUMBER_WORDS[at].1.as_bytes());
+        return Some(Term {
+            exact,
+            stem: exact,
+            kind: TermKind::Number,
+            span,
+        });
+    }
     let base = lower.strip_suffix("'s").unwrap_or(&lower);
     let normal = match base.strip_suffix('s') {
         Some(singular) if singular.chars().count() >= 3 && !singular.ends_with(['s', 'u', 'i']) => {
@@ -198,6 +227,7 @@ mod tests {
             ("Holmes's cats", "holmes cat"),
             ("U.S. ARMY", "us army"),
             ("read_file", "read file"),
+            ("Seven sacks", "7 sack"),
             ("黑豹队", "黑豹队"),
         ] {
             assert_eq!(exact(a), exact(b), "{a} / {b}");

@@ -222,3 +222,85 @@ fn a_long_document_is_searched_in_milliseconds() {
     );
     assert!(took.as_millis() < 500, "took {took:?}");
 }
+
+#[test]
+fn one_sentence_lends_no_name_to_what_another_says() {
+    let text = "Kony Ealy had five sacks in nine starts. Josh Norman was called for holding on third down. \
+The Panthers punted twice. Denver took over at midfield.";
+    let question = "What defender was called for holding on third down?";
+    for wrong in [
+        "Kony Ealy was called for holding on third down.",
+        "Kony Ealy.",
+    ] {
+        let found = verdict(text, question, wrong);
+        assert_eq!(found, (SupportState::Unsupported, vec![]), "{wrong}");
+    }
+    for right in [
+        "Josh Norman was called for holding on third down.",
+        "Josh Norman.",
+    ] {
+        let (state, quotes) = verdict(text, question, right);
+        assert_eq!(state, SupportState::Supported, "{right}");
+        assert_eq!(
+            quotes,
+            ["Josh Norman was called for holding on third down."]
+        );
+    }
+}
+
+#[test]
+fn a_pronoun_stands_for_a_name_unless_the_sentence_names_another() {
+    let question = "Who was called for holding?";
+    let sentence = "Josh Norman was called for holding on third down.";
+    let text = "Josh Norman started at cornerback. He was called for holding on third down. The Panthers punted.";
+    let (state, quotes) = verdict(text, question, sentence);
+    assert_eq!(state, SupportState::Supported);
+    assert_eq!(quotes.len(), 2, "{quotes:?}");
+    let text = "Josh Norman started at cornerback. Then Ealy was called for holding on third down. The line held Ealy.";
+    let (state, quotes) = verdict(text, question, sentence);
+    assert_eq!((state, quotes), (SupportState::Unsupported, vec![]));
+}
+
+#[test]
+fn a_premise_does_not_make_another_ones_number_its_own() {
+    let question = "How many sacks did Kawann Short have?";
+    let (state, _) = verdict(PANTHERS, question, "Kawann Short had 6½ sacks.");
+    assert_ne!(state, SupportState::Supported);
+    let (state, _) = verdict(PANTHERS, question, "Kawann Short had 11 sacks.");
+    assert_eq!(state, SupportState::Supported);
+}
+
+#[test]
+fn the_words_of_the_question_do_not_outrank_what_the_answer_says() {
+    let text = "The lighthouse of Fenwick was first lit in 1871. It stands on a cliff. \
+The keeper was Bartholomew Quill, who had three dogs.\n\nThe village has an inn.";
+    let (state, quotes) = verdict(
+        text,
+        "Who was the first keeper of the lighthouse of Fenwick?",
+        "The first keeper of the lighthouse was Bartholomew Quill.",
+    );
+    assert_ne!(state, SupportState::Unsupported);
+    assert_eq!(
+        quotes,
+        ["The keeper was Bartholomew Quill, who had three dogs."]
+    );
+}
+
+#[test]
+fn a_phrase_from_elsewhere_is_not_supported_in_another_ones_place() {
+    let text = "During lower temperatures snow tends to be rich in light oxygen. The carbon cycle moves carbon between \
+air and sea. Four species have been described. Two more were found later.";
+    let question = "When is snow rich in light oxygen?";
+    for wrong in [
+        "During the carbon cycle snow tends to be rich in light oxygen.",
+        "During the carbon cycle.",
+    ] {
+        let (state, _) = verdict(text, question, wrong);
+        assert_ne!(state, SupportState::Supported, "{wrong}");
+    }
+    let question = "How many species have been described?";
+    let (state, _) = verdict(text, question, "Two species have been described.");
+    assert_ne!(state, SupportState::Supported);
+    let (state, _) = verdict(text, question, "4 species have been described.");
+    assert_eq!(state, SupportState::Supported);
+}

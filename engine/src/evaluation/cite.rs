@@ -9,21 +9,20 @@
 //! sentences that say the gold answer. Even documents fit weights and thresholds, odd ones report.
 
 use super::fit::{Ranking, fit};
+use super::record::{Record, Records, Said};
 use super::score::{Share, says};
-use super::whole::read_whole;
 use super::xquad::{Exam, GoldQuestion, exams};
 use super::{CiteArgs, EvaluationError, MeasuredModel};
-use crate::asking::{Ground, OpenDocument, Question, Reader, Sampling, ask_observed};
-use crate::attention::{CancelFlag, DenseAttention};
-use crate::citing::{AttentionEvidence, Claim, Verdict, Weights, cite, ranked};
+use crate::asking::Reader;
+use crate::citing::{Claim, SentenceIndex, Verdict, Weights, cite, ranked};
 use crate::document::Span;
-use lectern_models::{ChatMessage, Logits, Model, Role};
-use lectern_protocol::{Answer, SupportState};
+use lectern_models::Model;
+use lectern_protocol::SupportState;
 use serde::Serialize;
 use std::time::Instant;
 
-const ANSWER_TOKENS: usize = 64;
-const CLOSED_BOOK: &str = "Answer the question in one short sentence.";
+/// Questions asked on one document.
+const QUESTIONS_A_DOCUMENT: usize = 6;
 
 /// Ways of ranking and what each is called.
 const WAYS: [&str; 3] = ["fused", "words alone", "attention alone"];
@@ -35,11 +34,12 @@ struct Outcome {
     fits: bool,
     question: String,
     gold: String,
-    answer: String,
     right: bool,
     closed_book: Option<bool>,
+    /// Of the answer, with a state and the cited words each.
+    sentences: Vec<String>,
     states: Vec<SupportState>,
-    quotes: Vec<String>,
+    quotes: Vec<Vec<String>>,
     cite_ms: f64,
     first_token_ms: f64,
     answer_ms: f64,
@@ -73,40 +73,39 @@ pub(super) fn run(args: &CiteArgs, measured: &MeasuredModel) -> Result<(), Evalu
     let all = exams(&args.data, &args.language, args.tokens, |words| {
         Ok(model.tokenizer().encode(words)?.len())
     })?;
-    let a_document = 6.min(args.limit.max(1));
-    let documents = args.limit.div_ceil(a_document).min(all.len());
+    let documents = args.limit.div_ceil(QUESTIONS_A_DOCUMENT).min(all.len());
+    let mut records = Records::open(args.answers.as_deref())?;
     let mut outcomes = Vec::new();
     let mut rankings = Vec::new();
-    let mut tokens = Vec::new();
-    for nth in 0..documents {
-        let exam = &all[nth * all.len() / documents];
+    let mut tokens = 0;
+    for (nth, exam) in all[..documents].iter().enumerate() {
         let started = Instant::now();
-        tokens.push(examine(
-            &reader,
-            args,
-            exam,
-            nth,
-            a_document,
-            &mut outcomes,
-            &mut rankings,
-        )?);
+        tokens += model.tokenizer().encode(&exam.document.text)?.len();
+        let questions = exam.sample(QUESTIONS_A_DOCUMENT);
+        let answers = records.answers(&reader, exam, &questions, !args.no_closed_book)?;
+        let index = SentenceIndex::new(&exam.document);
+        for (gold, record) in questions.iter().zip(&answers) {
+            let outcome = judged(nth, exam, &index, gold, record);
+            if outcome.fits && outcome.right {
+                rankings.extend(ranking(exam, &index, gold, &record.sentences));
+            }
+            outcomes.push(outcome);
+        }
         let right = outcomes.iter().filter(|o| o.right).count();
         eprintln!(
-            "document {} of {documents} ({} tokens, {:.0} s): {right} of {} answers right",
+            "document {} of {documents} ({:.0} s): {right} of {} answers right",
             nth + 1,
-            tokens[nth],
             started.elapsed().as_secs_f64(),
             outcomes.len()
         );
     }
-    let fitted = (args.fit && !rankings.is_empty()).then(|| fit(&rankings));
+    let mean = tokens / documents.max(1);
     if args.json {
         println!(
             "{}",
-            serde_json::json!({ "model": model.name(), "tokens": tokens, "questions": outcomes })
+            serde_json::json!({ "model": model.name(), "tokens": mean, "questions": outcomes })
         );
     } else {
-        let mean = tokens.iter().sum::<usize>() / tokens.len().max(1);
         println!(
             "{}: {documents} documents of {mean} tokens on average, {} questions",
             model.name(),
@@ -114,154 +113,87 @@ pub(super) fn run(args: &CiteArgs, measured: &MeasuredModel) -> Result<(), Evalu
         );
         print(&outcomes);
     }
-    if let Some(weights) = fitted {
+    if args.fit && !rankings.is_empty() {
+        let weights = fit(&rankings);
         eprintln!("fitted on {} answers: {weights:.3?}", rankings.len());
     }
     Ok(())
 }
 
-/// Reads one document and asks `count` of its questions; returns its tokens.
-fn examine(
-    reader: &Reader,
-    args: &CiteArgs,
-    exam: &Exam,
-    number: usize,
-    count: usize,
-    outcomes: &mut Vec<Outcome>,
-    rankings: &mut Vec<Ranking>,
-) -> Result<usize, EvaluationError> {
-    let model = reader.model;
-    let scratch = Scratch::new(number)?;
-    let (cache, tokens) = read_whole(model, &exam.document.text, scratch.path())?;
-    let document = OpenDocument::new(String::new(), exam.document.clone());
-    let ground = Ground::WholeDocument {
-        cache: &cache,
-        tokens: &tokens,
-    };
-    let fits = number.is_multiple_of(2);
-    for gold in exam.sample(count) {
-        let question = Question {
-            text: &gold.question,
-            history: &[],
-            max_tokens: ANSWER_TOKENS,
-            sampling: Sampling::Greedy,
-        };
-        let mut seen: Vec<(String, Option<AttentionEvidence>)> = Vec::new();
-        let mut observe = |sentence: &str, evidence: Option<&AttentionEvidence>| {
-            seen.push((sentence.to_owned(), evidence.cloned()));
-        };
-        let started = Instant::now();
-        let cancel = CancelFlag::new();
-        let answer = ask_observed(
-            reader,
-            &document,
-            &ground,
-            &question,
-            &cancel,
-            &mut |_| (),
-            &mut observe,
-        )?;
-        let answer_ms = started.elapsed().as_secs_f64() * 1e3;
-        let right = says(&answer.answer, &gold.answer);
-        let closed_book = if args.no_closed_book {
-            None
-        } else {
-            Some(says(&closed_book(model, &gold.question)?, &gold.answer))
-        };
-        let ways = ways(&document, gold, &seen);
-        if fits && right {
-            rankings.extend(ranking(&document, gold, &seen));
-        }
-        outcomes.push(outcome(
-            number,
-            fits,
-            gold,
-            answer,
-            right,
-            closed_book,
-            answer_ms,
-            ways,
-        ));
-    }
-    Ok(tokens.len())
-}
-
-#[allow(clippy::too_many_arguments)] // the columns of one row
-fn outcome(
+/// One answer, cited and compared with the gold one.
+fn judged(
     document: usize,
-    fits: bool,
+    exam: &Exam,
+    index: &SentenceIndex,
     gold: &GoldQuestion,
-    answer: Answer,
-    right: bool,
-    closed_book: Option<bool>,
-    answer_ms: f64,
-    ways: Vec<WayOutcome>,
+    record: &Record,
 ) -> Outcome {
-    let citations = answer
-        .sentences
-        .iter()
-        .flat_map(|sentence| &sentence.citations);
+    let text = &exam.document.text;
+    let mut states = Vec::new();
+    let mut quotes = Vec::new();
+    for said in &record.sentences {
+        let verdict = cited(said, gold, text, index, &Weights::default());
+        states.push(verdict.state);
+        let quote = |span: Span| span.of(text).unwrap_or_default().to_owned();
+        quotes.push(verdict.citations.iter().map(|c| quote(c.span)).collect());
+    }
     Outcome {
         document,
-        fits,
+        fits: document.is_multiple_of(2),
         question: gold.question.clone(),
         gold: gold.answer.clone(),
-        right,
-        closed_book,
-        states: answer
+        right: says(&record.answer, &gold.answer),
+        closed_book: record
+            .closed_book
+            .as_ref()
+            .map(|answer| says(answer, &gold.answer)),
+        sentences: record
             .sentences
             .iter()
-            .map(|sentence| sentence.state)
+            .map(|s| s.sentence.clone())
             .collect(),
-        quotes: citations.map(|citation| citation.quote.clone()).collect(),
-        cite_ms: answer.timings.cite_s * 1e3,
-        first_token_ms: answer.timings.first_token_ms,
-        answer_ms,
-        answer: answer.answer,
-        ways,
+        states,
+        quotes,
+        cite_ms: record.cite_ms,
+        first_token_ms: record.first_token_ms,
+        answer_ms: record.answer_ms,
+        ways: ways(exam, index, gold, &record.sentences),
     }
+}
+
+fn cited(
+    said: &Said,
+    gold: &GoldQuestion,
+    text: &str,
+    index: &SentenceIndex,
+    weights: &Weights,
+) -> Verdict {
+    let claim = Claim {
+        sentence: &said.sentence,
+        question: &gold.question,
+    };
+    cite(&claim, text, index, said.evidence.as_ref(), weights)
 }
 
 /// What each way of ranking makes of the answer's sentences.
-fn ways(
-    document: &OpenDocument,
-    gold: &GoldQuestion,
-    seen: &[(String, Option<AttentionEvidence>)],
-) -> Vec<WayOutcome> {
+fn ways(exam: &Exam, index: &SentenceIndex, gold: &GoldQuestion, said: &[Said]) -> Vec<WayOutcome> {
     let fused = Weights::default();
-    let text = &document.document.text;
-    let holds = |span: Span| span.contains(gold.span) || span.intersection(gold.span).is_some();
+    let text = &exam.document.text;
+    let holds = |span: Span| span.intersection(gold.span).is_some();
     [fused, fused.lexical(), fused.attention()]
         .iter()
         .map(|weights| {
             let mut way = WayOutcome::default();
-            for (sentence, evidence) in seen {
+            for said in said {
                 let claim = Claim {
-                    sentence,
+                    sentence: &said.sentence,
                     question: &gold.question,
                 };
-                let first = ranked(
-                    &claim,
-                    text,
-                    &document.sentences,
-                    evidence.as_ref(),
-                    weights,
-                );
-                let says_gold = says(sentence, &gold.answer);
-                if says_gold
-                    && first
-                        .first()
-                        .is_some_and(|c| holds(document.sentences.span(c.sentence)))
-                {
-                    way.first = true;
-                }
-                let Verdict { citations, .. } = cite(
-                    &claim,
-                    text,
-                    &document.sentences,
-                    evidence.as_ref(),
-                    weights,
-                );
+                let says_gold = says(&said.sentence, &gold.answer);
+                let first = ranked(&claim, text, index, said.evidence.as_ref(), weights);
+                way.first |=
+                    says_gold && first.first().is_some_and(|c| holds(index.span(c.sentence)));
+                let Verdict { citations, .. } = cited(said, gold, text, index, weights);
                 way.found |= citations.iter().any(|cited| holds(cited.span));
                 if says_gold {
                     way.cited += citations.len();
@@ -275,64 +207,29 @@ fn ways(
 
 /// The candidates of the sentence that says the gold answer, if the gold sentence is among them.
 fn ranking(
-    document: &OpenDocument,
+    exam: &Exam,
+    index: &SentenceIndex,
     gold: &GoldQuestion,
-    seen: &[(String, Option<AttentionEvidence>)],
+    said: &[Said],
 ) -> Option<Ranking> {
-    let (sentence, evidence) = seen
+    let said = said
         .iter()
-        .find(|(sentence, _)| says(sentence, &gold.answer))?;
+        .find(|said| says(&said.sentence, &gold.answer))?;
     let claim = Claim {
-        sentence,
+        sentence: &said.sentence,
         question: &gold.question,
     };
-    let text = &document.document.text;
     let candidates = ranked(
         &claim,
-        text,
-        &document.sentences,
-        evidence.as_ref(),
+        &exam.document.text,
+        index,
+        said.evidence.as_ref(),
         &Weights::default(),
     );
     let at = candidates
         .iter()
-        .position(|c| document.sentences.span(c.sentence).contains(gold.span))?;
+        .position(|c| index.span(c.sentence).contains(gold.span))?;
     Some((candidates, at))
-}
-
-/// The model's answer without the document.
-fn closed_book(model: &Model, question: &str) -> Result<String, EvaluationError> {
-    let message = |role, content: &str| ChatMessage {
-        role,
-        content: content.to_owned(),
-    };
-    let messages = [
-        message(Role::System, CLOSED_BOOK),
-        message(Role::User, question),
-    ];
-    let prompt = model
-        .chat_template()
-        .render(&messages, true)
-        .map_err(crate::reading::PromptError::from)?;
-    let mut attention = DenseAttention::without_cache(model.shape(), CancelFlag::new())?;
-    let mut next = model.tokenizer().encode_prompt(&prompt)?;
-    let mut said = Vec::new();
-    while said.len() < ANSWER_TOKENS {
-        let Some(logits) = model.forward(&next, &mut attention, Logits::Last)? else {
-            break;
-        };
-        let token = logits
-            .flatten_all()
-            .and_then(|l| l.argmax(0))
-            .and_then(|t| t.to_scalar::<u32>());
-        let token = token.map_err(lectern_models::ForwardError::from)?;
-        if model.ends_answer(token) {
-            break;
-        }
-        said.push(token);
-        next = vec![token];
-    }
-    Ok(model.tokenizer().decode(&said))
 }
 
 /// The table.
@@ -384,28 +281,5 @@ fn print(outcomes: &[Outcome]) {
             "  citing takes {:.1}% of the answer's time",
             100.0 * spent / whole.max(1e-9)
         );
-    }
-}
-
-/// A temporary folder that is removed when dropped.
-struct Scratch(std::path::PathBuf);
-
-impl Scratch {
-    fn new(number: usize) -> Result<Scratch, EvaluationError> {
-        let path =
-            std::env::temp_dir().join(format!("lectern-eval-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&path)?;
-        Ok(Scratch(path))
-    }
-
-    fn path(&self) -> &std::path::Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // a leftover in the temporary folder is no reason to fail
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -7,9 +7,11 @@
 //! Nothing here is used by the rest of the engine.
 
 mod cite;
+mod clapnq;
 mod fit;
 mod heads;
 mod probe;
+mod record;
 mod score;
 mod whole;
 mod words;
@@ -35,6 +37,9 @@ pub enum Evaluation {
     Words(WordsArgs),
     /// How often answers are right, and how often their citations hold the words they rest on (XQuAD).
     Cite(CiteArgs),
+    /// Whether questions without an answer are recognised, and how well answers of several sentences are cited
+    /// (ClapNQ).
+    Clapnq(ClapnqArgs),
 }
 
 /// Of [`Evaluation::Heads`].
@@ -98,6 +103,29 @@ pub struct CiteArgs {
     /// Fit weights on the first half of the documents (they are printed, not used).
     #[arg(long)]
     pub fit: bool,
+    /// File that keeps the answers: what is in it is not asked again, only judged.
+    #[arg(long)]
+    pub answers: Option<PathBuf>,
+    /// One JSON object with every question instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Of [`Evaluation::Clapnq`].
+#[derive(Debug, Args)]
+pub struct ClapnqArgs {
+    /// Folder that holds `clapnq/`.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Questions asked, half of them without an answer.
+    #[arg(long, default_value_t = 48)]
+    pub limit: usize,
+    /// Tokens of a document: passages are joined until it has about as many.
+    #[arg(long, default_value_t = 1500)]
+    pub tokens: usize,
+    /// File that keeps the answers: what is in it is not asked again, only judged.
+    #[arg(long)]
+    pub answers: Option<PathBuf>,
     /// One JSON object with every question instead of a table.
     #[arg(long)]
     pub json: bool,
@@ -124,7 +152,7 @@ pub enum EvaluationError {
         source: std::io::Error,
     },
     /// A file of the data set is not what it should be.
-    #[error("{path} is not a SQuAD file: {source}", path = path.display())]
+    #[error("{path} is not a file of that data set: {source}", path = path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -176,6 +204,7 @@ pub fn run(
         Evaluation::Words(args) => words::run(args)?,
         Evaluation::Heads(args) => heads::run(args, &model()?)?,
         Evaluation::Cite(args) => cite::run(args, &model()?)?,
+        Evaluation::Clapnq(args) => clapnq::run(args, &model()?)?,
     }
     Ok(())
 }

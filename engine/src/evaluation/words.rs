@@ -2,7 +2,8 @@
 //!
 //! Every gold answer of XQuAD is taken for a model's short answer and cited. Then it is replaced by the gold answer of
 //! another question on the same document, which stands in the same text and often in the same paragraph: the hardest
-//! kind of wrong answer to tell. Even documents fit thresholds, odd ones report.
+//! kind of wrong answer to tell. And it is put into the gold sentence in the right answer's place: a whole sentence
+//! of which one name or number is wrong. Even documents fit thresholds, odd ones report.
 
 use super::score::Share;
 use super::xquad::{Exam, GoldQuestion, exams};
@@ -22,6 +23,7 @@ struct Counts {
     precision: Share,
     right: States,
     wrong: States,
+    altered: States,
 }
 
 #[derive(Default)]
@@ -63,6 +65,8 @@ pub(super) fn run(args: &WordsArgs) -> Result<(), EvaluationError> {
         println!("  right, partly              {}", counts.right.partly);
         println!("  wrong, supported           {}", counts.wrong.supported);
         println!("  wrong, partly              {}", counts.wrong.partly);
+        println!("  altered, supported         {}", counts.altered.supported);
+        println!("  altered, partly            {}", counts.altered.partly);
     }
     println!(
         "\n{:.1} ms a question",
@@ -105,5 +109,31 @@ fn count(exam: &Exam, counts: &mut Counts) {
         if other.answer != gold.answer {
             counts.wrong.count(verdict(gold, &other.answer).state);
         }
+        if let Some(sentence) = altered(exam, nth, &index) {
+            counts.altered.count(verdict(gold, &sentence).state);
+        }
     }
+}
+
+/// The sentence that holds the gold answer, with the next answer of the same kind (a number, a name, or neither) in
+/// its place; `None` if there is none that the sentence does not hold already.
+fn altered(exam: &Exam, nth: usize, index: &SentenceIndex) -> Option<String> {
+    let gold = &exam.questions[nth];
+    let text = &exam.document.text;
+    let span = *index.spans().iter().find(|s| s.contains(gold.span))?;
+    let words = span.of(text)?;
+    let kind = |answer: &str| {
+        let number = answer.chars().any(|c| c.is_ascii_digit());
+        let name = answer.chars().next().is_some_and(char::is_uppercase);
+        (number, name)
+    };
+    let count = exam.questions.len();
+    let other = (1..count)
+        .map(|ahead| &exam.questions[(nth + ahead) % count])
+        .find(|other| {
+            kind(&other.answer) == kind(&gold.answer) && !words.contains(&other.answer)
+        })?;
+    let before = text.get(span.start..gold.span.start)?;
+    let after = text.get(gold.span.end..span.end)?;
+    Some(format!("{before}{}{after}", other.answer))
 }

@@ -1,0 +1,292 @@
+//! Whether questions without an answer are recognised, and citations of answers of several sentences.
+//!
+//! ClapNQ (Rosenthal et al. 2024, arXiv 2404.02103): questions people typed into a search engine, each on a passage of
+//! Wikipedia that answers it, in sentences that are marked, or does not. Passages of both kinds are joined to documents
+//! in turn, so that the others are what an answer must be told from. A question without an answer is *recognised* if
+//! the model says so or if no sentence of what it says is cited.
+
+use super::record::{Record, Records};
+use super::score::Share;
+use super::xquad::{Exam, GoldQuestion, plain_document, push_paragraph};
+use super::{ClapnqArgs, EvaluationError, MeasuredModel};
+use crate::asking::Reader;
+use crate::citing::{Claim, SentenceIndex, Weights, cite, is_abstention};
+use crate::document::Span;
+use lectern_models::Model;
+use lectern_protocol::SupportState;
+use serde::Deserialize;
+use serde_json::json;
+use std::path::Path;
+
+#[derive(Deserialize)]
+struct Line {
+    input: String,
+    passages: Vec<Passage>,
+    output: Vec<Output>,
+}
+
+#[derive(Deserialize)]
+struct Passage {
+    title: String,
+    text: String,
+}
+
+#[derive(Deserialize)]
+struct Output {
+    #[serde(default)]
+    selected_sentences: Vec<String>,
+}
+
+/// A joined document; for each of its questions the sentences that answer it, none if nothing does.
+struct Joined {
+    exam: Exam,
+    gold: Vec<Vec<Span>>,
+}
+
+/// What was counted.
+#[derive(Default)]
+struct Counts {
+    answered_refused: Share,
+    answered_cited: Share,
+    unanswered_refused: Share,
+    unanswered_recognised: Share,
+    unanswered_supported: Share,
+    precision: Share,
+    recall: Share,
+    f1: Vec<f64>,
+}
+
+/// Asks, cites, prints.
+pub(super) fn run(args: &ClapnqArgs, measured: &MeasuredModel) -> Result<(), EvaluationError> {
+    let model = Model::load(&measured.path)?;
+    let reader = Reader {
+        model: &model,
+        retrieval_heads: &measured.retrieval_heads,
+    };
+    let documents = joined(&args.data, args.limit, args.tokens, |words| {
+        Ok(model.tokenizer().encode(words)?.len())
+    })?;
+    let mut records = Records::open(args.answers.as_deref())?;
+    let mut counts = Counts::default();
+    let mut rows = Vec::new();
+    for (nth, Joined { exam, gold }) in documents.iter().enumerate() {
+        let questions: Vec<&GoldQuestion> = exam.questions.iter().collect();
+        let answers = records.answers(&reader, exam, &questions, false)?;
+        let index = SentenceIndex::new(&exam.document);
+        for ((asked, gold), record) in questions.iter().zip(gold).zip(&answers) {
+            rows.push(judge(exam, &index, asked, gold, record, &mut counts));
+        }
+        eprintln!("document {} of {}", nth + 1, documents.len());
+    }
+    if args.json {
+        println!("{}", json!({ "model": model.name(), "questions": rows }));
+        return Ok(());
+    }
+    println!(
+        "{}: {} documents, {} questions",
+        model.name(),
+        documents.len(),
+        rows.len()
+    );
+    println!("with an answer");
+    println!("  refused                    {}", counts.answered_refused);
+    println!("  something is cited         {}", counts.answered_cited);
+    println!("  cited sentences are gold   {}", counts.precision);
+    println!("  gold sentences are cited   {}", counts.recall);
+    println!(
+        "  F1, mean over questions    {:.2}",
+        counts.f1.iter().sum::<f64>() / counts.f1.len().max(1) as f64
+    );
+    println!("without an answer");
+    println!("  refused                    {}", counts.unanswered_refused);
+    println!(
+        "  refused or nothing cited   {}",
+        counts.unanswered_recognised
+    );
+    println!(
+        "  something supported        {}",
+        counts.unanswered_supported
+    );
+    Ok(())
+}
+
+/// Counts one answer and tells it.
+fn judge(
+    exam: &Exam,
+    index: &SentenceIndex,
+    asked: &GoldQuestion,
+    gold: &[Span],
+    record: &Record,
+    counts: &mut Counts,
+) -> serde_json::Value {
+    let text = &exam.document.text;
+    let mut cited: Vec<Span> = Vec::new();
+    let mut states = Vec::new();
+    for said in &record.sentences {
+        let claim = Claim {
+            sentence: &said.sentence,
+            question: &asked.question,
+        };
+        let evidence = said.evidence.as_ref();
+        let verdict = cite(&claim, text, index, evidence, &Weights::default());
+        cited.extend(verdict.citations.iter().map(|c| c.span));
+        states.push(verdict.state);
+    }
+    cited.sort_unstable();
+    cited.dedup();
+    let refused = record
+        .sentences
+        .first()
+        .is_none_or(|said| is_abstention(&said.sentence));
+    if gold.is_empty() {
+        counts.unanswered_refused.count(refused);
+        counts
+            .unanswered_recognised
+            .count(refused || cited.is_empty());
+        counts
+            .unanswered_supported
+            .count(!refused && states.contains(&SupportState::Supported));
+    } else {
+        counts.answered_refused.count(refused);
+        counts.answered_cited.count(!cited.is_empty());
+        let touches = |one: &Span, all: &[Span]| all.iter().any(|o| o.intersection(*one).is_some());
+        let right = cited.iter().filter(|span| touches(span, gold)).count();
+        let found = gold.iter().filter(|span| touches(span, &cited)).count();
+        counts.precision.hits += right;
+        counts.precision.of += cited.len();
+        counts.recall.hits += found;
+        counts.recall.of += gold.len();
+        let precision = right as f64 / cited.len().max(1) as f64;
+        let recall = found as f64 / gold.len() as f64;
+        let f1 = 2.0 * precision * recall / (precision + recall).max(1e-9);
+        counts.f1.push(f1);
+    }
+    let quote = |span: &Span| span.of(text).unwrap_or_default().to_owned();
+    json!({
+        "question": asked.question,
+        "answer": record.answer,
+        "answerable": !gold.is_empty(),
+        "refused": refused,
+        "states": states,
+        "cited": cited.iter().map(quote).collect::<Vec<_>>(),
+        "gold": gold.iter().map(quote).collect::<Vec<_>>(),
+    })
+}
+
+/// `limit` questions, half of them without an answer, on documents of about `longest` as `length` measures it.
+fn joined(
+    data: &Path,
+    limit: usize,
+    longest: usize,
+    length: impl Fn(&str) -> Result<usize, EvaluationError>,
+) -> Result<Vec<Joined>, EvaluationError> {
+    let answerable = lines(&data.join("clapnq/clapnq_dev_answerable.jsonl"))?;
+    let unanswerable = lines(&data.join("clapnq/clapnq_dev_unanswerable.jsonl"))?;
+    let half = (limit / 2).clamp(1, answerable.len().min(unanswerable.len()));
+    let spread = |lines: &[Line], nth: usize| nth * lines.len() / half;
+    let mut documents = Vec::new();
+    let mut open = Joined::empty();
+    let mut held = 0;
+    for nth in 0..half {
+        for line in [
+            &answerable[spread(&answerable, nth)],
+            &unanswerable[spread(&unanswerable, nth)],
+        ] {
+            open.push(line);
+            for passage in &line.passages {
+                held += length(&passage.text)?;
+            }
+        }
+        if held >= longest {
+            documents.push(std::mem::replace(&mut open, Joined::empty()));
+            held = 0;
+        }
+    }
+    if !open.gold.is_empty() {
+        documents.push(open);
+    }
+    Ok(documents)
+}
+
+fn lines(path: &Path) -> Result<Vec<Line>, EvaluationError> {
+    let unreadable = |source| EvaluationError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    text.lines()
+        .map(|line| {
+            serde_json::from_str(line).map_err(|source| EvaluationError::Malformed {
+                path: path.to_owned(),
+                source,
+            })
+        })
+        .collect()
+}
+
+impl Joined {
+    fn empty() -> Joined {
+        Joined {
+            exam: Exam {
+                document: plain_document(""),
+                questions: Vec::new(),
+            },
+            gold: Vec::new(),
+        }
+    }
+
+    /// Appends the line's passages under their titles, and its question.
+    fn push(&mut self, line: &Line) {
+        let mut gold = Vec::new();
+        for passage in &line.passages {
+            push_paragraph(&mut self.exam.document, &passage.title);
+            let start = push_paragraph(&mut self.exam.document, &passage.text);
+            // the first annotator's; others chose others
+            let Some(first) = line.output.first() else {
+                continue;
+            };
+            gold.extend(first.selected_sentences.iter().filter_map(|sentence| {
+                let at = start + passage.text.find(sentence.as_str())?;
+                Some(Span::new(at, at + sentence.len()))
+            }));
+        }
+        self.exam.questions.push(GoldQuestion {
+            question: line.input.clone(),
+            answer: String::new(),
+            span: gold.first().copied().unwrap_or(Span::new(0, 0)),
+        });
+        self.gold.push(gold);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn gold_sentences_are_found_in_the_joined_text() {
+        let line = |input: &str, text: &str, gold: &[&str]| Line {
+            input: input.into(),
+            passages: vec![Passage {
+                title: "Title".into(),
+                text: text.into(),
+            }],
+            output: vec![Output {
+                selected_sentences: gold.iter().map(|&g| g.to_owned()).collect(),
+            }],
+        };
+        let mut joined = Joined::empty();
+        joined.push(&line("who", "One . Two .", &[]));
+        joined.push(&line(
+            "what",
+            "Three . Four . Five .",
+            &["Three .", "Five ."],
+        ));
+        let text = &joined.exam.document.text;
+        let quotes: Vec<&str> = joined.gold[1].iter().map(|s| s.of(text).unwrap()).collect();
+        assert!(joined.gold[0].is_empty());
+        assert_eq!(quotes, ["Three .", "Five ."]);
+    }
+}

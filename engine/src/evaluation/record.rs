@@ -1,0 +1,255 @@
+//! What a model said to the questions of an exam and what it looked at, kept in a file.
+//!
+//! Asking takes minutes a document, judging what was said takes milliseconds. So answers are written down as they
+//! come, one JSON object a line; asked again with the same file, a question is not put to the model a second time.
+//! A changed rule of citing is measured on the very answers that the old one was.
+
+use super::EvaluationError;
+use super::whole::read_whole;
+use super::xquad::{Exam, GoldQuestion};
+use crate::asking::{Ground, OpenDocument, Question, Reader, Sampling, ask_observed};
+use crate::attention::{CancelFlag, DenseAttention};
+use crate::citing::AttentionEvidence;
+use lectern_models::{ChatMessage, Logits, Model, Role};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Tokens of an answer at most.
+const ANSWER_TOKENS: usize = 64;
+const CLOSED_BOOK: &str = "Answer the question in one short sentence.";
+
+/// One question and what came of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// Bytes of the document: the same question on another one is another question.
+    document: usize,
+    question: String,
+    pub answer: String,
+    pub sentences: Vec<Said>,
+    /// The answer without the document.
+    pub closed_book: Option<String>,
+    pub first_token_ms: f64,
+    pub cite_ms: f64,
+    pub answer_ms: f64,
+}
+
+/// A sentence of an answer, and what the retrieval heads looked at while it was said.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Said {
+    pub sentence: String,
+    pub evidence: Option<AttentionEvidence>,
+}
+
+/// The answers so far.
+pub(super) struct Records {
+    file: Option<PathBuf>,
+    kept: HashMap<(usize, String), Record>,
+}
+
+impl Records {
+    /// Those of `file`, which need not exist; without one they are forgotten at the end.
+    pub fn open(file: Option<&Path>) -> Result<Records, EvaluationError> {
+        let mut kept = HashMap::new();
+        if let Some(path) = file.filter(|path| path.exists()) {
+            let unreadable = |source| EvaluationError::Unreadable {
+                path: path.to_owned(),
+                source,
+            };
+            for line in std::fs::read_to_string(path).map_err(unreadable)?.lines() {
+                // a line that was cut off by a kill is asked again
+                if let Ok(record) = serde_json::from_str::<Record>(line) {
+                    kept.insert((record.document, record.question.clone()), record);
+                }
+            }
+        }
+        Ok(Records {
+            file: file.map(Path::to_owned),
+            kept,
+        })
+    }
+
+    /// What the model says to each of `questions` on `exam`'s document; reads it only if one of them is new.
+    pub fn answers(
+        &mut self,
+        reader: &Reader,
+        exam: &Exam,
+        questions: &[&GoldQuestion],
+        with_closed_book: bool,
+    ) -> Result<Vec<Record>, EvaluationError> {
+        let key = |gold: &GoldQuestion| (exam.document.text.len(), gold.question.clone());
+        let new = |gold: &&&GoldQuestion| !self.kept.contains_key(&key(gold));
+        let new: Vec<&GoldQuestion> = questions.iter().filter(new).copied().collect();
+        if !new.is_empty() {
+            self.ask(reader, exam, &new, with_closed_book)?;
+        }
+        Ok(questions
+            .iter()
+            .filter_map(|gold| self.kept.get(&key(gold)).cloned())
+            .collect())
+    }
+
+    fn ask(
+        &mut self,
+        reader: &Reader,
+        exam: &Exam,
+        questions: &[&GoldQuestion],
+        with_closed_book: bool,
+    ) -> Result<(), EvaluationError> {
+        let folder = Scratch::new()?;
+        let (cache, tokens) = read_whole(reader.model, &exam.document.text, &folder.0)?;
+        let document = OpenDocument::new(String::new(), exam.document.clone());
+        let ground = Ground::WholeDocument {
+            cache: &cache,
+            tokens: &tokens,
+        };
+        for gold in questions {
+            let question = Question {
+                text: &gold.question,
+                history: &[],
+                max_tokens: ANSWER_TOKENS,
+                sampling: Sampling::Greedy,
+            };
+            let mut sentences = Vec::new();
+            let mut observe = |sentence: &str, evidence: Option<&AttentionEvidence>| {
+                sentences.push(Said {
+                    sentence: sentence.to_owned(),
+                    evidence: evidence.cloned(),
+                });
+            };
+            let started = Instant::now();
+            let answer = ask_observed(
+                reader,
+                &document,
+                &ground,
+                &question,
+                &CancelFlag::new(),
+                &mut |_| (),
+                &mut observe,
+            )?;
+            let answer_ms = started.elapsed().as_secs_f64() * 1e3;
+            let closed_book = with_closed_book
+                .then(|| closed_book(reader.model, &gold.question))
+                .transpose()?;
+            self.keep(Record {
+                document: exam.document.text.len(),
+                question: gold.question.clone(),
+                answer: answer.answer,
+                sentences,
+                closed_book,
+                first_token_ms: answer.timings.first_token_ms,
+                cite_ms: answer.timings.cite_s * 1e3,
+                answer_ms,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, record: Record) -> Result<(), EvaluationError> {
+        if let Some(path) = &self.file {
+            let mut line = serde_json::to_string(&record).map_err(std::io::Error::from)?;
+            line.push('\n');
+            std::fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(path)?
+                .write_all(line.as_bytes())?;
+        }
+        self.kept
+            .insert((record.document, record.question.clone()), record);
+        Ok(())
+    }
+}
+
+/// The model's answer without the document.
+fn closed_book(model: &Model, question: &str) -> Result<String, EvaluationError> {
+    let message = |role, content: &str| ChatMessage {
+        role,
+        content: content.to_owned(),
+    };
+    let messages = [
+        message(Role::System, CLOSED_BOOK),
+        message(Role::User, question),
+    ];
+    let prompt = model
+        .chat_template()
+        .render(&messages, true)
+        .map_err(crate::reading::PromptError::from)?;
+    let mut attention = DenseAttention::without_cache(model.shape(), CancelFlag::new())?;
+    let mut next = model.tokenizer().encode_prompt(&prompt)?;
+    let mut said = Vec::new();
+    while said.len() < ANSWER_TOKENS {
+        let Some(logits) = model.forward(&next, &mut attention, Logits::Last)? else {
+            break;
+        };
+        let token = logits
+            .flatten_all()
+            .and_then(|l| l.argmax(0))
+            .and_then(|t| t.to_scalar::<u32>());
+        let token = token.map_err(lectern_models::ForwardError::from)?;
+        if model.ends_answer(token) {
+            break;
+        }
+        said.push(token);
+        next = vec![token];
+    }
+    Ok(model.tokenizer().decode(&said))
+}
+
+/// A temporary folder that is removed when dropped.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Scratch, EvaluationError> {
+        let path = std::env::temp_dir().join(format!("lectern-eval-{}", std::process::id()));
+        std::fs::create_dir_all(&path)?;
+        Ok(Scratch(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // a leftover in the temporary folder is no reason to fail
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn answers_are_kept_and_a_line_cut_off_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("answers.jsonl");
+        let record = |question: &str| Record {
+            document: 7,
+            question: question.into(),
+            answer: "Nobody.".into(),
+            sentences: vec![Said {
+                sentence: "Nobody.".into(),
+                evidence: Some(AttentionEvidence::new(&[1.0, 2.0], &[0.0, 1.0], &[])),
+            }],
+            closed_book: None,
+            first_token_ms: 1.0,
+            cite_ms: 1.0,
+            answer_ms: 2.0,
+        };
+        let mut records = Records::open(Some(&path)).unwrap();
+        records.keep(record("Who?")).unwrap();
+        records.keep(record("Why?")).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, &text[..text.len() - 9]).unwrap();
+        let again = Records::open(Some(&path)).unwrap();
+        assert_eq!(again.kept.len(), 1);
+        let kept = &again.kept[&(7, "Who?".to_owned())];
+        assert_eq!(
+            kept.sentences[0].evidence.as_ref().unwrap().answer,
+            [0.5, 1.0]
+        );
+    }
+}
