@@ -119,6 +119,9 @@ pub struct Timings {
     pub first_token_ms: f64,
     /// Tokens generated.
     pub tokens: u32,
+    /// Those of them that were guessed from the document and came true.
+    #[serde(default)]
+    pub guessed_tokens: u32,
     /// Speed of generating.
     pub decode_tokens_per_s: f64,
     /// Tokens of the document read within this call (0 when it was read before).

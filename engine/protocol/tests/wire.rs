@@ -107,7 +107,8 @@ fn answer() -> Value {
         "question": "Who?", "answer": "He came.", "sentences": [sentence()],
         "coverage": [{"start": 0, "end": 9}],
         "timings": {"first_token_ms": 1.5, "tokens": 3, "decode_tokens_per_s": 10.0, "read_tokens": 0,
-            "read_s": 0.0, "cite_s": 0.25},
+            "read_s": 0.0, "cite_s": 0.25,
+            "guessed_tokens": 3},
         "model": "m", "strategy": "whole_document", "conversation": "c1", "stopped": false
     })
 }

@@ -3,6 +3,7 @@
 use super::answer::GrowingAnswer;
 use super::document::OpenDocument;
 use super::ground::Opened;
+use super::lookup;
 use super::sampler::{Sampler, goes_in_circles};
 use super::{AskError, Ground, Listener, Question, Reader};
 use crate::attention::CancelFlag;
@@ -14,6 +15,7 @@ use lectern_models::{ForwardError, Logits, Model};
 use lectern_protocol::{
     Answer, AnswerSentence, AskStage, Citation, Event, SupportState, TextSpan, Timings,
 };
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// Question tokens read at a time; attention is recorded for passes no longer than this.
@@ -33,6 +35,8 @@ pub(super) struct Conversation<'c> {
     /// Tokens of an answer at most: what was asked for, or what the window leaves.
     max_tokens: usize,
     recorded: bool,
+    /// Tokens that were guessed to come next and are in the attention's tail already, each with the logits after it.
+    guessed: VecDeque<(u32, Vec<f32>)>,
     mass: QuestionMass,
     growing: GrowingAnswer,
     sentences: Vec<AnswerSentence>,
@@ -84,6 +88,7 @@ impl<'c> Conversation<'c> {
             suffix,
             max_tokens: question.max_tokens.min(window - tokens),
             recorded: !reader.retrieval_heads.is_empty(),
+            guessed: VecDeque::new(),
             mass: QuestionMass::default(),
             growing: GrowingAnswer::default(),
             sentences: Vec::new(),
@@ -160,7 +165,7 @@ impl<'c> Conversation<'c> {
                 self.stopped = true;
                 break;
             }
-            logits = self.forward(&[token], Logits::Last)?;
+            logits = self.after(&said)?;
         }
         if let Some(rest) = stream.finish() {
             let text = self.growing.push(&rest).to_owned();
@@ -206,6 +211,45 @@ impl<'c> Conversation<'c> {
         }
     }
 
+    /// The logits after the last of `said`: of a guess that came true, or of a new pass, which new guesses join.
+    fn after(&mut self, said: &[u32]) -> Result<Option<Vec<f32>>, AskError> {
+        let Some(&token) = said.last() else {
+            return Ok(None);
+        };
+        let tokens = self.verified_tokens();
+        if let Some((guess, logits)) = self.guessed.pop_front()
+            && guess == token
+        {
+            self.timings.guessed_tokens += 1;
+            return Ok(Some(logits));
+        }
+        self.guessed.clear();
+        self.opened.attention.rewind(tokens);
+        let guesses = match self.question.lookup {
+            true => lookup::guess(&self.opened.tokens, said),
+            false => &[],
+        };
+        // The last token that may be said needs no guess after it.
+        let left = self.max_tokens.saturating_sub(said.len() + 1);
+        let guesses = guesses[..guesses.len().min(left)].to_vec();
+        if guesses.is_empty() {
+            return self.forward(&[token], Logits::Last);
+        }
+        let Some(logits) = self.forward(&[&[token], &guesses[..]].concat(), Logits::All)? else {
+            return Ok(None);
+        };
+        let vocabulary = logits.len() / (guesses.len() + 1);
+        let mut rows = logits.chunks_exact(vocabulary).map(<[f32]>::to_vec);
+        let first = rows.next();
+        self.guessed = guesses.into_iter().zip(rows).collect();
+        Ok(first)
+    }
+
+    /// Tokens behind which the answer goes on: those of the attention without what is only guessed.
+    fn verified_tokens(&self) -> usize {
+        self.opened.attention.tokens() - self.guessed.len()
+    }
+
     /// One pass; `None` (and `stopped`) if it was stopped.
     fn forward(&mut self, tokens: &[u32], wanted: Logits) -> Result<Option<Vec<f32>>, AskError> {
         let logits = match self
@@ -235,7 +279,8 @@ impl<'c> Conversation<'c> {
         if !self.recorded {
             return Vec::new();
         }
-        let mass = self.opened.attention.take_mass();
+        let verified = self.verified_tokens();
+        let mass = self.opened.attention.take_mass_before(verified);
         sentence_mass(
             &self.document.sentences,
             self.opened.positions.masses(&mass),

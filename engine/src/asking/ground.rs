@@ -43,6 +43,8 @@ pub enum Ground<'g> {
 pub(super) struct Opened {
     pub attention: DenseAttention,
     pub positions: Positions,
+    /// Tokens of the document that are held, in order.
+    pub tokens: Vec<u32>,
     pub coverage: Vec<Span>,
     pub strategy: Strategy,
     /// Tokens read within this call, and the seconds it took.
@@ -72,6 +74,7 @@ impl Ground<'_> {
                 Ok(Opened {
                     attention: DenseAttention::over(cache, model.shape(), cancel.clone())?,
                     positions: Positions::whole(prefix.len(), tokens),
+                    tokens: tokens.iter().map(|token| token.id).collect(),
                     coverage: vec![Span::new(0, document.document.text.len())],
                     strategy: Strategy::WholeDocument,
                     read_tokens: 0,
@@ -84,6 +87,7 @@ impl Ground<'_> {
                 let mut opened = Opened {
                     attention,
                     positions: Positions::empty(),
+                    tokens: Vec::new(),
                     coverage: Vec::new(),
                     strategy: Strategy::RetrievedPassages,
                     read_tokens: 0,
@@ -119,6 +123,7 @@ impl Ground<'_> {
                         cancel.clone(),
                     )?,
                     positions: Positions::whole(prefix.len(), &tokens[..held]),
+                    tokens: tokens[..held].iter().map(|token| token.id).collect(),
                     coverage: in_order(&[Span::new(0, end)], text),
                     strategy: Strategy::PartlyRead,
                     read_tokens: 0,
@@ -159,6 +164,7 @@ impl Opened {
             self.positions
                 .push_passage(held + tokens.len(), span.start, &passage);
             tokens.extend(passage.iter().map(|token| token.id));
+            self.tokens.extend(passage.iter().map(|token| token.id));
         }
         if !text[end..].trim().is_empty() {
             tokens.extend(&gap);

@@ -18,6 +18,7 @@ mod conversation;
 mod document;
 mod error;
 mod ground;
+mod lookup;
 mod sampler;
 
 #[cfg(test)]
@@ -50,6 +51,8 @@ pub struct Question<'q> {
     pub max_tokens: usize,
     /// How tokens are chosen.
     pub sampling: Sampling,
+    /// Guess words that the document suggests and check several in one pass: the same answer, sooner.
+    pub lookup: bool,
 }
 
 /// The model that answers, and which of its heads look things up.

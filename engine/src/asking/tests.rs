@@ -84,6 +84,7 @@ fn question(text: &str) -> Question<'_> {
         history: &[],
         max_tokens: 40,
         sampling: Sampling::Greedy,
+        lookup: true,
     }
 }
 
@@ -135,10 +136,13 @@ fn an_answer_is_streamed_cited_and_the_same_again() {
         cache: &cache,
         tokens: &tokens,
     };
-    let asked = |text: &str| {
+    let ask_with = |text: &str, lookup: bool| {
         let mut events = Vec::new();
         let mut on_event = |event| events.push(event);
-        let question = question(text);
+        let question = Question {
+            lookup,
+            ..question(text)
+        };
         let answer = ask(
             &reader(),
             &document,
@@ -151,6 +155,7 @@ fn an_answer_is_streamed_cited_and_the_same_again() {
         check(&answer, &events);
         answer
     };
+    let asked = |text: &str| ask_with(text, true);
     let answer = asked("What is the name of the keeper of the lighthouse?");
     assert!(
         answer.answer.contains("Bartholomew Quill"),
@@ -176,8 +181,17 @@ fn an_answer_is_streamed_cited_and_the_same_again() {
 
     let again = asked("What is the name of the keeper of the lighthouse?");
     assert_eq!(
-        (again.answer, again.sentences),
-        (answer.answer, answer.sentences)
+        (&again.answer, &again.sentences),
+        (&answer.answer, &answer.sentences)
+    );
+
+    // Guessing changes how soon the words come, and nothing else: no word, no citation, no score.
+    let plain = ask_with("What is the name of the keeper of the lighthouse?", false);
+    assert_eq!(plain.timings.guessed_tokens, 0);
+    assert!(again.timings.guessed_tokens > 0, "{:?}", again.timings);
+    assert_eq!(
+        (plain.answer, plain.sentences),
+        (again.answer, again.sentences)
     );
 }
 

@@ -120,6 +120,9 @@ impl DenseAttention {
         self.pass = None;
         let tokens = tokens.clamp(self.view.tokens(), self.tail.end());
         self.tail.set_end(tokens);
+        if let Some(mass) = &mut self.mass {
+            mass.drop_from(tokens);
+        }
     }
 
     /// Drops the whole tail: ready for the next question.
@@ -142,9 +145,16 @@ impl DenseAttention {
 
     /// For each token held when recording began the attention probability it got, summed over recorded heads and over
     /// the rows of all passes since the last call (or since [`DenseAttention::record`]); zeros if nothing is recorded.
+    /// Rows that were dropped by [`DenseAttention::rewind`] do not count.
     pub fn take_mass(&mut self) -> Vec<f32> {
+        self.take_mass_before(usize::MAX)
+    }
+
+    /// As [`DenseAttention::take_mass`], of the rows at positions before `position`; of a last pass that goes beyond,
+    /// the other rows are left for the next call.
+    pub fn take_mass_before(&mut self, position: usize) -> Vec<f32> {
         match &mut self.mass {
-            Some(mass) => mass.take(),
+            Some(mass) => mass.take_before(position),
             None => vec![0.0; self.tail.end()],
         }
     }
@@ -189,7 +199,7 @@ impl DenseAttention {
                 .push(self.rotation.at(block * BLOCK_TOKENS));
         }
         if let Some(mass) = &mut self.mass {
-            mass.begin_pass();
+            mass.begin_pass(start, tokens);
         }
         self.pass = Some(Pass {
             next_layer: 0,
@@ -244,7 +254,8 @@ impl DenseAttention {
         let mut attended = vec![0.0; tokens * self.shape.kv_heads * row];
         for (tile, (mut softmax, logs)) in tiles.iter().zip(finished) {
             if let Some(mass) = &mut self.mass {
-                mass.add(&logs, &softmax, self.kernels);
+                let group = self.shape.group_size();
+                mass.add(tile.tokens.start, group, &logs, &softmax, self.kernels);
             }
             softmax.normalise(self.kernels);
             for (token, values) in tile.tokens.clone().zip(softmax.values.chunks_exact(row)) {

@@ -3,6 +3,7 @@
 use super::kernels::Kernels;
 use super::softmax::Softmax;
 use crate::kv::BLOCK_TOKENS;
+use std::collections::VecDeque;
 
 /// Passes of more tokens than this are not recorded: their scores would have to be kept until the row's sum is known.
 pub(super) const RECORDED_TOKENS: usize = 64;
@@ -19,14 +20,20 @@ pub(super) struct ScoreLog {
 }
 
 /// Sums of attention probability by cached token.
+///
+/// The rows of the last pass are kept apart: tokens that were only guessed are dropped again, and their rows with them.
 #[derive(Debug)]
 pub(super) struct Mass {
     /// `(layer, query head)`.
     heads: Vec<(usize, usize)>,
-    /// Of finished passes, by position.
+    /// Of the passes before the last, by position.
     total: Vec<f32>,
-    /// Of the pass under way.
-    pass: Vec<f32>,
+    /// Of the last pass or the one under way, row by row, each by position.
+    rows: VecDeque<Vec<f32>>,
+    /// Position of the first of these rows.
+    first: usize,
+    /// Whether that pass was finished.
+    finished: bool,
 }
 
 impl Mass {
@@ -34,7 +41,9 @@ impl Mass {
         Mass {
             heads: heads.to_vec(),
             total: vec![0.0; cached],
-            pass: vec![0.0; cached],
+            rows: VecDeque::new(),
+            first: 0,
+            finished: true,
         }
     }
 
@@ -52,19 +61,28 @@ impl Mass {
         heads
     }
 
-    /// Adds the probabilities of a tile's logged scores, now that its softmax is complete.
-    pub(super) fn add(&mut self, logs: &[ScoreLog], softmax: &Softmax, kernels: &Kernels) {
+    /// Adds the probabilities of a tile's logged scores, now that its softmax is complete. The tile begins at row
+    /// `first_token` of the pass and has `group` rows a token.
+    pub(super) fn add(
+        &mut self,
+        first_token: usize,
+        group: usize,
+        logs: &[ScoreLog],
+        softmax: &Softmax,
+        kernels: &Kernels,
+    ) {
         for log in logs {
             for (nth, scores) in log.scores.iter().enumerate() {
                 let position = (log.first_block + nth / log.rows.len()) * BLOCK_TOKENS;
                 let row = log.rows[nth % log.rows.len()];
-                let Some(pass) = self.pass.get_mut(position..) else {
+                let of_token = self.rows.get_mut(first_token + row / group);
+                let Some(masses) = of_token.and_then(|masses| masses.get_mut(position..)) else {
                     continue;
                 };
                 let mut weights = *scores;
                 (kernels.exponentials)(&mut weights, softmax.largest[row]);
                 let share = softmax.sums[row].recip();
-                for (mass, weight) in pass.iter_mut().zip(weights) {
+                for (mass, weight) in masses.iter_mut().zip(weights) {
                     *mass += weight * share;
                 }
             }
@@ -74,24 +92,49 @@ impl Mass {
     /// More tokens are cached now.
     pub(super) fn grow(&mut self, cached: usize) {
         self.total.resize(cached, 0.0);
-        self.pass.resize(cached, 0.0);
-    }
-
-    /// Forgets a pass that was abandoned.
-    pub(super) fn begin_pass(&mut self) {
-        self.pass.fill(0.0);
-    }
-
-    /// Counts the pass.
-    pub(super) fn finish_pass(&mut self) {
-        for (total, pass) in self.total.iter_mut().zip(&mut self.pass) {
-            *total += std::mem::take(pass);
+        for row in &mut self.rows {
+            row.resize(cached, 0.0);
         }
     }
 
-    /// What was counted since the last take.
-    pub(super) fn take(&mut self) -> Vec<f32> {
+    /// Counts the pass before, unless it was abandoned, and begins one of `tokens` rows at position `first`.
+    pub(super) fn begin_pass(&mut self, first: usize, tokens: usize) {
+        if self.finished {
+            self.count_before(usize::MAX);
+        }
+        let recorded = if tokens <= RECORDED_TOKENS { tokens } else { 0 };
+        self.rows = (0..recorded).map(|_| vec![0.0; self.total.len()]).collect();
+        self.first = first;
+        self.finished = false;
+    }
+
+    /// The pass is complete.
+    pub(super) fn finish_pass(&mut self) {
+        self.finished = true;
+    }
+
+    /// Tokens from `position` on were dropped: their rows never were.
+    pub(super) fn drop_from(&mut self, position: usize) {
+        self.rows.truncate(position.saturating_sub(self.first));
+    }
+
+    /// What rows before `position` counted since the last take.
+    pub(super) fn take_before(&mut self, position: usize) -> Vec<f32> {
+        if self.finished {
+            self.count_before(position);
+        }
         let cached = self.total.len();
         std::mem::replace(&mut self.total, vec![0.0; cached])
+    }
+
+    fn count_before(&mut self, position: usize) {
+        while self.first < position
+            && let Some(row) = self.rows.pop_front()
+        {
+            self.first += 1;
+            for (total, mass) in self.total.iter_mut().zip(row) {
+                *total += mass;
+            }
+        }
     }
 }

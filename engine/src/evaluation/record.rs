@@ -111,6 +111,7 @@ impl Records {
                 history: &[],
                 max_tokens: ANSWER_TOKENS,
                 sampling: Sampling::Greedy,
+                lookup: true,
             };
             let mut sentences = Vec::new();
             let mut observe = |sentence: &str, evidence: Option<&AttentionEvidence>| {

@@ -252,6 +252,7 @@ impl Work<'_> {
             text: &self.ask.question,
             history: self.history,
             max_tokens: self.answer_tokens(),
+            lookup: true,
             sampling: match (self.ask.greedy, self.ask.seed) {
                 (Some(true), _) | (_, None) => Sampling::Greedy,
                 (_, Some(seed)) => Sampling::Seeded {

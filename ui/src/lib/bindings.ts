@@ -816,6 +816,8 @@ export type Timings = {
 	first_token_ms: number | null,
 	/**  Tokens generated. */
 	tokens: number,
+	/**  Those of them that were guessed from the document and came true. */
+	guessed_tokens?: number,
 	/**  Speed of generating. */
 	decode_tokens_per_s: number | null,
 	/**  Tokens of the document read within this call (0 when it was read before). */
