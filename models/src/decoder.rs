@@ -8,13 +8,13 @@
 //! and goes on with that row alone.
 
 use candle_core::{Device, Tensor};
-use candle_nn::ops;
 
 use crate::architecture::{Architecture, Hyperparameters};
 use crate::attention::Attention;
 use crate::error::{ForwardError, ModelError};
 use crate::gguf::Gguf;
-use crate::matrix::Matrix;
+use crate::matrix::{Input, Matrix};
+use crate::packed::{rms_norm, swiglu};
 use crate::weights::{Embedding, Weights};
 
 /// For which positions of a chunk the logits are wanted.
@@ -33,22 +33,22 @@ pub(crate) struct Decoder {
     parameters: Hyperparameters,
     embedding: Embedding,
     blocks: Vec<Block>,
-    norm: Tensor,
+    norm: Vec<f32>,
     head: Matrix,
     vocabulary: usize,
 }
 
 struct Block {
-    attention_norm: Tensor,
+    attention_norm: Vec<f32>,
     query: Matrix,
-    query_bias: Option<Tensor>,
-    query_norm: Option<Tensor>,
+    query_bias: Option<Vec<f32>>,
+    query_norm: Option<Vec<f32>>,
     key: Matrix,
-    key_norm: Option<Tensor>,
+    key_norm: Option<Vec<f32>>,
     value: Matrix,
-    value_bias: Option<Tensor>,
+    value_bias: Option<Vec<f32>>,
     attention_output: Matrix,
-    feed_forward_norm: Tensor,
+    feed_forward_norm: Vec<f32>,
     gate: Matrix,
     up: Matrix,
     down: Matrix,
@@ -63,15 +63,15 @@ impl Decoder {
         let vocabulary = weights.rows("token_embd.weight")?;
         // Tied: the head is the embedding table.
         let head = if weights.has("output.weight") {
-            weights.head("output.weight", vocabulary, width)?
+            weights.matrix("output.weight", vocabulary, width)?
         } else {
-            weights.head("token_embd.weight", vocabulary, width)?
+            weights.matrix("token_embd.weight", vocabulary, width)?
         };
         let norm = weights.vector("output_norm.weight", width)?;
-        scale_frequencies(file, &mut parameters, &mut weights)?;
+        scale_frequencies(&mut parameters, &mut weights)?;
         let mut blocks = Vec::new();
         for layer in 0..parameters.shape.layers {
-            let (block, key_bias) = Block::load(file, &mut weights, &parameters, layer)?;
+            let (block, key_bias) = Block::load(&mut weights, &parameters, layer)?;
             blocks.push(block);
             parameters.shape.key_bias.push(key_bias);
         }
@@ -111,29 +111,32 @@ impl Decoder {
             });
         }
         let epsilon = self.parameters.norm_epsilon;
+        let width = self.parameters.width;
         let mut hidden = self.embedding.forward(tokens)?;
         for (layer, block) in self.blocks.iter().enumerate() {
-            let attended = block.attend(layer, &hidden, attention, &self.parameters)?;
-            let last_block = layer + 1 == self.blocks.len();
-            hidden = match logits {
-                Logits::None if last_block => return Ok(None),
-                Logits::Last if last_block => {
-                    let last = tokens.len() - 1;
-                    let (hidden, attended) =
-                        (hidden.narrow(0, last, 1)?, attended.narrow(0, last, 1)?);
-                    block.finish(&hidden.contiguous()?, &attended.contiguous()?, epsilon)?
+            let mut attended = block.attend(layer, &hidden, attention, &self.parameters)?;
+            if layer + 1 == self.blocks.len() {
+                match logits {
+                    Logits::None => return Ok(None),
+                    Logits::Last => {
+                        keep_last(&mut hidden, tokens.len());
+                        keep_last(&mut attended, tokens.len());
+                    }
+                    Logits::All => {}
                 }
-                _ => block.finish(&hidden, &attended, epsilon)?,
-            };
+            }
+            block.finish(&mut hidden, attended, &self.parameters)?;
         }
-        let hidden = ops::rms_norm(&hidden, &self.norm, epsilon)?;
-        Ok(Some(self.head.forward(&hidden)?))
+        rms_norm(&mut hidden, &self.norm, epsilon);
+        let rows = hidden.len() / width;
+        let [logits] = Input::new(hidden, width).times([&self.head])?;
+        let shape = (rows, self.vocabulary);
+        Ok(Some(Tensor::from_vec(logits, shape, &Device::Cpu)?))
     }
 }
 
 impl Block {
     fn load(
-        file: &Gguf,
         weights: &mut Weights,
         parameters: &Hyperparameters,
         layer: usize,
@@ -167,11 +170,6 @@ impl Block {
             down: weights.matrix(&name("ffn_down.weight"), width, inner)?,
         };
         let key_bias = weights.optional_vector(&name("attn_k.bias"), keys)?;
-        let key_bias = key_bias.map(|bias| bias.to_vec1::<f32>()).transpose();
-        let key_bias = key_bias.map_err(|source| ModelError::Tensor {
-            path: file.path().to_owned(),
-            source,
-        })?;
         Ok((block, key_bias))
     }
 
@@ -179,64 +177,87 @@ impl Block {
     fn attend(
         &self,
         layer: usize,
-        hidden: &Tensor,
+        hidden: &[f32],
         attention: &mut dyn Attention,
         parameters: &Hyperparameters,
-    ) -> Result<Tensor, ForwardError> {
+    ) -> Result<Vec<f32>, ForwardError> {
         let shape = &parameters.shape;
-        let epsilon = parameters.norm_epsilon;
-        let tokens = hidden.dim(0)?;
-        let normed = ops::rms_norm(hidden, &self.attention_norm, epsilon)?;
-        let heads = |projected: Tensor, bias: Option<&Tensor>, norm: Option<&Tensor>, heads| {
-            let projected = match bias {
-                Some(bias) => projected.broadcast_add(bias)?,
-                None => projected,
-            };
-            let by_head = projected.reshape((tokens, heads, shape.head_dim))?;
-            match norm {
-                Some(norm) => ops::rms_norm(&by_head, norm, epsilon),
-                None => Ok(by_head),
-            }
+        let tokens = hidden.len() / parameters.width;
+        let mut normed = hidden.to_vec();
+        rms_norm(&mut normed, &self.attention_norm, parameters.norm_epsilon);
+        let input = Input::new(normed, parameters.width);
+        let [mut queries, mut keys, mut values] =
+            input.times([&self.query, &self.key, &self.value])?;
+        if let Some(bias) = &self.query_bias {
+            add_to_rows(&mut queries, bias);
+        }
+        if let Some(bias) = &self.value_bias {
+            add_to_rows(&mut values, bias);
+        }
+        if let Some(norm) = &self.query_norm {
+            rms_norm(&mut queries, norm, parameters.norm_epsilon);
+        }
+        if let Some(norm) = &self.key_norm {
+            rms_norm(&mut keys, norm, parameters.norm_epsilon);
+        }
+        let by_head = |values: Vec<f32>, heads: usize| {
+            Tensor::from_vec(values, (tokens, heads, shape.head_dim), &Device::Cpu)
         };
-        let queries = heads(
-            self.query.forward(&normed)?,
-            self.query_bias.as_ref(),
-            self.query_norm.as_ref(),
-            shape.query_heads,
+        let attended = attention.attend(
+            layer,
+            &by_head(queries, shape.query_heads)?,
+            &by_head(keys, shape.kv_heads)?,
+            &by_head(values, shape.kv_heads)?,
         )?;
-        let keys = heads(
-            self.key.forward(&normed)?,
-            None,
-            self.key_norm.as_ref(),
-            shape.kv_heads,
-        )?;
-        let values = heads(
-            self.value.forward(&normed)?,
-            self.value_bias.as_ref(),
-            None,
-            shape.kv_heads,
-        )?;
-        Ok(attention.attend(layer, &queries, &keys, &values)?)
+        Ok(attended.flatten_all()?.to_vec1()?)
     }
 
-    /// The rest of the block after the attention, for as many rows as are given: `[rows, width]`.
+    /// The rest of the block after the attention, for as many rows as are given: adds to `hidden`, `[rows, width]`.
     fn finish(
         &self,
-        hidden: &Tensor,
-        attended: &Tensor,
-        epsilon: f32,
-    ) -> candle_core::Result<Tensor> {
-        let hidden = (hidden + self.attention_output.forward(attended)?)?;
-        let normed = ops::rms_norm(&hidden, &self.feed_forward_norm, epsilon)?;
-        let gate = self.gate.forward(&normed)?.silu()?;
-        let inner = (gate * self.up.forward(&normed)?)?;
-        hidden + self.down.forward(&inner)?
+        hidden: &mut [f32],
+        attended: Vec<f32>,
+        parameters: &Hyperparameters,
+    ) -> candle_core::Result<()> {
+        let width = parameters.width;
+        let rows = hidden.len() / width;
+        let columns = attended.len() / rows;
+        let [attended] = Input::new(attended, columns).times([&self.attention_output])?;
+        add(hidden, &attended);
+        let mut normed = hidden.to_vec();
+        rms_norm(
+            &mut normed,
+            &self.feed_forward_norm,
+            parameters.norm_epsilon,
+        );
+        let [mut inner, up] = Input::new(normed, width).times([&self.gate, &self.up])?;
+        swiglu(&mut inner, &up);
+        let [down] = Input::new(inner, parameters.feed_forward).times([&self.down])?;
+        add(hidden, &down);
+        Ok(())
+    }
+}
+
+/// Leaves the last of `rows` rows.
+fn keep_last(values: &mut Vec<f32>, rows: usize) {
+    values.drain(..values.len() / rows * (rows - 1));
+}
+
+fn add(sum: &mut [f32], values: &[f32]) {
+    for (sum, value) in sum.iter_mut().zip(values) {
+        *sum += value;
+    }
+}
+
+/// Adds the same to every row.
+fn add_to_rows(rows: &mut [f32], values: &[f32]) {
+    for row in rows.chunks_exact_mut(values.len()) {
+        add(row, values);
     }
 }
 
 /// Llama 3.1's frequency factors, one for each pair of channels, where the file has them.
 fn scale_frequencies(
-    file: &Gguf,
     parameters: &mut Hyperparameters,
     weights: &mut Weights,
 ) -> Result<(), ModelError> {
@@ -244,13 +265,6 @@ fn scale_frequencies(
     let Some(factors) = weights.optional_vector("rope_freqs.weight", frequencies.len())? else {
         return Ok(());
     };
-    let factors = factors
-        .to_device(&Device::Cpu)
-        .and_then(|factors| factors.to_vec1::<f32>())
-        .map_err(|source| ModelError::Tensor {
-            path: file.path().to_owned(),
-            source,
-        })?;
     for (frequency, factor) in frequencies.iter_mut().zip(factors) {
         *frequency /= factor;
     }

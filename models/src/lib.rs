@@ -13,7 +13,7 @@ mod error;
 mod gguf;
 mod matrix;
 mod model;
-mod requantize;
+pub mod packed;
 mod storage;
 mod tokenizer;
 mod weights;

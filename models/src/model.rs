@@ -1,16 +1,7 @@
 //! A loaded model.
 //!
-//! Memory, measured on x86-64 with AVX-512 VNNI, in MB: what the process has for itself, and in brackets pages of the
-//! file, which the system can take back at any time.
-//!
-//! | | file | after loading | after passes of 256 tokens and 1 token | peak |
-//! |---|---|---|---|---|
-//! | SmolLM2 135M, Q4_1 | 98 | 170 (15) | 172 (44) | 223 |
-//! | Qwen2.5 0.5B, Q4_K_M | 491 | 404 (15) | 501 (198) | 699 |
-//! | Qwen2.5 1.5B, Q4_K_M | 1,117 | 876 (18) | 1,100 (365) | 1,483 |
-//!
-//! Most of it is candle's packed copy of the layers' matrices ([`matrix`](crate::matrix)); the file's pages that it
-//! was made from are given back.
+//! In memory are the packed matrices ([`packed`](crate::packed)), as many bytes as their tensors in the file, and of the
+//! mapped file the rows of the embedding table that were looked up; the file's other pages are given back.
 
 use std::fs::File;
 use std::io::Read;

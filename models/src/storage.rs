@@ -1,15 +1,10 @@
-//! Where the blocks of a quantized matrix lie, as candle sees them.
-//!
-//! candle's `QTensor` multiplies either with what it packed from the blocks or with the blocks themselves, through
-//! the `QuantizedType` trait. [`MappedBlocks`] are those of a file, wherever it is mapped. [`HeldBlocks`] are in
-//! memory and are dropped once candle has packed them: otherwise every such weight would be there twice.
+//! Where the blocks of a tensor lie that is not packed, as candle sees them: in the mapped file.
 
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::Arc;
 
 use candle_core::CpuStorage;
-use candle_core::quantized::k_quants::{self, BlockQ8_0, GgmlType};
+use candle_core::quantized::k_quants::{self, GgmlType};
 use candle_core::quantized::{GgmlDType, QuantizedType};
 use half::f16;
 use memmap2::Mmap;
@@ -108,107 +103,6 @@ impl<T: GgmlType + Send + Sync + 'static> QuantizedType for MappedBlocks<T> {
 
     fn block_size(&self) -> usize {
         T::BLCK_SIZE
-    }
-
-    fn from_float(&mut self, _: &[f32]) {
-        unreachable!("a file's weights are never quantized into")
-    }
-
-    fn from_float_imatrix(&mut self, _: &[f32], _: &[f32], _: usize) {
-        unreachable!("a file's weights are never quantized into")
-    }
-
-    fn size(&self) -> usize {
-        self.storage_size_in_bytes()
-    }
-}
-
-/// Q8_0 blocks in memory, until they are dropped. Clones share them.
-#[derive(Clone)]
-pub(crate) struct HeldBlocks {
-    blocks: Arc<RwLock<Vec<BlockQ8_0>>>,
-    multiplied: Arc<AtomicBool>,
-}
-
-impl HeldBlocks {
-    pub(crate) fn new(blocks: Vec<BlockQ8_0>) -> Self {
-        Self {
-            blocks: Arc::new(RwLock::new(blocks)),
-            multiplied: Arc::default(),
-        }
-    }
-
-    /// Whether candle multiplied with the blocks themselves, so that it still needs them.
-    pub(crate) fn multiplied(&self) -> bool {
-        self.multiplied.load(Ordering::Relaxed)
-    }
-
-    /// Drops the blocks. Whoever multiplies with them from now on gets an error.
-    pub(crate) fn forget(&self) {
-        let mut blocks = self.blocks.write().unwrap_or_else(PoisonError::into_inner);
-        *blocks = Vec::new();
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, Vec<BlockQ8_0>> {
-        self.blocks.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The blocks of a tensor of so many weights.
-    fn whole(&self, weights: usize) -> candle_core::Result<RwLockReadGuard<'_, Vec<BlockQ8_0>>> {
-        let blocks = self.read();
-        if blocks.len() * BlockQ8_0::BLCK_SIZE != weights {
-            candle_core::bail!("the blocks were dropped when they were packed")
-        }
-        Ok(blocks)
-    }
-}
-
-impl QuantizedType for HeldBlocks {
-    fn dtype(&self) -> GgmlDType {
-        GgmlDType::Q8_0
-    }
-
-    fn matmul_t(
-        &self,
-        mkn: (usize, usize, usize),
-        lhs: &[f32],
-        dst: &mut [f32],
-    ) -> candle_core::Result<()> {
-        self.multiplied.store(true, Ordering::Relaxed);
-        k_quants::matmul(mkn, lhs, &self.whole(mkn.1 * mkn.2)?, dst)
-    }
-
-    fn matmul_t_f16(
-        &self,
-        mkn: (usize, usize, usize),
-        lhs: &[f16],
-        dst: &mut [f16],
-    ) -> candle_core::Result<()> {
-        self.multiplied.store(true, Ordering::Relaxed);
-        k_quants::matmul_f16(mkn, lhs, &self.whole(mkn.1 * mkn.2)?, dst)
-    }
-
-    fn embedding(&self, _: &[u32], _: usize, _: usize) -> candle_core::Result<CpuStorage> {
-        candle_core::bail!("a matrix is no embedding table")
-    }
-
-    fn dequantize(&self, elem_count: usize) -> candle_core::Result<CpuStorage> {
-        let mut out = vec![0f32; elem_count];
-        BlockQ8_0::to_float(&self.whole(elem_count)?, &mut out);
-        Ok(CpuStorage::F32(out))
-    }
-
-    fn storage_size_in_bytes(&self) -> usize {
-        self.read().len() * size_of::<BlockQ8_0>()
-    }
-
-    /// Valid until [`forget`](HeldBlocks::forget), which is only called when candle has packed and reads it no more.
-    fn as_ptr(&self) -> *const u8 {
-        self.read().as_ptr().cast()
-    }
-
-    fn block_size(&self) -> usize {
-        BlockQ8_0::BLCK_SIZE
     }
 
     fn from_float(&mut self, _: &[f32]) {

@@ -1,22 +1,20 @@
 //! Takes the tensors of a file by name, checks them, and makes of them what the forward pass multiplies with.
 //!
-//! In: a GGUF file. Out: vectors as F32 tensors, matrices mapped from the file where candle's kernels are fast on the
-//! format as it is ([`storage`](crate::storage)), converted where they are not ([`requantize`]), and packed at once
-//! where candle packs ([`Matrix`]). In memory are then the packed or converted weights alone: the pages of the file
-//! that they came from are given back.
+//! In: a GGUF file. Out: vectors as F32, matrices packed for the products ([`packed`](crate::packed)) or, in formats
+//! that are not packed, mapped from the file ([`storage`](crate::storage)), and the embedding table, mapped too.
 
 use candle_core::quantized::k_quants::{
     BlockQ2K, BlockQ3K, BlockQ4_0, BlockQ4_1, BlockQ4K, BlockQ5_0, BlockQ5_1, BlockQ5K, BlockQ6K,
     BlockQ8_0,
 };
-use candle_core::quantized::{GgmlDType, QStorage, QTensor, QuantizedType};
+use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor, QuantizedType};
 use candle_core::{Device, Tensor};
 use half::{bf16, f16};
 
 use crate::error::ModelError;
 use crate::gguf::{Gguf, TensorInfo};
 use crate::matrix::Matrix;
-use crate::requantize::{self, Requantized};
+use crate::packed::PackedMatrix;
 use crate::storage::MappedBlocks;
 
 /// An embedding table, `[rows, width]`, left in the file: only the rows of a chunk's tokens are ever dequantized.
@@ -27,8 +25,9 @@ pub(crate) struct Embedding {
 
 impl Embedding {
     /// Token ids to `[tokens, width]` F32.
-    pub(crate) fn forward(&self, tokens: &[u32]) -> candle_core::Result<Tensor> {
-        self.table.embedding(&Tensor::new(tokens, &Device::Cpu)?)
+    pub(crate) fn forward(&self, tokens: &[u32]) -> candle_core::Result<Vec<f32>> {
+        let rows = self.table.embedding(&Tensor::new(tokens, &Device::Cpu)?)?;
+        rows.flatten_all()?.to_vec1()
     }
 }
 
@@ -63,7 +62,8 @@ impl<'a> Weights<'a> {
         Ok(info.shape.first().copied().unwrap_or(0))
     }
 
-    /// A matrix of a layer, which whole chunks of tokens are multiplied with.
+    /// A matrix, packed unless its format is one that hardly any model uses. In memory is then what was packed alone:
+    /// the pages of the file that it came from are given back.
     pub(crate) fn matrix(
         &mut self,
         name: &str,
@@ -71,46 +71,31 @@ impl<'a> Weights<'a> {
         columns: usize,
     ) -> Result<Matrix, ModelError> {
         let info = self.take(name, &[rows, columns])?;
-        let matrix = match self.as_q8_0(info) {
-            Some(weights) => Matrix::of_q8_0(weights, rows, columns),
-            None => self.failing(self.mapped(name, info)).map(Matrix::new)?,
+        let bytes = &self.file.map()[info.bytes.clone()];
+        let packed = match info.quantization.dtype() {
+            Some(dtype) => PackedMatrix::pack(dtype, bytes, rows, columns),
+            None => Ok(None),
         };
-        let matrix = self.failing(matrix.map_err(Refusal::Tensor))?;
-        if !matrix.reads_the_file() {
+        let packed = packed.map_err(|source| Refusal::Tensor(source.into()));
+        if let Some(packed) = self.failing(packed)? {
             self.file.release(info.bytes.clone());
-        }
-        Ok(matrix)
-    }
-
-    /// The head, which single rows are multiplied with: reading it takes all the time, so it stays as small as it is
-    /// unless its format is slow.
-    pub(crate) fn head(
-        &mut self,
-        name: &str,
-        rows: usize,
-        columns: usize,
-    ) -> Result<Matrix, ModelError> {
-        let info = self.take(name, &[rows, columns])?;
-        if info.quantization.dtype().is_some_and(requantize::is_slow) {
-            return self.matrix(name, rows, columns);
+            return Ok(Matrix::Packed(packed));
         }
         let tensor = self.failing(self.mapped(name, info))?;
-        self.failing(Matrix::unpacked(tensor).map_err(Refusal::Tensor))
-    }
-
-    /// A tensor's weights in Q8_0, if it is in that format or in one that is better turned into it.
-    fn as_q8_0(&self, info: &TensorInfo) -> Option<Requantized> {
-        let dtype = info.quantization.dtype()?;
-        let bytes = &self.file.map()[info.bytes.clone()];
-        (requantize::is_slow(dtype) || dtype == GgmlDType::Q8_0)
-            .then(|| requantize::to_q8_0(dtype, bytes))
+        let plain = QMatMul::from_qtensor(tensor).map_err(Refusal::Tensor);
+        Ok(Matrix::Plain(self.failing(plain)?))
     }
 
     /// A vector of `length` F32.
-    pub(crate) fn vector(&mut self, name: &str, length: usize) -> Result<Tensor, ModelError> {
+    pub(crate) fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>, ModelError> {
         let info = self.take(name, &[length])?;
         let tensor = self.failing(self.mapped(name, info))?;
-        self.failing(tensor.dequantize(&Device::Cpu).map_err(Refusal::Tensor))
+        let values = tensor.dequantize(&Device::Cpu);
+        self.failing(
+            values
+                .and_then(|values| values.to_vec1())
+                .map_err(Refusal::Tensor),
+        )
     }
 
     /// A vector that some models of an architecture have and others do not.
@@ -118,7 +103,7 @@ impl<'a> Weights<'a> {
         &mut self,
         name: &str,
         length: usize,
-    ) -> Result<Option<Tensor>, ModelError> {
+    ) -> Result<Option<Vec<f32>>, ModelError> {
         if self.has(name) {
             self.vector(name, length).map(Some)
         } else {

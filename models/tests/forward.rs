@@ -9,7 +9,8 @@ use reference::{PlainAttention, QWEN_HALF_B, SMOLLM2, continue_greedily, greedy,
 #[test]
 fn the_small_models_answer() {
     for (file, question, expected) in [
-        (SMOLLM2, "What is the capital of France?", "Paris"),
+        // Asked "What is", SmolLM2 in F32 prefers "The" to "L'Étoile" by 0.08 alone.
+        (SMOLLM2, "Name the capital of France.", "Paris"),
         (QWEN_HALF_B, "What is the capital of France?", "Paris"),
     ] {
         let model = load(file);

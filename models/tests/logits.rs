@@ -3,11 +3,10 @@
 //! Two questions, two tests. Is the forward pass right? On models cut to a few layers and written as F32, where
 //! nothing rounds but sums, the top token must be the same at every position and the logits equal to some 1e-3. And
 //! do quantized weights give the same? There both sides round activations to 8 bits before every product, and not
-//! alike: candle's packed kernels, which we see to it are used, with one scale for 256 activations, its unpacked
-//! kernels for Q4_1, Q5_0 and Q8_0, which candle-transformers then uses, with one for 32. The layers carry the
-//! difference on, so two tokens that are nearly tied may change places. What is seen is printed and bounded; before
-//! rows were padded for the packed kernels, SmolLM2 had 55 of 64 top tokens the same and logits 0.32 apart (root mean
-//! square), Qwen2.5 0.5B 63 of 64 and 0.04.
+//! alike: ours with one scale for 32 activations, candle's with one for 32 or, for the K formats, for 256. The layers
+//! carry the difference on, so two tokens that are nearly tied may change places. What is seen is printed and bounded;
+//! at 64 positions SmolLM2 has 61 top tokens the same and logits 0.21 apart (root mean square), Qwen2.5 0.5B 61 and
+//! 0.07.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod reference;
@@ -184,10 +183,10 @@ fn compare_quantized(file: &str, positions: usize) {
         .unwrap();
     let seen = compare(&path, &tokens[..positions]);
     eprintln!("{file}, {positions} positions: {seen:?}");
-    assert!(seen.root_mean_square < 0.8, "{seen:?}");
-    assert!(seen.disagreements.len() * 4 <= positions, "{seen:?}");
+    assert!(seen.root_mean_square < 0.4, "{seen:?}");
+    assert!(seen.disagreements.len() * 8 <= positions, "{seen:?}");
     for (position, margin) in seen.disagreements {
-        assert!(margin < 1.5, "position {position}: no tie, {margin}");
+        assert!(margin < 0.8, "position {position}: no tie, {margin}");
     }
 }
 

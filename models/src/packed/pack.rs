@@ -1,0 +1,157 @@
+//! Blocks of a GGUF file to tiles.
+//!
+//! The file's layouts: ggml-common.h and ggml-quants.c of llama.cpp. In blocks of 32 a byte of `qs` holds weight `j`
+//! in its low half and weight `j + 16` in its high half, and the fifth bits lie in 32 bits, weight `j` at bit `j`.
+
+use super::layout::{
+    BLOCK, BLOCK_CODES, GROUP_CODES, GROUPS, Layout, NESTED_BLOCKS, Scales, TILE_ROWS,
+};
+
+/// Writes the tile of at most 16 `rows`, each the bytes of the file's blocks of one row, to `tile`, which is zeros.
+pub(super) fn pack_tile(layout: Layout, rows: &[&[u8]], blocks: usize, tile: &mut [u8]) {
+    let (codes, scales) = tile.split_at_mut(layout.code_bytes(blocks));
+    let block_bytes = layout.code_bytes(1);
+    for (block, packed) in codes.chunks_exact_mut(block_bytes).enumerate() {
+        let mut wide = [0; BLOCK_CODES];
+        for (row, bytes) in rows.iter().enumerate() {
+            let codes = codes_of(layout, bytes, block);
+            for (group, four) in codes.as_chunks::<4>().0.iter().enumerate() {
+                wide[group * GROUP_CODES + row * 4..][..4].copy_from_slice(four);
+            }
+        }
+        fold(layout.bits, &wide, packed);
+    }
+    for (row, bytes) in rows.iter().enumerate() {
+        pack_scales(layout, bytes, row, blocks, scales);
+    }
+}
+
+/// The bytes of the file's block that holds a block of a row, and the place of the latter in the former.
+fn file_block(layout: Layout, row: &[u8], block: usize) -> (&[u8], usize) {
+    let blocks = layout.file_block() / BLOCK;
+    let bytes = file_block_bytes(layout);
+    (&row[block / blocks * bytes..][..bytes], block % blocks)
+}
+
+/// Bytes of a block in the file: those of its codes and scales, which are the tile's for one row.
+pub(super) fn file_block_bytes(layout: Layout) -> usize {
+    layout.tile_bytes(layout.file_block() / BLOCK) / TILE_ROWS
+}
+
+/// The codes of 32 columns of a row, column by column.
+fn codes_of(layout: Layout, row: &[u8], block: usize) -> [u8; BLOCK] {
+    let (bytes, place) = file_block(layout, row, block);
+    match (layout.scales, layout.bits) {
+        (Scales::Block, 8) => std::array::from_fn(|j| bytes[2 + j] ^ 0x80), // -128 to 127 as 0 to 255
+        (Scales::Block, 4) => halves_of(&bytes[2..]),
+        (Scales::Block, _) => with_fifth_bits(&bytes[2..6], halves_of(&bytes[6..])),
+        (Scales::BlockAndMinimum, 4) => halves_of(&bytes[4..]),
+        (Scales::BlockAndMinimum, _) => with_fifth_bits(&bytes[4..8], halves_of(&bytes[8..])),
+        (Scales::Nested, bits) => {
+            let fifth = (bits == 5).then(|| &bytes[16..48]);
+            let low = &bytes[if bits == 5 { 48 } else { 16 }..][place / 2 * BLOCK..][..BLOCK];
+            std::array::from_fn(|j| {
+                let code = low[j] >> (place % 2 * 4) & 15;
+                code | fifth.map_or(0, |fifth| (fifth[j] >> place & 1) << 4)
+            })
+        }
+        (Scales::NestedHalves, _) => {
+            // Half a file's block of 256 at a time: 64 bytes of low bits, 32 bytes of high bits.
+            let (half, quarter) = (place / 4, place % 4);
+            let low = &bytes[half * 64 + quarter % 2 * 32..][..BLOCK];
+            let high = &bytes[128 + half * 32..][..BLOCK];
+            std::array::from_fn(|j| {
+                low[j] >> (quarter / 2 * 4) & 15 | (high[j] >> (2 * quarter) & 3) << 4
+            })
+        }
+    }
+}
+
+fn halves_of(packed: &[u8]) -> [u8; BLOCK] {
+    std::array::from_fn(|j| packed[j % 16] >> (j / 16 * 4) & 15)
+}
+
+fn with_fifth_bits(bits: &[u8], mut codes: [u8; BLOCK]) -> [u8; BLOCK] {
+    for (j, code) in codes.iter_mut().enumerate() {
+        *code |= (bits[j / 8] >> (j % 8) & 1) << 4;
+    }
+    codes
+}
+
+/// The inverse of [`unfold`](super::unpack): a byte for each code to the packed form.
+fn fold(bits: usize, wide: &[u8; BLOCK_CODES], packed: &mut [u8]) {
+    if bits == 8 {
+        packed.copy_from_slice(wide);
+        return;
+    }
+    let (low, high) = packed.split_at_mut(BLOCK_CODES / 2);
+    for group in 0..GROUPS {
+        for i in 0..GROUP_CODES {
+            let code = wide[group * GROUP_CODES + i];
+            low[group / 2 * GROUP_CODES + i] |= (code & 15) << (group % 2 * 4);
+            match bits {
+                5 => high[i] |= code >> 4 << group,
+                6 => high[group / 4 * GROUP_CODES + i] |= code >> 4 << (group % 4 * 2),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn pack_scales(layout: Layout, bytes: &[u8], row: usize, blocks: usize, scales: &mut [u8]) {
+    let mut put_half = |at: usize, half: &[u8]| {
+        scales[at + 2 * row..][..2].copy_from_slice(&half[..2]);
+    };
+    match layout.scales {
+        Scales::Block => {
+            for block in 0..blocks {
+                let (bytes, _) = file_block(layout, bytes, block);
+                put_half(block * 2 * TILE_ROWS, bytes);
+            }
+        }
+        Scales::BlockAndMinimum => {
+            for block in 0..blocks {
+                let (bytes, _) = file_block(layout, bytes, block);
+                put_half(block * 4 * TILE_ROWS, bytes);
+                put_half((block * 4 + 2) * TILE_ROWS, &bytes[2..]);
+            }
+        }
+        Scales::Nested => {
+            let scales = scales.chunks_exact_mut(layout.scale_bytes(NESTED_BLOCKS));
+            for (outer, scales) in scales.enumerate() {
+                let (bytes, _) = file_block(layout, bytes, outer * NESTED_BLOCKS);
+                scales[2 * row..][..2].copy_from_slice(&bytes[..2]);
+                scales[2 * (TILE_ROWS + row)..][..2].copy_from_slice(&bytes[2..4]);
+                let (low, high) = scales[4 * TILE_ROWS..].split_at_mut(NESTED_BLOCKS * TILE_ROWS);
+                for block in 0..NESTED_BLOCKS {
+                    let (factor, minimum) = factor_and_minimum(&bytes[4..16], block);
+                    low[block * TILE_ROWS + row] = factor & 15 | minimum << 4;
+                    high[block / 2 * TILE_ROWS + row] |=
+                        (factor >> 4 | minimum >> 4 << 2) << (block % 2 * 4);
+                }
+            }
+        }
+        Scales::NestedHalves => {
+            let scales = scales.chunks_exact_mut(layout.scale_bytes(NESTED_BLOCKS));
+            for (outer, scales) in scales.enumerate() {
+                let (bytes, _) = file_block(layout, bytes, outer * NESTED_BLOCKS);
+                scales[2 * row..][..2].copy_from_slice(&bytes[208..210]);
+                for (half, factor) in bytes[192..208].iter().enumerate() {
+                    scales[(2 + half) * TILE_ROWS + row] = *factor;
+                }
+            }
+        }
+    }
+}
+
+/// The 6-bit factor and minimum of a block of 32 (`get_scale_min_k4` of ggml-quants.c).
+fn factor_and_minimum(packed: &[u8], block: usize) -> (u8, u8) {
+    if block < 4 {
+        (packed[block] & 63, packed[block + 4] & 63)
+    } else {
+        (
+            packed[block + 4] & 15 | packed[block - 4] >> 6 << 4,
+            packed[block + 4] >> 4 | packed[block] >> 6 << 4,
+        )
+    }
+}

@@ -1,0 +1,141 @@
+//! Products of several matrices with the same activations, shared among threads.
+//!
+//! The work is cut by tiles of all the matrices together, so that the threads meet once for queries, keys and values
+//! and once for gate and up. Within a tile: 512 columns are unpacked and multiplied with all panels, then the next
+//! 512. The order in which blocks are added is that of the columns, whoever does it.
+
+use rayon::prelude::*;
+
+use super::PackedMatrix;
+use super::activations::Quantized;
+use super::kernels::{Kernels, Panel, Weights};
+use super::layout::{BLOCK, BLOCK_CODES, Scales, TILE_ROWS};
+use super::unpack::{CHUNK_BLOCKS, Unpacked};
+
+/// Multiply-accumulates that are worth another thread's attention.
+const WORTH_SHARING: usize = 1 << 17;
+
+/// `[tokens, rows]` for each matrix, row by row, with the kernels that `activations` were rounded with.
+pub fn multiply(matrices: &[&PackedMatrix], activations: &Quantized) -> Vec<Vec<f32>> {
+    let kernels = activations.kernels;
+    let tokens = activations.rows;
+    let mut products: Vec<Vec<f32>> = Vec::with_capacity(matrices.len());
+    let mut parts = Vec::with_capacity(matrices.len());
+    for matrix in matrices {
+        assert_eq!(matrix.columns, activations.columns);
+        let mut product = vec![0.0; tokens * matrix.rows];
+        parts.push(Part {
+            matrix,
+            corrections: activations.corrections(matrix.layout),
+            product: product.as_mut_ptr(),
+        });
+        products.push(product);
+    }
+    let tiles = parts.iter().map(|part| part.matrix.tile_count()).sum();
+    let tile_work = TILE_ROWS * activations.columns * tokens.max(1);
+    (0..tiles)
+        .into_par_iter()
+        .with_min_len(WORTH_SHARING.div_ceil(tile_work))
+        .for_each_init(
+            || (Unpacked::new(), vec![[0.0; TILE_ROWS]; tokens]),
+            |(unpacked, totals), tile| {
+                let (part, tile) = part_of(&parts, tile);
+                totals.fill([0.0; TILE_ROWS]);
+                multiply_tile(kernels, part, tile, activations, unpacked, totals);
+                // SAFETY: `product` has room for `tokens` rows of `matrix.rows`, lives in `products` until the threads
+                // are done, and this tile's columns of it are written by this call alone.
+                unsafe { part.store(tile, totals) };
+            },
+        );
+    products
+}
+
+/// A matrix among those multiplied.
+struct Part<'a> {
+    matrix: &'a PackedMatrix,
+    corrections: Vec<i32>,
+    /// `[tokens][matrix.rows]`.
+    product: *mut f32,
+}
+
+// SAFETY: `product` is only written through `store`, by each tile's task to elements of its own.
+unsafe impl Sync for Part<'_> {}
+
+impl Part<'_> {
+    /// Writes the totals of a tile, `[tokens][16 rows]`, to their places.
+    ///
+    /// # Safety
+    ///
+    /// `product` must be valid for `totals.len()` rows, and nobody else may use this tile's columns meanwhile.
+    unsafe fn store(&self, tile: usize, totals: &[[f32; TILE_ROWS]]) {
+        let rows = self.matrix.rows;
+        let first = tile * TILE_ROWS;
+        let count = TILE_ROWS.min(rows - first);
+        for (token, total) in totals.iter().enumerate() {
+            // SAFETY: row `token`, columns `first` to `first + count`, which is at most `rows`.
+            unsafe {
+                let place = self.product.add(token * rows + first);
+                place.copy_from_nonoverlapping(total.as_ptr(), count);
+            }
+        }
+    }
+}
+
+/// The matrix in which a tile lies, counted over all of them, and its number there.
+fn part_of<'a, 'b>(parts: &'a [Part<'b>], mut tile: usize) -> (&'a Part<'b>, usize) {
+    for part in parts {
+        let count = part.matrix.tile_count();
+        if tile < count {
+            return (part, tile);
+        }
+        tile -= count;
+    }
+    unreachable!("tiles are counted over the same matrices")
+}
+
+/// Adds the products of a tile with all the activations to `totals`, `[tokens][16 rows]`.
+fn multiply_tile(
+    kernels: &Kernels,
+    part: &Part<'_>,
+    tile: usize,
+    activations: &Quantized,
+    unpacked: &mut Unpacked,
+    totals: &mut [[f32; TILE_ROWS]],
+) {
+    let layout = part.matrix.layout;
+    let blocks = activations.columns / BLOCK;
+    let parts_of_block = match layout.scales {
+        Scales::NestedHalves => 2,
+        _ => 1,
+    };
+    let minimums = matches!(layout.scales, Scales::BlockAndMinimum | Scales::Nested);
+    let (codes, scales) = part.matrix.tile(tile).split_at(layout.code_bytes(blocks));
+    for start in (0..blocks).step_by(CHUNK_BLOCKS) {
+        let count = CHUNK_BLOCKS.min(blocks - start);
+        let codes = &codes[layout.code_bytes(start)..][..layout.code_bytes(count)];
+        let scales = &scales[layout.scale_bytes(start)..][..layout.scale_bytes(count)];
+        (kernels.unpack)(layout, codes, scales, unpacked);
+        let weights = Weights {
+            layout,
+            codes: match layout.bits {
+                8 => codes.as_chunks::<BLOCK_CODES>().0,
+                _ => &unpacked.codes[..count],
+            },
+            scales: &unpacked.scales[..count * parts_of_block],
+            minimums: &unpacked.minimums[..if minimums { count } else { 0 }],
+        };
+        for (panel, totals) in totals.chunks_mut(activations.panel).enumerate() {
+            let rows = totals.len();
+            // Where the panel starts in an array with one entry for each row and block, then where the chunk does.
+            let at = panel * activations.panel * blocks + start * rows;
+            let corrections = &part.corrections[at * parts_of_block..];
+            let panel = Panel {
+                rows,
+                codes: &activations.codes[at * BLOCK..][..count * rows * BLOCK],
+                scales: &activations.scales[at..][..count * rows],
+                corrections: &corrections[..count * rows * parts_of_block],
+            };
+            (kernels.multiply)(&weights, &panel, totals);
+        }
+    }
+}
