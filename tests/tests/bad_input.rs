@@ -1,10 +1,11 @@
 //! Bad input: a clear message that names the file and the fact, and nothing lost.
 #![allow(clippy::unwrap_used)]
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use lectern_protocol::{Ask, FailureCode, Outcome, Request};
 use lectern_tests::{Home, Run, Serve, canonical, model, pdf, program, texts};
 use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -115,6 +116,38 @@ fn a_locked_pdf_asks_for_its_password() -> Result<()> {
         }
         other => anyhow::bail!("{other:?}"),
     }
+    Ok(())
+}
+
+/// `script` runs a program on a terminal of its own and types what it is given.
+#[test]
+fn a_terminal_asks_for_the_password_until_it_fits() -> Result<()> {
+    let home = Home::new();
+    let locked = program::repository().join("tests/files/locked.pdf");
+    let type_in = |typed: &str| -> Result<std::process::Output> {
+        let line = format!(
+            "'{}' add '{}'",
+            program::lectern().display(),
+            locked.display()
+        );
+        let mut command = Command::new("script");
+        command
+            .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        home.dress(&mut command);
+        let mut terminal = command.spawn()?;
+        let mut keys = terminal.stdin.take().context("stdin was asked for")?;
+        keys.write_all(typed.as_bytes())?;
+        drop(keys);
+        Ok(terminal.wait_with_output()?)
+    };
+    let left = type_in("\n")?;
+    ensure!(left.status.code() == Some(5), "{left:?}");
+    let opened = type_in("wrong\npetrel\n")?;
+    let said = String::from_utf8_lossy(&opened.stdout).into_owned();
+    ensure!(opened.status.success(), "{said}");
+    ensure!(said.matches("Password, or nothing").count() == 2, "{said}");
     Ok(())
 }
 

@@ -47,7 +47,7 @@ pub fn print_evidence(answer: &Answer) {
     }
 }
 
-/// `text` without line breaks, shortened in the middle of very long quotations.
+/// `text` without line breaks, of very long quotations only the words at the beginning and at the end.
 pub fn one_line(text: &str) -> String {
     const MOST: usize = 300;
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -57,5 +57,25 @@ pub fn one_line(text: &str) -> String {
     }
     let head: String = line.chars().take(MOST / 2).collect();
     let tail: String = line.chars().skip(length - MOST / 2).collect();
+    // Not within a word, where words are separated.
+    let head = head.rsplit_once(' ').map_or(&*head, |(whole, _)| whole);
+    let tail = tail.split_once(' ').map_or(&*tail, |(_, whole)| whole);
     format!("{head} \u{2026} {tail}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::one_line;
+
+    #[test]
+    fn long_quotations_are_cut_between_words() {
+        let long = "seven\nwords ".repeat(60);
+        let line = one_line(&long);
+        assert!(line.chars().count() <= 303, "{line}");
+        let known = |word: &str| matches!(word, "seven" | "words" | "\u{2026}");
+        assert!(line.split(' ').all(known), "{line}");
+        assert_eq!(one_line("two \n words"), "two words");
+        let unbroken = one_line(&"\u{4e2d}".repeat(500));
+        assert_eq!(unbroken.chars().count(), 303);
+    }
 }

@@ -44,7 +44,7 @@ pub async fn run(
             json,
         } => {
             let ask = Ask {
-                document: session.document(&target, password.as_deref()).await?,
+                document: session.document(&target, password.as_deref(), json).await?,
                 question,
                 conversation,
                 max_tokens,
@@ -106,7 +106,13 @@ impl Session<'_> {
     }
 
     /// The document that `target` names: a path, which is added if it is new, else an id.
-    pub async fn document(&self, target: &str, password: Option<&str>) -> Result<String, Failure> {
+    /// Without `json` a terminal is asked for the password of an encrypted file.
+    pub async fn document(
+        &self,
+        target: &str,
+        password: Option<&str>,
+        json: bool,
+    ) -> Result<String, Failure> {
         let path = Path::new(target);
         if !path.exists() {
             return self.lectern.resolve(target).await.map_err(|mut failure| {
@@ -116,11 +122,7 @@ impl Session<'_> {
                 failure
             });
         }
-        let progress = Arc::new(Progress::new());
-        let mut added = self
-            .lectern
-            .add(&[path.to_owned()], password, &self.job(&progress))
-            .await?;
+        let mut added = self.add_all(&[path.to_owned()], password, json).await?;
         // Of a folder of books there may be several; only one of its own can be meant without more words.
         let own = added.iter().position(|entry| entry.path == target);
         let meant = match (own, added.len()) {

@@ -20,12 +20,7 @@ impl Session<'_> {
         read: bool,
         json: bool,
     ) -> Result<Exit, Failure> {
-        let progress = Arc::new(Progress::new());
-        let added = self
-            .lectern
-            .add(paths, password, &self.job(&progress))
-            .await?;
-        progress.clear();
+        let added = self.add_all(paths, password, json).await?;
         let mut exit = Exit::Done;
         for entry in &added {
             if let Some(failure) = &entry.failure {
@@ -51,7 +46,7 @@ impl Session<'_> {
         if read {
             for document in added.iter().filter_map(|entry| entry.document.as_ref()) {
                 self.lectern
-                    .read(&document.id, &self.job(&progress))
+                    .read(&document.id, &self.job(&Arc::new(Progress::new())))
                     .await?;
             }
         }
@@ -85,7 +80,7 @@ impl Session<'_> {
         password: Option<&str>,
         json: bool,
     ) -> Result<Exit, Failure> {
-        let id = self.document(target, password).await?;
+        let id = self.document(target, password, json).await?;
         let progress = Arc::new(Progress::new());
         let shown = Arc::clone(&progress);
         let job = Job::new(
@@ -130,7 +125,7 @@ impl Session<'_> {
     }
 
     pub(super) async fn show(&self, target: &str, text: bool, json: bool) -> Result<Exit, Failure> {
-        let id = self.document(target, None).await?;
+        let id = self.document(target, None, json).await?;
         if text {
             // Exactly the canonical text, whose bytes spans count.
             let text = self.lectern.text(&id).await?;

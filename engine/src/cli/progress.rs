@@ -1,7 +1,7 @@
 //! Progress and problems on stderr: one line that changes on a terminal, plain lines elsewhere.
 
 use lectern_protocol::{AskStage, Event, Failure, FailureCode, IngestStage};
-use std::io::{IsTerminal, Write, stderr};
+use std::io::{IsTerminal, Write, stderr, stdin};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -162,7 +162,9 @@ pub fn say_failure(failure: &Failure) {
     let prefix = if full { "the disk is full: " } else { "" };
     eprintln!("error: {prefix}{}", failure.message);
     match (&failure.advice, failure.code) {
-        (_, FailureCode::PasswordNeeded) => eprintln!("Give it with --password."),
+        (_, FailureCode::PasswordNeeded) if !stdin().is_terminal() => {
+            eprintln!("Give it with --password.");
+        }
         (Some(advice), _) => eprintln!("{advice}"),
         (None, _) => {}
     }

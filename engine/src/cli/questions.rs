@@ -63,7 +63,7 @@ impl Session<'_> {
             }
             return Ok(found_or_not(found.is_empty()));
         };
-        let id = self.document(target, None).await?;
+        let id = self.document(target, None, json).await?;
         let Outcome::Found { spans, more } = self.lectern.find(&id, query).await? else {
             return Ok(Exit::Failed);
         };

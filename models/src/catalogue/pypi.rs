@@ -50,7 +50,7 @@ pub(super) fn download(
         let mut archive = zip::ZipArchive::new(archive).map_err(|e| wrong(e.to_string()))?;
         let mut part = archive.by_name(member).map_err(|e| wrong(e.to_string()))?;
         // Copying is quick beside downloading: it is not reported, only stopped.
-        let here = before + bytes_under(&scratch);
+        let here = before + largest_under(&scratch);
         state.bytes += append(
             &mut part,
             &mut body,
@@ -83,7 +83,7 @@ impl Pip {
                 Err(error) => return Err(CatalogueError::PipMissing(error)),
             }
             thread::sleep(Duration::from_millis(100));
-            each(bytes_under(folder))?;
+            each(largest_under(folder))?;
         };
         let wheel = fs::read_dir(folder)
             .map_err(CatalogueError::file(folder))?
@@ -135,19 +135,21 @@ impl Drop for Running {
     }
 }
 
-/// Bytes of all files under a folder; files that vanish meanwhile count nothing.
-fn bytes_under(folder: &Path) -> u64 {
+/// Bytes of the largest file under a folder: pip keeps a second copy of the wheel while it moves it into place, which
+/// must not count twice. Files that vanish meanwhile count nothing.
+fn largest_under(folder: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else {
         return 0;
     };
     entries
         .filter_map(Result::ok)
         .map(|entry| match entry.metadata() {
-            Ok(metadata) if metadata.is_dir() => bytes_under(&entry.path()),
+            Ok(metadata) if metadata.is_dir() => largest_under(&entry.path()),
             Ok(metadata) => metadata.len(),
             Err(_) => 0,
         })
-        .sum()
+        .max()
+        .unwrap_or(0)
 }
 
 /// The last line that pip wrote, which names its error.
