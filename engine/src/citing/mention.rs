@@ -37,6 +37,11 @@ const PREPOSITIONS: &[&str] = &[
     "until", "after", "before", "against", "over", "through", "between", "under", "behind",
 ];
 
+/// A sentence that begins with one of these is about whom the one before it was about.
+const PRONOUNS: &[&str] = &[
+    "he", "she", "it", "they", "his", "her", "its", "their", "this", "these",
+];
+
 /// A name, a number, or several that stand side by side in the answer ("Von Miller", "7 January 1943").
 #[derive(Debug, Clone)]
 pub(super) struct Mention {
@@ -129,7 +134,7 @@ pub(super) fn borrowed(query: &Query, index: &SentenceIndex, own: &Keys) -> Vec<
     };
     let total: f32 = query.answer.iter().map(|weighed| weighed.weight).sum();
     let mut found = Vec::new();
-    let foreign = |at: usize| query.tells_answer[at] && own.share(&query.answer[at].term) == 0.0;
+    let foreign = |at: usize| query.adds[at] && own.share(&query.answer[at].term) == 0.0;
     let mut at = 0;
     while at < query.answer.len() {
         let start = at;
@@ -155,7 +160,7 @@ pub(super) fn borrowed(query: &Query, index: &SentenceIndex, own: &Keys) -> Vec<
                 false,
                 &query.answer,
                 &query.tells_answer,
-                &query.question,
+                &query.unsaid,
             );
             brought.terms = phrase;
             found.push(brought);
@@ -200,6 +205,14 @@ impl Evidence {
             paragraph: Keys::new(&paragraph),
             names_another,
         }
+    }
+
+    /// Whether it stands after `other` in the same paragraph and is about nobody else: a pronoun in it may stand for
+    /// who is named there.
+    pub fn continues(&self, other: &Evidence, index: &SentenceIndex) -> bool {
+        !self.names_another
+            && other.sentence < self.sentence
+            && index.paragraph(self.sentence).contains(&other.sentence)
     }
 
     /// How much of what the answer says of `mention` it says.
@@ -247,17 +260,12 @@ pub(super) fn borne_out_by(
     }
     for at in about {
         let teller = &cited[at];
-        if teller.names_another {
-            continue;
-        }
-        if mention.asked && holds(&teller.near) {
+        if mention.asked && !teller.names_another && holds(&teller.paragraph) {
             return vec![at];
         }
-        let namer = cited.iter().position(|other| {
-            other.sentence < teller.sentence
-                && index.paragraph(teller.sentence).contains(&other.sentence)
-                && holds(&other.own)
-        });
+        let namer = cited
+            .iter()
+            .position(|other| teller.continues(other, index) && holds(&other.own));
         if let Some(namer) = namer {
             return vec![at, namer];
         }
@@ -285,6 +293,10 @@ fn names_another(query: &Query, index: &SentenceIndex, words: &str, held: &[Term
     let Some(last) = held.iter().rposition(|term| query.tells(term)) else {
         return false;
     };
+    let first = held[0].span.of(words).unwrap_or_default().to_lowercase();
+    if PRONOUNS.contains(&first.as_str()) {
+        return false;
+    }
     let mut placed = false;
     let mut after_name = false;
     for (at, term) in held[..last].iter().enumerate() {

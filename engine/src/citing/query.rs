@@ -93,6 +93,24 @@ const FUNCTION_WORDS: &[&str] = &[
     "yes",
     "so",
     "such",
+    "after",
+    "before",
+    "since",
+    "during",
+    "until",
+    "while",
+    "between",
+    "through",
+    "over",
+    "under",
+    "again",
+    "both",
+    "each",
+    "all",
+    "other",
+    "only",
+    "just",
+    "because",
     "some",
     "any",
     "if",
@@ -128,6 +146,8 @@ const ABSTENTIONS: &[&str] = &[
 
 /// What function words weigh beside others.
 const FUNCTION_WEIGHT: f32 = 0.1;
+/// What a word that the question brought weighs in the answer, beside one that it did not.
+const REPEATED_WEIGHT: f32 = 0.05;
 const NUMBER_WEIGHT: f32 = 2.0;
 const NAME_WEIGHT: f32 = 1.5;
 
@@ -143,8 +163,13 @@ pub(super) struct Weighed {
 pub(super) struct Query {
     /// The answer sentence's terms, in order, with repetitions.
     pub answer: Vec<Weighed>,
+    /// The same, with what the question brought at a fraction of its weight, if the answer adds anything to that: only
+    /// what it adds can prove it, and "The keeper of the lighthouse was Quill." is no more of an answer than "Quill.".
+    pub sought: Vec<Weighed>,
+    /// How many telling terms the answer adds; all of them, if it adds none.
+    pub added: usize,
     /// The question's telling terms that the answer does not repeat.
-    pub question: Vec<Weighed>,
+    pub unsaid: Vec<Weighed>,
     /// All of the question's telling terms.
     pub asked: Vec<Weighed>,
     /// Numbers and names of the answer: they must stand in the cited words, with what is said of them.
@@ -153,6 +178,8 @@ pub(super) struct Query {
     pub quotations: Vec<String>,
     /// Whether the answer denies something.
     pub negated: bool,
+    /// Which terms of `answer` tell something that the question does not bring.
+    pub adds: Vec<bool>,
     /// Which terms of `answer` tell what it is about.
     pub tells_answer: Vec<bool>,
     /// The telling terms of answer and question.
@@ -185,7 +212,7 @@ impl Query {
             .map(|term| weigh(term, claim.question))
             .collect();
         let repeated = |weighed: &&Weighed| said_keys.contains(&weighed.term.exact);
-        let question: Vec<Weighed> = telling
+        let unsaid: Vec<Weighed> = telling
             .iter()
             .filter(|weighed| !repeated(weighed))
             .copied()
@@ -200,7 +227,26 @@ impl Query {
             .iter()
             .map(|term| !is_function_word(term, claim.sentence))
             .collect();
-        let mentions = mentions(claim.sentence, &answer, &critical, &tells, &question);
+        let repeats =
+            |term: &Term| asked_keys.contains(&term.exact) || asked_keys.contains(&term.stem);
+        let adds: Vec<bool> = said
+            .iter()
+            .zip(&tells)
+            .map(|(term, tells)| *tells && !repeats(term))
+            .collect();
+        let count = |marks: &[bool]| marks.iter().filter(|mark| **mark).count();
+        let (added, share) = match count(&adds) {
+            0 => (count(&tells), 1.0),
+            added => (added, REPEATED_WEIGHT),
+        };
+        let sought = answer
+            .iter()
+            .map(|weighed| Weighed {
+                weight: weighed.weight * if repeats(&weighed.term) { share } else { 1.0 },
+                ..*weighed
+            })
+            .collect();
+        let mentions = mentions(claim.sentence, &answer, &critical, &tells, &unsaid);
         let telling_terms: Vec<Term> = said
             .iter()
             .zip(&tells)
@@ -212,7 +258,10 @@ impl Query {
         let lead_in = claim.sentence.trim_end().ends_with([':', '：']);
         Query {
             answer,
-            question,
+            sought,
+            added,
+            unsaid,
+            adds,
             tells_answer: tells,
             telling: Keys::new(&telling_terms),
             asked: telling,
@@ -249,12 +298,12 @@ impl Query {
         self.telling.holds(term)
     }
 
-    /// Which of the answer's terms the sentences hold, in the order of [`Query::answer`]: 0, [`STEM_SHARE`] or 1.
+    /// Which of the answer's terms the sentences hold, in the order of [`Query::sought`]: 0, [`STEM_SHARE`] or 1.
     pub fn held_by(&self, text: &str, index: &SentenceIndex, sentences: &[Candidate]) -> Vec<f32> {
         let words = |c: &Candidate| terms(index.span(c.sentence).of(text).unwrap_or_default());
         let held: Vec<Term> = sentences.iter().flat_map(words).collect();
         let keys = Keys::new(&held);
-        self.answer
+        self.sought
             .iter()
             .map(|weighed| keys.share(&weighed.term))
             .collect()
@@ -285,9 +334,9 @@ impl Query {
 
     /// Share of the answer's weight that `more` adds to what is `covered`.
     pub fn gain(&self, covered: &[f32], more: &[f32]) -> f32 {
-        let total: f32 = self.answer.iter().map(|weighed| weighed.weight).sum();
+        let total: f32 = self.sought.iter().map(|weighed| weighed.weight).sum();
         let added: f32 = self
-            .answer
+            .sought
             .iter()
             .zip(covered.iter().zip(more))
             .map(|(weighed, (covered, more))| weighed.weight * (more - covered).max(0.0))

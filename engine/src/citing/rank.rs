@@ -113,8 +113,8 @@ pub(super) fn candidates(
     attention: Option<&AttentionEvidence>,
     weights: &Weights,
 ) -> Vec<Candidate> {
-    let answer = shares(&query.answer, index);
-    let question = shares(&query.question, index);
+    let answer = shares(&query.sought, index);
+    let question = shares(&query.asked, index);
     let attended = |at: usize| {
         let of = |values: &[f32]| values.get(at).copied().unwrap_or(0.0);
         attention.map_or((0.0, 0.0), |a| (of(&a.answer), of(&a.question)))
@@ -141,8 +141,8 @@ pub(super) fn candidates(
         .map(|sentence| {
             let own = terms(index.span(sentence).of(text).unwrap_or_default());
             let features = Features {
-                paragraph: query.share_in(&query.question, &index.paragraph_terms(text, sentence)),
-                run: heaviest_run(&query.answer, &own),
+                paragraph: query.share_in(&query.asked, &index.paragraph_terms(text, sentence)),
+                run: heaviest_run(&query.sought, &own),
                 ..cheap(sentence)
             };
             Candidate {

@@ -5,7 +5,7 @@ use unicode_segmentation::UnicodeSegmentation;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Letters of a stem: "interceptions", "interception" and "intercepted" all begin with `interc`. Truncation is the
-/// oldest stemmer, and needs no language.
+/// oldest stemmer, and needs no language; only short verbs need their endings taken off.
 const STEM_LETTERS: usize = 6;
 
 /// English words for small numbers, sorted; "one" is seldom a number.
@@ -141,10 +141,6 @@ fn term(at: usize, word: &str) -> Option<Term> {
         _ => base,
     };
     let letters = normal.chars().count();
-    let cut = normal
-        .char_indices()
-        .nth(STEM_LETTERS)
-        .map_or(normal.len(), |(cut, _)| cut);
     let kind = if first.is_uppercase() && letters >= 2 {
         TermKind::Capitalised
     } else {
@@ -152,10 +148,37 @@ fn term(at: usize, word: &str) -> Option<Term> {
     };
     Some(Term {
         exact: xxh3_64(normal.as_bytes()),
-        stem: stem_hash(&normal[..cut]),
+        stem: stem_hash(stem(normal)),
         kind,
         span,
     })
+}
+
+/// What is left of a word without the ending of an English verb, cut off after [`STEM_LETTERS`].
+fn stem(word: &str) -> &str {
+    // "died" is of "die", "carried" is cut elsewhere than "carry" and is not worth a rule
+    if word.len() == 4 && word.ends_with("ied") {
+        return &word[..3];
+    }
+    let shorter = [("ing", 3), ("ed", 3), ("e", 3)]
+        .into_iter()
+        .find_map(|(ending, least)| {
+            let rest = word.strip_suffix(ending)?;
+            (rest.len() >= least).then_some(rest)
+        })
+        .unwrap_or(word);
+    // "stopped" is of "stop"
+    let last = shorter.chars().next_back();
+    let single =
+        last.and_then(|c| shorter.strip_suffix([c, c].iter().collect::<String>().as_str()));
+    let base = match (shorter.len() < word.len(), single, last) {
+        (true, Some(single), Some(c)) if single.len() >= 2 => {
+            &shorter[..single.len() + c.len_utf8()]
+        }
+        _ => shorter,
+    };
+    let cut = base.char_indices().nth(STEM_LETTERS);
+    cut.map_or(base, |(cut, _)| &base[..cut])
 }
 
 /// Stems live in a space of their own, so that the word "interc" is not the stem of "interception".
@@ -238,9 +261,18 @@ mod tests {
 
     #[test]
     fn inflections_share_a_stem() {
-        let found = terms("interceptions intercepted boss bus");
-        assert_eq!(found[0].stem, found[1].stem);
-        assert_ne!(found[2].stem, found[3].stem);
+        for (a, b) in [
+            ("interceptions", "intercepted"),
+            ("played", "play"),
+            ("stopping", "stops"),
+            ("rating", "rates"),
+            ("died", "die"),
+        ] {
+            assert_eq!(terms(a)[0].stem, terms(b)[0].stem, "{a} / {b}");
+        }
+        for (a, b) in [("boss", "bus"), ("bring", "bred"), ("red", "ring")] {
+            assert_ne!(terms(a)[0].stem, terms(b)[0].stem, "{a} / {b}");
+        }
     }
 
     #[test]

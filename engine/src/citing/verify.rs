@@ -3,7 +3,7 @@
 use super::Candidate;
 use super::index::SentenceIndex;
 use super::mention::{Evidence, borne_out_by, borrowed};
-use super::query::{Keys, Query, is_negated};
+use super::query::{Keys, Query, Weighed, is_negated};
 use super::rank::shares;
 use super::terms::{Term, terms};
 use lectern_protocol::SupportState;
@@ -11,9 +11,6 @@ use lectern_protocol::SupportState;
 /// Share of the answer's weight that must stand in the cited words to be `Supported`, and to be `Partly`.
 const SUPPORTED_SHARE: f32 = 0.6;
 const PARTLY_SHARE: f32 = 0.35;
-
-/// Share of what the answer adds to the question that must stand in the cited words to be `Supported`.
-const SUPPORTED_NEWS: f32 = 0.5;
 
 /// An answer with no more telling terms than this is read together with the question: its few words stand in many
 /// sentences, so the question's must stand in the cited words too, or at least near them. Twice as many are read so
@@ -53,10 +50,13 @@ pub(super) fn verify(
 
     let mut telling = vec![false; cited.len()];
     let (mut missing, mut brought, mut found) = (0, 0, 0);
-    let fullest = evidence.iter().max_by(|a, b| {
-        let share = |e: &Evidence| answer_share(query, std::slice::from_ref(e));
-        share(a).total_cmp(&share(b))
-    });
+    let holding_most = |words: &[Weighed]| {
+        let share = |e: &&Evidence| words.iter().map(|w| w.weight * e.own.share(&w.term)).sum();
+        evidence
+            .iter()
+            .max_by(|a, b| f32::total_cmp(&share(a), &share(b)))
+    };
+    let fullest = holding_most(&query.answer);
     let brought_along = fullest.map_or_else(Vec::new, |e| borrowed(query, index, &e.own));
     for mention in query.mentions.iter().chain(&brought_along) {
         let by = borne_out_by(mention, query, index, &evidence, rivals);
@@ -72,7 +72,15 @@ pub(super) fn verify(
     }
 
     let share = answer_share(query, &evidence);
-    let asked = question_standing(query, index, &evidence);
+    // a second sentence lends the question's words to the one with the answer only if it goes on about it
+    let asked = holding_most(&query.sought).map_or(0.0, |holder| {
+        let speaking = |e: &&Evidence| std::ptr::eq(*e, holder) || e.continues(holder, index);
+        let standing = evidence
+            .iter()
+            .filter(speaking)
+            .map(|e| question_standing(query, index, e));
+        standing.fold(0.0, f32::max)
+    });
     let quoted = query
         .quotations
         .iter()
@@ -82,9 +90,9 @@ pub(super) fn verify(
             .iter()
             .any(|c| is_negated(matched_words(query, words(c))));
 
-    let whole = missing == 0 && quoted && !denied && news_share(query, &evidence) >= SUPPORTED_NEWS;
+    let whole = missing == 0 && quoted && !denied;
     // what the question brought proves nothing: half of what the answer adds must be borne out
-    let half = found * 2 >= brought && missing * 2 <= query.mentions.len() + brought_along.len();
+    let half = found * 2 >= brought;
     let state = if whole && share >= SUPPORTED_SHARE && asked >= SUPPORTED_QUESTION {
         SupportState::Supported
     } else if half && share >= PARTLY_SHARE && asked >= PARTLY_QUESTION {
@@ -103,7 +111,7 @@ fn answer_share(query: &Query, evidence: &[Evidence]) -> f32 {
             .flat_map(|mention| &mention.terms)
             .any(|other| other.exact == term.exact)
     };
-    let total: f32 = query.answer.iter().map(|weighed| weighed.weight).sum();
+    let total: f32 = query.sought.iter().map(|weighed| weighed.weight).sum();
     let held = |term: &Term| {
         let premise = premise(term);
         let share = |e: &Evidence| {
@@ -113,58 +121,35 @@ fn answer_share(query: &Query, evidence: &[Evidence]) -> f32 {
         evidence.iter().map(share).fold(0.0, f32::max)
     };
     let found: f32 = query
-        .answer
+        .sought
         .iter()
         .map(|weighed| weighed.weight * held(&weighed.term))
         .sum();
     if total > 0.0 { found / total } else { 0.0 }
 }
 
-/// Share of the weight of those words of the answer that the question does not have: the others prove nothing.
-fn news_share(query: &Query, evidence: &[Evidence]) -> f32 {
-    let asked = Keys::new(&query.asked.iter().map(|w| w.term).collect::<Vec<_>>());
-    let (mut total, mut found) = (0.0, 0.0);
-    for (weighed, tells) in query.answer.iter().zip(&query.tells_answer) {
-        if *tells && !asked.holds(&weighed.term) {
-            let shares = evidence.iter().map(|e| e.own.share(&weighed.term));
-            total += weighed.weight;
-            found += weighed.weight * shares.fold(0.0, f32::max);
-        }
-    }
-    if total > 0.0 { found / total } else { 1.0 }
-}
-
-/// How much of the question the cited sentences and their paragraphs hold, beside the sentence of the document that
-/// holds most of it: an answer from elsewhere is outdone by the sentence that the question is about, while a question
-/// in other words than the document's is in other words everywhere. 2 at most, but for chance; without bound for an
+/// How much of the question a cited sentence and its paragraph hold, beside the sentence of the document that holds
+/// most of it: an answer from elsewhere is outdone by the sentence that the question is about, while a question in
+/// other words than the document's is in other words everywhere. 2 at most, but for chance; without bound for an
 /// answer that is long enough to be read alone.
-fn question_standing(query: &Query, index: &SentenceIndex, evidence: &[Evidence]) -> f32 {
+fn question_standing(query: &Query, index: &SentenceIndex, evidence: &Evidence) -> f32 {
     let letters = if query.is_unspaced() { 2 } else { 1 };
-    let telling = query
-        .answer
-        .iter()
-        .filter(|weighed| weighed.weight > 0.5)
-        .count()
-        / letters;
+    let telling = query.added / letters;
     if telling > 2 * SHORT_ANSWER || query.asked.is_empty() {
         return f32::INFINITY;
     }
-    let total: f32 = query.asked.iter().map(|weighed| weighed.weight).sum();
-    let share = |keys: fn(&Evidence) -> &Keys| -> f32 {
-        let held = |term: &Term| {
-            let shares = evidence.iter().map(|e| keys(e).share(term));
-            shares.fold(0.0, f32::max)
-        };
-        let asked = query.asked.iter();
-        asked.map(|w| w.weight * held(&w.term)).sum::<f32>() / total.max(f32::MIN_POSITIVE)
-    };
     let most = shares(&query.asked, index).into_iter().fold(0.0, f32::max);
     if most < CHANCE_SHARE {
         // asked in words that the document has not, perhaps in another language: nothing to compare
         return PARTLY_QUESTION;
     }
-    let standing = share(|e| &e.own) + (share(|e| &e.near) + share(|e| &e.paragraph)) / 2.0;
-    let standing = standing / (most + CHANCE_SHARE);
+    let total: f32 = query.asked.iter().map(|weighed| weighed.weight).sum();
+    let share = |keys: &Keys| -> f32 {
+        let asked = query.asked.iter();
+        asked.map(|w| w.weight * keys.share(&w.term)).sum::<f32>() / total.max(f32::MIN_POSITIVE)
+    };
+    let near = (share(&evidence.near) + share(&evidence.paragraph)) / 2.0;
+    let standing = (share(&evidence.own) + near) / (most + CHANCE_SHARE);
     if telling <= SHORT_ANSWER {
         standing
     } else {

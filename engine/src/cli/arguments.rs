@@ -169,6 +169,7 @@ pub enum Command {
     #[command(after_help = "Examples:
   lectern eval words --data data
   lectern eval cite --data data --limit 48 --tokens 3000 --model qwen2.5-1.5b
+  lectern eval clapnq --data data --limit 40 --answers answers.jsonl
   lectern eval heads --data data --book book.txt --model qwen2.5-0.5b")]
     Eval {
         /// What to measure.

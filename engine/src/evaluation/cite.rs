@@ -21,9 +21,6 @@ use lectern_protocol::SupportState;
 use serde::Serialize;
 use std::time::Instant;
 
-/// Questions asked on one document.
-const QUESTIONS_A_DOCUMENT: usize = 6;
-
 /// Ways of ranking and what each is called.
 const WAYS: [&str; 3] = ["fused", "words alone", "attention alone"];
 
@@ -73,7 +70,7 @@ pub(super) fn run(args: &CiteArgs, measured: &MeasuredModel) -> Result<(), Evalu
     let all = exams(&args.data, &args.language, args.tokens, |words| {
         Ok(model.tokenizer().encode(words)?.len())
     })?;
-    let documents = args.limit.div_ceil(QUESTIONS_A_DOCUMENT).min(all.len());
+    let documents = args.limit.div_ceil(args.per_document.max(1)).min(all.len());
     let mut records = Records::open(args.answers.as_deref())?;
     let mut outcomes = Vec::new();
     let mut rankings = Vec::new();
@@ -81,7 +78,7 @@ pub(super) fn run(args: &CiteArgs, measured: &MeasuredModel) -> Result<(), Evalu
     for (nth, exam) in all[..documents].iter().enumerate() {
         let started = Instant::now();
         tokens += model.tokenizer().encode(&exam.document.text)?.len();
-        let questions = exam.sample(QUESTIONS_A_DOCUMENT);
+        let questions = exam.sample(args.per_document);
         let answers = records.answers(&reader, exam, &questions, !args.no_closed_book)?;
         let index = SentenceIndex::new(&exam.document);
         for (gold, record) in questions.iter().zip(&answers) {

@@ -91,6 +91,9 @@ pub struct CiteArgs {
     /// Questions asked.
     #[arg(long, default_value_t = 48)]
     pub limit: usize,
+    /// Questions asked on one document.
+    #[arg(long, default_value_t = 6)]
+    pub per_document: usize,
     /// Tokens of a document: articles are joined until it has about as many.
     #[arg(long, default_value_t = 3000)]
     pub tokens: usize,

@@ -3,7 +3,8 @@
 //! Every gold answer of XQuAD is taken for a model's short answer and cited. Then it is replaced by the gold answer of
 //! another question on the same document, which stands in the same text and often in the same paragraph: the hardest
 //! kind of wrong answer to tell. And it is put into the gold sentence in the right answer's place: a whole sentence
-//! of which one name or number is wrong. Even documents fit thresholds, odd ones report.
+//! of which one name or number is wrong. And both answers are said in the words of the question, as models do
+//! ("What year did Tesla die?", "year did Tesla die was 1943."). Even documents fit thresholds, odd ones report.
 
 use super::score::Share;
 use super::xquad::{Exam, GoldQuestion, exams};
@@ -15,6 +16,14 @@ use lectern_protocol::SupportState;
 /// How far away the question is whose answer is taken for a wrong one: past the same paragraph's, mostly.
 const OTHER_QUESTION: usize = 7;
 
+/// What a question begins with.
+const QUESTION_WORDS: &[&str] = &[
+    "what", "which", "who", "whom", "whose", "when", "where", "why", "how", "many", "much", "in",
+    "on", "is", "was", "were", "are", "did", "does", "do",
+];
+const CHINESE_QUESTION_WORDS: &[&str] =
+    &["什么", "多少", "谁", "哪里", "哪个", "哪一", "哪些", "哪"];
+
 /// What was counted on one half.
 #[derive(Default)]
 struct Counts {
@@ -24,6 +33,11 @@ struct Counts {
     right: States,
     wrong: States,
     altered: States,
+    right_echo: States,
+    wrong_echo: States,
+    /// Citations of right echoes.
+    echo_recall: Share,
+    echo_precision: Share,
 }
 
 #[derive(Default)]
@@ -67,6 +81,18 @@ pub(super) fn run(args: &WordsArgs) -> Result<(), EvaluationError> {
         println!("  wrong, partly              {}", counts.wrong.partly);
         println!("  altered, supported         {}", counts.altered.supported);
         println!("  altered, partly            {}", counts.altered.partly);
+        println!(
+            "  right echo, supported      {}",
+            counts.right_echo.supported
+        );
+        println!("  right echo, partly         {}", counts.right_echo.partly);
+        println!("  right echo, recall         {}", counts.echo_recall);
+        println!("  right echo, precision      {}", counts.echo_precision);
+        println!(
+            "  wrong echo, supported      {}",
+            counts.wrong_echo.supported
+        );
+        println!("  wrong echo, partly         {}", counts.wrong_echo.partly);
     }
     println!(
         "\n{:.1} ms a question",
@@ -112,28 +138,64 @@ fn count(exam: &Exam, counts: &mut Counts) {
         if let Some(sentence) = altered(exam, nth, &index) {
             counts.altered.count(verdict(gold, &sentence).state);
         }
+        let found = verdict(gold, &echo(&gold.question, &gold.answer));
+        counts.right_echo.count(found.state);
+        counts
+            .echo_recall
+            .count(found.citations.iter().any(|cited| holds(cited.span)));
+        found
+            .citations
+            .iter()
+            .for_each(|cited| counts.echo_precision.count(holds(cited.span)));
+        let sentence = index.spans().iter().find(|span| holds(**span));
+        let words = sentence.and_then(|span| span.of(text)).unwrap_or_default();
+        if let Some(other) = of_same_kind(exam, nth, words) {
+            let said = echo(&gold.question, &other.answer);
+            counts.wrong_echo.count(verdict(gold, &said).state);
+        }
     }
 }
 
-/// The sentence that holds the gold answer, with the next answer of the same kind (a number, a name, or neither) in
-/// its place; `None` if there is none that the sentence does not hold already.
-fn altered(exam: &Exam, nth: usize, index: &SentenceIndex) -> Option<String> {
-    let gold = &exam.questions[nth];
-    let text = &exam.document.text;
-    let span = *index.spans().iter().find(|s| s.contains(gold.span))?;
-    let words = span.of(text)?;
+/// The next answer of the same kind (a number, a name, or neither) that is not said in `words`.
+fn of_same_kind<'e>(exam: &'e Exam, nth: usize, words: &str) -> Option<&'e GoldQuestion> {
     let kind = |answer: &str| {
         let number = answer.chars().any(|c| c.is_ascii_digit());
         let name = answer.chars().next().is_some_and(char::is_uppercase);
         (number, name)
     };
-    let count = exam.questions.len();
-    let other = (1..count)
+    let (count, wanted) = (exam.questions.len(), kind(&exam.questions[nth].answer));
+    (1..count)
         .map(|ahead| &exam.questions[(nth + ahead) % count])
-        .find(|other| {
-            kind(&other.answer) == kind(&gold.answer) && !words.contains(&other.answer)
-        })?;
+        .find(|other| kind(&other.answer) == wanted && !words.contains(&other.answer))
+}
+
+/// The sentence that holds the gold answer, with another answer in its place; `None` if there is no other that the
+/// sentence does not hold already.
+fn altered(exam: &Exam, nth: usize, index: &SentenceIndex) -> Option<String> {
+    let gold = &exam.questions[nth];
+    let text = &exam.document.text;
+    let span = *index.spans().iter().find(|s| s.contains(gold.span))?;
+    let other = of_same_kind(exam, nth, span.of(text)?)?;
     let before = text.get(span.start..gold.span.start)?;
     let after = text.get(gold.span.end..span.end)?;
     Some(format!("{before}{}{after}", other.answer))
+}
+
+/// An answer said in the words of its question: in place of the question word in Chinese, after the rest in English.
+fn echo(question: &str, answer: &str) -> String {
+    let question = question.trim().trim_end_matches(['?', '？']);
+    if let Some(word) = CHINESE_QUESTION_WORDS
+        .iter()
+        .find(|word| question.contains(**word))
+    {
+        return question.replacen(word, answer, 1);
+    }
+    let mut words = question.split_whitespace().peekable();
+    while let Some(word) = words.peek()
+        && QUESTION_WORDS.contains(&word.to_lowercase().as_str())
+    {
+        words.next();
+    }
+    let rest: Vec<&str> = words.collect();
+    format!("{} was {}.", rest.join(" "), answer.trim_end_matches('.'))
 }
