@@ -1,14 +1,16 @@
 //! How long dense attention takes by itself, at the shapes of the models and a given depth: reading a chunk, and
 //! decoding a token.
 //!
-//! `cargo bench -p lectern-engine --bench attention -- [DEPTH]`; prints all layers' time for one pass. What was
-//! expected and what came out stands in `NOTES.md` beside this file. Besides the time on the clock it prints the time
-//! the processor spent on this process (both threads' added up), which says something on a busy machine too.
+//! `cargo bench -p lectern-engine --bench attention -- [DEPTH] [FORMAT]`; prints all layers' time for one pass, or with
+//! `kernels` instead the time of each inner loop by itself. What was expected and what came out stands in `NOTES.md`
+//! beside this file. Besides the time on the clock it prints the time the processor spent on this process (both
+//! threads' added up), which says something on a busy machine too.
 #![allow(clippy::unwrap_used)]
 
 use candle_core::{Device, Tensor};
-use lectern_engine::attention::{CancelFlag, DenseAttention, kernels::Kernels};
-use lectern_engine::kv::{CacheIdentity, FORMAT_F16, KvCache};
+use lectern_engine::attention::kernels::{Kernels, KeyTurn};
+use lectern_engine::attention::{CancelFlag, DenseAttention};
+use lectern_engine::kv::{BlockFormat, CacheIdentity, Codes, KvCache, KvShape, OpenBlock};
 use lectern_models::attention::{Attention, AttentionShape, Rotary, RotaryPairing};
 use std::time::{Duration, Instant};
 
@@ -45,6 +47,21 @@ fn pass(shape: &AttentionShape, attention: &mut DenseAttention, tokens: usize) -
     [began.elapsed(), processor_time() - processor]
 }
 
+/// 512 tokens that nobody read.
+fn noise_blocks(shape: &AttentionShape) -> Vec<OpenBlock> {
+    let mut block = OpenBlock::new(KvShape::from(shape));
+    let row = shape.kv_heads * shape.head_dim;
+    for layer in 0..shape.layers {
+        for slot in 0..64 {
+            let numbers: Vec<f32> = (0..2 * row)
+                .map(|nth| ((slot * 2 * row + nth) * 7919 % 1009) as f32 / 504.5 - 1.0)
+                .collect();
+            block.put(layer, slot, &numbers[..row], &numbers[row..]);
+        }
+    }
+    vec![block; 8]
+}
+
 /// Time the processor has spent on this process.
 fn processor_time() -> Duration {
     // SAFETY: all zeros is a valid `rusage`, and `getrusage` only writes to it.
@@ -59,15 +76,106 @@ fn processor_time() -> Duration {
     time(usage.ru_utime) + time(usage.ru_stime)
 }
 
+/// Nanoseconds of the fastest of many runs.
+fn nanoseconds(mut run: impl FnMut()) -> f64 {
+    let mut best = Duration::MAX;
+    for _ in 0..400 {
+        let began = Instant::now();
+        for _ in 0..8 {
+            run();
+        }
+        best = best.min(began.elapsed() / 8);
+    }
+    best.as_secs_f64() * 1e9
+}
+
+/// Each inner loop on one block of 64 keys of a head of 64 channels.
+fn kernels() {
+    const CHANNELS: usize = 64;
+    let numbers = |count: usize| -> Vec<f32> {
+        (0..count)
+            .map(|nth| (nth * 7919 % 1009) as f32 / 504.5 - 1.0)
+            .collect()
+    };
+    let table = numbers(CHANNELS / 2 * 64);
+    let bias = numbers(CHANNELS);
+    let turn = KeyTurn {
+        pairing: RotaryPairing::Halves,
+        bias: &bias,
+        place_cos: &table,
+        place_sin: &table,
+    };
+    let halves = vec![half::f16::ONE; CHANNELS * 64];
+    let grids = vec![[0, 60, 0, 60]; 2 * CHANNELS];
+    let packed = vec![0x5a; CHANNELS * 64];
+    let mut block = numbers(CHANNELS * 64);
+    let codes = |bits: usize, grids| Codes {
+        bits,
+        grids,
+        packed: &packed[..CHANNELS * 64 * bits / 8],
+    };
+    for kernels in Kernels::available() {
+        println!("{}", kernels.name);
+        let say = |what: &str, nanoseconds: f64| println!("  {what:40} {nanoseconds:8.0} ns");
+        let source = block.clone();
+        let time = nanoseconds(|| (kernels.widen)(&halves, &mut block));
+        say("values of halves", time);
+        let time = nanoseconds(|| (kernels.widen_transposed)(&halves, &mut block));
+        say("keys of halves, transposed", time);
+        let time = nanoseconds(|| (kernels.turn_keys)(&source, &turn, &mut block));
+        say("bias and turn", time);
+        for bits in [4, 8] {
+            let keys = codes(bits, &grids[..CHANNELS]);
+            let time = nanoseconds(|| (kernels.keys_of_codes)(&keys, &turn, &mut block));
+            say(&format!("keys of {bits} bits, bias and turn"), time);
+            let values = codes(bits, &grids[..]);
+            let time = nanoseconds(|| (kernels.values_of_codes)(&values, CHANNELS, &mut block));
+            say(&format!("values of {bits} bits"), time);
+        }
+        for rows in [7, 24] {
+            let queries = numbers(rows * CHANNELS);
+            let mut scores = numbers(rows * 64);
+            let (cos, sin) = table[..CHANNELS].split_at(CHANNELS / 2);
+            let time = nanoseconds(|| {
+                (kernels.turn_back)(&queries, CHANNELS, cos, sin, &mut scores);
+            });
+            say(&format!("turn back {rows} rows"), time);
+            let time = nanoseconds(|| {
+                (kernels.multiply)(&queries, &source, &mut scores, CHANNELS, false);
+            });
+            say(&format!("scores of {rows} rows"), time);
+        }
+        let mut scores = [0.5; 64];
+        let time = nanoseconds(|| {
+            std::hint::black_box((kernels.maximum)(&scores));
+        });
+        say("largest of a row", time);
+        let time = nanoseconds(|| {
+            scores.fill(-1.0);
+            std::hint::black_box((kernels.exponentials)(&mut scores, 0.0));
+        });
+        say("exponentials of a row", time);
+    }
+}
+
 fn main() {
-    let depth = std::env::args()
-        .skip(1)
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|argument| argument == "kernels") {
+        return kernels();
+    }
+    let depth = arguments
+        .iter()
         .find_map(|argument| argument.parse().ok())
         .unwrap_or(4096);
+    let format = arguments
+        .iter()
+        .find_map(|argument| BlockFormat::by_name(argument))
+        .unwrap_or(BlockFormat::K4V4);
     println!(
-        "kernels {}, {} threads, depth {depth}",
+        "kernels {}, {} threads, depth {depth}, format {}",
         Kernels::chosen().name,
-        rayon::current_num_threads()
+        rayon::current_num_threads(),
+        format.name()
     );
     for (name, shape) in [
         ("0.5B", shape(24, 14, 2, 64)),
@@ -78,16 +186,14 @@ fn main() {
             text: [0; 32],
             model: name.into(),
             prompt: 0,
-            format: FORMAT_F16,
+            format: format.number(),
         };
         let cache = KvCache::open(folder.path(), &identity, &shape).unwrap();
-        let mut attention = DenseAttention::over(&cache, &shape, CancelFlag::new()).unwrap();
-        while attention.tokens() < depth {
-            pass(&shape, &mut attention, 512);
-            attention.seal(&cache, &[0; 512]).unwrap();
+        while cache.tokens() < depth {
+            cache.append(&[0; 512], &noise_blocks(&shape)).unwrap();
         }
+        let mut attention = DenseAttention::over(&cache, &shape, CancelFlag::new()).unwrap();
         let work = 4 * shape.layers * shape.query_heads * shape.head_dim;
-        let cached = 2 * 2 * shape.layers * shape.kv_heads * shape.head_dim;
         for tokens in [256, 32, 1] {
             let mut best = [Duration::MAX; 2];
             for _ in 0..5 {
@@ -102,7 +208,7 @@ fn main() {
                 processor * 1e3,
                 tokens as f64 / seconds,
                 (work * tokens * (depth + tokens / 2)) as f64 / seconds / 1e9,
-                (cached * depth) as f64 / seconds / 1e9,
+                cache.bytes() as f64 / seconds / 1e9,
             );
         }
     }

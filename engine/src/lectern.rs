@@ -6,6 +6,7 @@
 
 mod adding;
 mod asking;
+mod cache_format;
 mod caches;
 mod choosing;
 mod export;

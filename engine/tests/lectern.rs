@@ -236,9 +236,10 @@ async fn a_damaged_cache_is_mended_and_the_question_answered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_read_longest_ago_makes_room_and_the_person_is_told() {
     let folder = tempfile::tempdir().unwrap();
-    // Room for one document of a few hundred tokens (SmolLM2 keeps 23 kB a token), not for two.
+    // Room for one document of a few hundred tokens (SmolLM2 keeps 23 kB a token in half precision), not for two.
     let lectern = open(folder.path(), |settings| {
-        settings.cache_budget_bytes = 12_000_000
+        settings.cache_budget_bytes = 12_000_000;
+        settings.kv_format = lectern_protocol::KvFormat::F16;
     })
     .await;
     let one = add(&lectern, folder.path(), "one.txt", "The first text.").await;

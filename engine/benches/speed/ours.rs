@@ -4,7 +4,7 @@ use crate::command::Command;
 use anyhow::{Context, Result, bail};
 use candle_core::{D, Tensor, quantized::gguf_file};
 use lectern_engine::attention::{CancelFlag, DenseAttention};
-use lectern_engine::kv::{CacheIdentity, FORMAT_F16, KvCache};
+use lectern_engine::kv::{BlockFormat, CacheIdentity, KvCache};
 use lectern_engine::reading::{ReadingInput, read};
 use lectern_models::{Logits, Model, Token};
 use serde_json::{Value, json};
@@ -177,7 +177,8 @@ impl Engine {
             text,
             model: self.model.fingerprint().to_owned(),
             prompt: 0,
-            format: FORMAT_F16,
+            // What the catalogue's models keep by default.
+            format: BlockFormat::K4V4.number(),
         }
     }
 }

@@ -175,6 +175,29 @@ pub struct Settings {
     pub max_answer_tokens: u32,
     /// Tokens of retrieved passages for documents longer than the model's window.
     pub retrieval_tokens: u32,
+    /// How finely what was read is kept.
+    pub kv_format: KvFormat,
+}
+
+/// How keys and values of what was read are kept: bits of a key and of a value.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub enum KvFormat {
+    /// The smallest that was measured to be as good for the model. What was read in a finer one stays in use.
+    #[default]
+    #[serde(rename = "auto")]
+    Auto,
+    /// Half precision, as computed.
+    #[serde(rename = "f16")]
+    F16,
+    /// Keys and values of 8 bits.
+    #[serde(rename = "8/8")]
+    K8V8,
+    /// Keys of 8 bits, values of 4.
+    #[serde(rename = "8/4")]
+    K8V4,
+    /// Keys and values of 4 bits.
+    #[serde(rename = "4/4")]
+    K4V4,
 }
 
 impl Default for Settings {
@@ -186,6 +209,7 @@ impl Default for Settings {
             read_when_added: true,
             max_answer_tokens: 256,
             retrieval_tokens: 2048,
+            kv_format: KvFormat::Auto,
         }
     }
 }

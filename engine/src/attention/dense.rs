@@ -308,17 +308,16 @@ impl LayerPass<'_> {
     fn by_tile(&self, tiles: &[Tile]) -> Vec<(Softmax, Vec<ScoreLog>)> {
         tiles
             .par_iter()
-            .map_init(
-                || Scratch::new(self.shape.head_dim),
-                |scratch, tile| {
-                    let queries = self.tile_queries(tile);
-                    let spans = spans(self.visible_blocks(tile));
+            .map(|tile| {
+                let queries = self.tile_queries(tile);
+                let spans = spans(self.visible_blocks(tile));
+                Scratch::with(self.shape.head_dim, |scratch| {
                     self.merge(
                         tile,
                         spans.map(|span| self.attend_span(tile, &queries, span, scratch)),
                     )
-                },
-            )
+                })
+            })
             .collect()
     }
 
@@ -332,12 +331,11 @@ impl LayerPass<'_> {
             .collect();
         let parts: Vec<(Softmax, ScoreLog)> = work
             .par_iter()
-            .map_init(
-                || Scratch::new(self.shape.head_dim),
-                |scratch, (nth, span)| {
+            .map(|(nth, span)| {
+                Scratch::with(self.shape.head_dim, |scratch| {
                     self.attend_span(&tiles[*nth], &queries[*nth], span.clone(), scratch)
-                },
-            )
+                })
+            })
             .collect();
         let mut parts = parts.into_iter();
         tiles

@@ -4,13 +4,18 @@
 
 use super::kernels::tests::noise;
 use super::{CancelFlag, DenseAttention};
-use crate::kv::{CacheIdentity, FORMAT_F16, KvCache};
+use crate::kv::{BlockFormat, CacheIdentity, KvCache};
 use candle_core::{Device, Tensor};
 use half::f16;
 use lectern_models::attention::{Attention, AttentionError, AttentionShape, Rotary, RotaryPairing};
 use tempfile::TempDir;
 
-fn shape(kv_heads: usize, group: usize, head_dim: usize, pairing: RotaryPairing) -> AttentionShape {
+pub(super) fn shape(
+    kv_heads: usize,
+    group: usize,
+    head_dim: usize,
+    pairing: RotaryPairing,
+) -> AttentionShape {
     let layers = 2;
     let pairs = head_dim / 2;
     AttentionShape {
@@ -38,15 +43,16 @@ fn shape(kv_heads: usize, group: usize, head_dim: usize, pairing: RotaryPairing)
 }
 
 /// A text's queries, keys and values, `[layer][token * heads * head_dim]`.
-struct Text {
+#[derive(Clone)]
+pub(super) struct Text {
     tokens: usize,
     queries: Vec<Vec<f32>>,
-    keys: Vec<Vec<f32>>,
-    values: Vec<Vec<f32>>,
+    pub(super) keys: Vec<Vec<f32>>,
+    pub(super) values: Vec<Vec<f32>>,
 }
 
 impl Text {
-    fn new(shape: &AttentionShape, tokens: usize, size: f32) -> Text {
+    pub(super) fn new(shape: &AttentionShape, tokens: usize, size: f32) -> Text {
         let numbers = |what: u64, heads: usize| -> Vec<Vec<f32>> {
             (0..shape.layers as u64)
                 .map(|layer| {
@@ -65,6 +71,17 @@ impl Text {
         }
     }
 
+    /// With keys and values rounded to half precision, as the tail keeps them.
+    pub(super) fn halved(mut self) -> Text {
+        let half = |number: f32| f16::from_f32(number.clamp(-65504.0, 65504.0)).to_f32();
+        for numbers in self.keys.iter_mut().chain(&mut self.values) {
+            for number in numbers {
+                *number = half(*number);
+            }
+        }
+        self
+    }
+
     fn tensor(
         &self,
         shape: &AttentionShape,
@@ -79,7 +96,7 @@ impl Text {
     }
 
     /// One pass over tokens `range`; the attended values of every layer.
-    fn pass(
+    pub(super) fn pass(
         &self,
         shape: &AttentionShape,
         attention: &mut DenseAttention,
@@ -99,11 +116,14 @@ impl Text {
     }
 }
 
-/// Plain causal attention in F64; keys and values rounded to half precision first, as the cache keeps them. Returns
-/// the attended values `[token * query_heads * head_dim]` and the probabilities `[head][token][key]`.
-fn plain(shape: &AttentionShape, text: &Text, layer: usize) -> (Vec<f64>, Vec<Vec<Vec<f64>>>) {
+/// Plain causal attention in F64. Returns the attended values `[token * query_heads * head_dim]` and the probabilities
+/// `[head][token][key]`.
+pub(super) fn plain(
+    shape: &AttentionShape,
+    text: &Text,
+    layer: usize,
+) -> (Vec<f64>, Vec<Vec<Vec<f64>>>) {
     let d = shape.head_dim;
-    let half = |number: f32| f64::from(f16::from_f32(number.clamp(-65504.0, 65504.0)).to_f32());
     let turn = |row: &[f64], position: usize| -> Vec<f64> {
         let mut turned = row.to_vec();
         let pairs = shape.rotary.inverse_frequencies.len();
@@ -125,7 +145,7 @@ fn plain(shape: &AttentionShape, text: &Text, layer: usize) -> (Vec<f64>, Vec<Ve
                 let bias = shape.key_bias[layer]
                     .as_ref()
                     .map_or(0.0, |b| f64::from(b[head * d + channel]));
-                half(text.keys[layer][first + channel]) + bias
+                f64::from(text.keys[layer][first + channel]) + bias
             })
             .collect();
         turn(&biased, position)
@@ -159,7 +179,7 @@ fn plain(shape: &AttentionShape, text: &Text, layer: usize) -> (Vec<f64>, Vec<Ve
                 let value = (position * shape.kv_heads + kv_head) * d;
                 for channel in 0..d {
                     attended[first + channel] +=
-                        probability * half(text.values[layer][value + channel]);
+                        probability * f64::from(text.values[layer][value + channel]);
                 }
             }
         }
@@ -168,20 +188,24 @@ fn plain(shape: &AttentionShape, text: &Text, layer: usize) -> (Vec<f64>, Vec<Ve
 }
 
 fn cache(folder: &TempDir, shape: &AttentionShape) -> KvCache {
+    cache_in(folder, shape, BlockFormat::F16)
+}
+
+pub(super) fn cache_in(folder: &TempDir, shape: &AttentionShape, format: BlockFormat) -> KvCache {
     let identity = CacheIdentity {
         text: [1; 32],
         model: "noise".into(),
         prompt: 0,
-        format: FORMAT_F16,
+        format: format.number(),
     };
     KvCache::open(folder.path(), &identity, shape).unwrap()
 }
 
-fn ids(range: (usize, usize)) -> Vec<u32> {
+pub(super) fn ids(range: (usize, usize)) -> Vec<u32> {
     (range.0 as u32..range.1 as u32).collect()
 }
 
-fn bits(numbers: &[Vec<f32>]) -> Vec<Vec<u32>> {
+pub(super) fn bits(numbers: &[Vec<f32>]) -> Vec<Vec<u32>> {
     numbers
         .iter()
         .map(|layer| layer.iter().map(|n| n.to_bits()).collect())
@@ -205,7 +229,7 @@ fn equals_plain_attention_over_odd_shapes() {
             let mut attention = DenseAttention::over(&cache, &shape, CancelFlag::new()).unwrap();
             let found = text.pass(&shape, &mut attention, (0, tokens)).unwrap();
             for (layer, found) in found.iter().enumerate() {
-                let (expected, _) = plain(&shape, &text, layer);
+                let (expected, _) = plain(&shape, &text.clone().halved(), layer);
                 let worst = found
                     .iter()
                     .zip(&expected)
@@ -372,7 +396,7 @@ fn check_mass(shape: &AttentionShape, text: &Text, attention: &mut DenseAttentio
     attention.record(&[(0, 1), (1, 3), (1, 2)]);
     let mut expected = vec![0.0; cached];
     for (layer, heads) in [(0, vec![1]), (1, vec![3, 2])] {
-        let (_, probabilities) = plain(shape, text, layer);
+        let (_, probabilities) = plain(shape, &text.clone().halved(), layer);
         for head in heads {
             for row in &probabilities[head][cached..] {
                 for (sum, probability) in expected.iter_mut().zip(row) {

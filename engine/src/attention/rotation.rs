@@ -1,9 +1,11 @@
 //! Turning queries and keys to their positions (rotary embedding, Su et al. 2021, arXiv 2104.09864).
 //!
-//! Keys are turned in two steps: by their place in the block (a table of 64 places that never changes), then by the
-//! block's first position. That needs no table as long as the document, and angles are computed in F64, so the error
-//! does not grow with the position as it does for an F32 product of position and frequency.
+//! A score depends only on how far a query stands from a key. So keys are turned by their place in the block alone (a
+//! table of 64 places that never changes and stays in the cache), and queries are turned to their position and, for
+//! each block, back by the block's first position, which is little work beside the keys'. Angles are computed in F64,
+//! so the error does not grow with the position as it does for an F32 product of position and frequency.
 
+use super::kernels::pair_channels;
 use crate::kv::BLOCK_TOKENS;
 use lectern_models::attention::{Rotary, RotaryPairing};
 
@@ -50,17 +52,15 @@ impl Rotation {
         turn(&angles)
     }
 
-    /// Turns one head's query and multiplies it by `scale`.
+    /// Turns one head's query and multiplies it by `scale`; out in the order of pairs, see
+    /// [`KeyTurn`](super::kernels::KeyTurn).
     pub(super) fn turn_query(&self, query: &[f32], turn: &Turn, scale: f32, turned: &mut [f32]) {
         let pairs = turn.cos.len();
         for pair in 0..pairs {
-            let (first, second) = match self.rotary.pairing {
-                RotaryPairing::Halves => (pair, pair + pairs),
-                RotaryPairing::Neighbours => (2 * pair, 2 * pair + 1),
-            };
+            let (first, second) = pair_channels(self.rotary.pairing, pairs, pair);
             let (a, b) = (query[first] * scale, query[second] * scale);
-            turned[first] = a * turn.cos[pair] - b * turn.sin[pair];
-            turned[second] = a * turn.sin[pair] + b * turn.cos[pair];
+            turned[pair] = a * turn.cos[pair] - b * turn.sin[pair];
+            turned[pairs + pair] = a * turn.sin[pair] + b * turn.cos[pair];
         }
         for channel in 2 * pairs..query.len() {
             turned[channel] = query[channel] * scale;

@@ -6,8 +6,10 @@ use super::mass::ScoreLog;
 use super::rotation::{Rotation, Turn};
 use super::softmax::Softmax;
 use super::tail::Tail;
-use crate::kv::{BLOCK_TOKENS, KvView};
+use crate::kv::format::nibbles;
+use crate::kv::{BLOCK_TOKENS, KvView, Part};
 use lectern_models::attention::AttentionShape;
+use std::cell::RefCell;
 use std::ops::Range;
 
 /// Blocks of a span: 512 keys. Sums are made span by span whatever the number of threads, see the module above.
@@ -48,25 +50,36 @@ pub(super) struct Tile {
     pub(super) logged_heads: Vec<usize>,
 }
 
-/// Buffers of one thread.
+/// Buffers of one thread, kept from pass to pass: decoding allocates none.
+#[derive(Default)]
 pub(super) struct Scratch {
     /// `[head_dim][64]`, turned.
     keys: Vec<f32>,
     /// `[64][head_dim]`.
     values: Vec<f32>,
     scores: Vec<f32>,
-    /// `[64][head_dim]`, for formats that must be decoded.
-    decoded: Vec<f32>,
+    /// Query rows, turned back by the block's position.
+    queries: Vec<f32>,
+    /// `[head_dim][64]`, widened from halves.
+    unturned: Vec<f32>,
+    /// Codes of less than 4 bits, spread to 4.
+    nibbles: Vec<u8>,
 }
 
 impl Scratch {
-    pub(super) fn new(head_dim: usize) -> Scratch {
-        Scratch {
-            keys: vec![0.0; BLOCK_TOKENS * head_dim],
-            values: vec![0.0; BLOCK_TOKENS * head_dim],
-            scores: vec![0.0; SCORE_ROWS * BLOCK_TOKENS],
-            decoded: Vec::new(),
+    /// Calls `work` with this thread's buffers, as large as heads of `head_dim` channels need them.
+    pub(super) fn with<T>(head_dim: usize, work: impl FnOnce(&mut Scratch) -> T) -> T {
+        thread_local! {
+            static SCRATCH: RefCell<Scratch> = RefCell::default();
         }
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.keys.resize(BLOCK_TOKENS * head_dim, 0.0);
+            scratch.values.resize(BLOCK_TOKENS * head_dim, 0.0);
+            scratch.unturned.resize(BLOCK_TOKENS * head_dim, 0.0);
+            scratch.queries.resize(SCORE_ROWS * head_dim, 0.0);
+            scratch.scores.resize(SCORE_ROWS * BLOCK_TOKENS, 0.0);
+            work(scratch)
+        })
     }
 }
 
@@ -118,6 +131,7 @@ impl LayerPass<'_> {
                 break;
             }
             self.load(block, tile.kv_head, scratch);
+            let base = &self.block_turns[block];
             let first_key = block * BLOCK_TOKENS;
             // How many of the block's keys the token of a row may see.
             let visible = |row: usize| {
@@ -142,7 +156,9 @@ impl LayerPass<'_> {
                 }
                 let scores = &mut scratch.scores[..(last - first) * BLOCK_TOKENS];
                 let queries = &queries[first * head_dim..last * head_dim];
-                (self.kernels.multiply)(queries, &scratch.keys, scores, head_dim, false);
+                let turned = &mut scratch.queries[..queries.len()];
+                (self.kernels.turn_back)(queries, head_dim, &base.cos, &base.sin, turned);
+                (self.kernels.multiply)(turned, &scratch.keys, scores, head_dim, false);
                 let (weights, _) = scores.as_chunks_mut::<BLOCK_TOKENS>();
                 for (row, weights) in (first..last).zip(weights) {
                     let visible = visible(row);
@@ -155,7 +171,11 @@ impl LayerPass<'_> {
                         continue;
                     }
                     let largest = softmax.largest[row].max((self.kernels.maximum)(weights));
-                    let keep = (softmax.largest[row] - largest).exp2();
+                    let keep = if largest == softmax.largest[row] {
+                        1.0
+                    } else {
+                        (softmax.largest[row] - largest).exp2()
+                    };
                     let sum = (self.kernels.exponentials)(weights, largest);
                     softmax.largest[row] = largest;
                     softmax.sums[row] = softmax.sums[row] * keep + sum;
@@ -171,50 +191,45 @@ impl LayerPass<'_> {
         (softmax, log)
     }
 
-    /// Brings one head's keys and values of a block into `scratch`: keys with bias, turned, transposed.
+    /// Brings one head's keys and values of a block into `scratch`: keys with bias, turned to their places, channels as
+    /// rows.
     fn load(&self, block: usize, kv_head: usize, scratch: &mut Scratch) {
         let head_dim = self.shape.head_dim;
         let kv_shape = self.view.shape();
-        let halves = if block >= self.tail.first_block() {
-            Some(self.tail.block(block).part(self.layer))
-        } else {
-            let part = self.view.part(block, self.layer);
-            let halves = self.view.format().halves(kv_shape, part);
-            if halves.is_none() {
-                let format = self.view.format();
-                scratch.decoded.resize(BLOCK_TOKENS * head_dim, 0.0);
-                format.keys(kv_shape, part, kv_head, &mut scratch.decoded);
-                for (place, key) in scratch.decoded.chunks_exact(head_dim).enumerate() {
-                    for (channel, key) in key.iter().enumerate() {
-                        scratch.keys[channel * BLOCK_TOKENS + place] = *key;
-                    }
-                }
-                format.values(kv_shape, part, kv_head, &mut scratch.values);
-            }
-            halves
+        let bias = kv_head * head_dim..(kv_head + 1) * head_dim;
+        let turn = KeyTurn {
+            pairing: self.rotation.pairing(),
+            bias: &self.bias[bias],
+            place_cos: &self.rotation.places.cos,
+            place_sin: &self.rotation.places.sin,
         };
-        if let Some(halves) = halves {
-            let head = halves.head(kv_shape, kv_head);
-            (self.kernels.widen_transposed)(head.keys, &mut scratch.keys);
-            (self.kernels.widen)(head.values, &mut scratch.values);
+        let part = if block >= self.tail.first_block() {
+            Part::Halves(self.tail.block(block).part(self.layer))
+        } else {
+            self.view.part(block, self.layer)
+        };
+        match part {
+            Part::Halves(halves) => {
+                let head = halves.head(kv_shape, kv_head);
+                (self.kernels.widen_transposed)(head.keys, &mut scratch.unturned);
+                (self.kernels.turn_keys)(&scratch.unturned, &turn, &mut scratch.keys);
+                (self.kernels.widen)(head.values, &mut scratch.values);
+            }
+            Part::Codes(codes) => {
+                let mut keys = codes.keys(kv_shape, kv_head);
+                if keys.bits < 4 {
+                    scratch.nibbles.resize(BLOCK_TOKENS * head_dim / 2, 0);
+                    nibbles(keys.bits, keys.packed, &mut scratch.nibbles);
+                    (keys.bits, keys.packed) = (4, &scratch.nibbles);
+                }
+                (self.kernels.keys_of_codes)(&keys, &turn, &mut scratch.keys);
+                let values = codes.values(kv_shape, kv_head);
+                (self.kernels.values_of_codes)(&values, head_dim, &mut scratch.values);
+            }
         }
         // What stands behind the last token is left over from something else, and 0 times NaN is NaN.
         let end = self.start + self.query_turns.len();
         let filled = (end - block * BLOCK_TOKENS).min(BLOCK_TOKENS);
         scratch.values[filled * head_dim..].fill(0.0);
-
-        let base = &self.block_turns[block];
-        let bias = kv_head * head_dim..(kv_head + 1) * head_dim;
-        (self.kernels.turn_keys)(
-            &mut scratch.keys,
-            &KeyTurn {
-                pairing: self.rotation.pairing(),
-                bias: &self.bias[bias],
-                place_cos: &self.rotation.places.cos,
-                place_sin: &self.rotation.places.sin,
-                base_cos: &base.cos,
-                base_sin: &base.sin,
-            },
-        );
     }
 }

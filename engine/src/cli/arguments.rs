@@ -170,7 +170,8 @@ pub enum Command {
   lectern eval words --data data
   lectern eval cite --data data --limit 48 --tokens 3000 --model qwen2.5-1.5b
   lectern eval clapnq --data data --limit 40 --answers answers.jsonl
-  lectern eval heads --data data --book book.txt --model qwen2.5-0.5b")]
+  lectern eval heads --data data --book book.txt --model qwen2.5-0.5b
+  lectern eval kv --text book.txt --code src/ --tokens 1024,4096 --model qwen2.5-0.5b")]
     Eval {
         /// What to measure.
         #[command(subcommand)]

@@ -2,7 +2,8 @@
 //!
 //! In: a model and a folder of public question sets. Out: tables on standard output (or one JSON object), with the
 //! number of questions and 95% intervals. What ships is chosen here: retrieval heads ([`heads`](self)), the
-//! weights of [`citing`](crate::citing), the wording of the prompt. Results are kept in `docs/citations.md`.
+//! weights of [`citing`](crate::citing), the wording of the prompt, the format of the cache. Results are kept in
+//! `docs/citations.md` and `docs/long-context.md`.
 //!
 //! Nothing here is used by the rest of the engine.
 
@@ -10,12 +11,15 @@ mod cite;
 mod clapnq;
 mod fit;
 mod heads;
+mod kv;
 mod probe;
 mod record;
 mod score;
 mod whole;
 mod words;
 mod xquad;
+
+pub use kv::KvArgs;
 
 use crate::asking::AskError;
 use crate::kv::KvError;
@@ -40,6 +44,8 @@ pub enum Evaluation {
     /// Whether questions without an answer are recognised, and how well answers of several sentences are cited
     /// (ClapNQ).
     Clapnq(ClapnqArgs),
+    /// What each format of the cache costs: divergence, perplexity, copying and needles against half precision.
+    Kv(KvArgs),
 }
 
 /// Of [`Evaluation::Heads`].
@@ -208,6 +214,7 @@ pub fn run(
         Evaluation::Heads(args) => heads::run(args, &model()?)?,
         Evaluation::Cite(args) => cite::run(args, &model()?)?,
         Evaluation::Clapnq(args) => clapnq::run(args, &model()?)?,
+        Evaluation::Kv(args) => kv::run(args, &model()?)?,
     }
     Ok(())
 }

@@ -200,10 +200,10 @@ fn closed_book(model: &Model, question: &str) -> Result<String, EvaluationError>
 }
 
 /// A temporary folder that is removed when dropped.
-struct Scratch(PathBuf);
+pub(super) struct Scratch(pub PathBuf);
 
 impl Scratch {
-    fn new() -> Result<Scratch, EvaluationError> {
+    pub fn new() -> Result<Scratch, EvaluationError> {
         let path = std::env::temp_dir().join(format!("lectern-eval-{}", std::process::id()));
         std::fs::create_dir_all(&path)?;
         Ok(Scratch(path))

@@ -21,7 +21,8 @@ pub(super) struct Writer {
 /// What a block is made of, whichever block it is.
 pub(super) struct BlockRecipe<'a> {
     pub(super) shape: &'a KvShape,
-    pub(super) format: &'static dyn BlockFormat,
+    /// The cache's.
+    pub(super) format: BlockFormat,
     pub(super) identity: u64,
 }
 
@@ -57,28 +58,28 @@ impl Writer {
         blocks: &[OpenBlock],
     ) -> io::Result<Vec<Arc<SealedBlock>>> {
         let layers = recipe.shape.layers;
-        let part_bytes = recipe.format.part_bytes(recipe.shape);
         let header_bytes = header_bytes(layers);
         let mut hash = sealed.last().map_or(0, |block| block.header.chain);
         let mut offset = self.end;
         let mut new = Vec::with_capacity(blocks.len());
-        let mut bytes = vec![0; header_bytes + layers * part_bytes];
+        let mut bytes = Vec::new();
         for (nth, (block, tokens)) in blocks.iter().zip(tokens.chunks(BLOCK_TOKENS)).enumerate() {
-            bytes.fill(0);
+            let format = recipe.format.of_block(sealed.len() + nth, tokens.len());
+            let part_bytes = format.part_bytes(recipe.shape);
+            bytes.clear();
+            bytes.resize(header_bytes + layers * part_bytes, 0);
             hash = chain(hash, tokens);
             let mut checksums = Vec::with_capacity(layers);
             for (layer, part) in bytes[header_bytes..]
                 .chunks_exact_mut(part_bytes)
                 .enumerate()
             {
-                recipe
-                    .format
-                    .encode(recipe.shape, block, layer, tokens.len(), part);
+                format.encode(recipe.shape, block, layer, tokens.len(), part);
                 checksums.push(xxh3_64(part));
             }
             let header = BlockHeader {
                 index: (sealed.len() + nth) as u32,
-                format: recipe.format.number(),
+                format: format.number(),
                 append_start: sealed.len() as u32,
                 part_bytes: part_bytes as u64,
                 identity: recipe.identity,
@@ -88,7 +89,7 @@ impl Writer {
             };
             bytes[..header_bytes].copy_from_slice(&header.encode());
             self.storage.write_at(offset, &bytes)?;
-            new.push(Arc::new(SealedBlock::new(offset, header, true)));
+            new.push(Arc::new(SealedBlock::new(offset, header, format, true)));
             offset += bytes.len() as u64;
         }
         self.storage.sync()?;

@@ -1,7 +1,7 @@
 //! One cache, open for reading and writing.
 
 use super::append::{BlockRecipe, Writer};
-use super::format::{self, BlockFormat};
+use super::format::BlockFormat;
 use super::manifest::{Manifest, sync_folder};
 use super::recovery::scan;
 use super::storage::Storage;
@@ -33,7 +33,7 @@ pub struct KvCache {
     folder: PathBuf,
     identity: CacheIdentity,
     shape: KvShape,
-    format: &'static dyn BlockFormat,
+    format: BlockFormat,
     /// For mapping; writing goes through `writer`.
     file: File,
     writer: Mutex<Writer>,
@@ -79,7 +79,7 @@ impl KvCache {
         shape: &AttentionShape,
         storage: impl FnOnce(File) -> io::Result<Box<dyn Storage>>,
     ) -> Result<KvCache, KvError> {
-        let format = format::by_number(identity.format).ok_or(KvError::UnknownFormat {
+        let format = BlockFormat::by_number(identity.format).ok_or(KvError::UnknownFormat {
             path: folder.to_owned(),
             format: identity.format,
         })?;
@@ -135,7 +135,6 @@ impl KvCache {
         let blocks = scan.blocks.into_iter().map(Arc::new).collect();
         let view = KvView::new(
             shape,
-            format,
             path.clone(),
             blocks,
             map(&file, &path)?,
@@ -180,6 +179,11 @@ impl KvCache {
     /// Shape of its blocks.
     pub fn shape(&self) -> &KvShape {
         &self.shape
+    }
+
+    /// How its full blocks after the first are encoded.
+    pub fn format(&self) -> BlockFormat {
+        self.format
     }
 
     /// Tokens sealed so far.
@@ -242,7 +246,7 @@ impl KvCache {
             .map_err(|error| match error.kind() {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => KvError::DiskFull {
                     path: self.path.to_path_buf(),
-                    needed: self.append_bytes(blocks.len()),
+                    needed: self.append_bytes(tokens.len()),
                 },
                 _ => KvError::io(&*self.path, "write")(error),
             })?;
@@ -250,11 +254,18 @@ impl KvCache {
         self.publish(sealed)
     }
 
-    /// Bytes that appending so many blocks takes on disk.
-    pub fn append_bytes(&self, blocks: usize) -> u64 {
-        let block = super::header::header_bytes(self.shape.layers)
-            + self.shape.layers * self.format.part_bytes(&self.shape);
-        (blocks * block) as u64
+    /// Bytes that appending so many tokens takes on disk.
+    pub fn append_bytes(&self, tokens: usize) -> u64 {
+        let first = self.with_view(KvView::blocks);
+        let block_bytes = |nth: usize| {
+            let filled = BLOCK_TOKENS.min(tokens - nth * BLOCK_TOKENS);
+            let format = self.format.of_block(first + nth, filled);
+            super::header::header_bytes(self.shape.layers)
+                + self.shape.layers * format.part_bytes(&self.shape)
+        };
+        (0..tokens.div_ceil(BLOCK_TOKENS))
+            .map(|nth| block_bytes(nth) as u64)
+            .sum()
     }
 
     /// Forgets everything from token `tokens` on, a multiple of 64.
@@ -339,7 +350,6 @@ impl KvCache {
     fn new_view(&self, sealed: Vec<Arc<SealedBlock>>, map: Option<Arc<memmap2::Mmap>>) -> KvView {
         KvView::new(
             self.shape,
-            self.format,
             self.path.clone(),
             sealed,
             map,

@@ -19,7 +19,8 @@
 //! is written, `fdatasync`ed, and only then seen by readers; a crash loses at most that chunk.
 //! **Why one checksum a layer, not a block:** whoever reads only some layers of a block (a sparse read) must not
 //! have to read the others to trust it.
-//! **Why keys un-rotated and without bias:** see [`lectern_models::attention`].
+//! **Why keys un-rotated and without bias:** see [`lectern_models::attention`]. **Why codes:** see [`format`]; sealed
+//! blocks are never decoded as a whole, attention works on their codes.
 //!
 //! Cost: opening reads one header (about 512 bytes) a block and the payload of the last append only; 32,768 tokens
 //! are 512 headers. A part is hashed once, when it is first used.
@@ -42,7 +43,7 @@ mod view;
 
 pub use cache::{KvCache, Recovery};
 pub use error::KvError;
-pub use format::{BlockFormat, FORMAT_F16, PartHalves};
+pub use format::{BlockFormat, Codes, FORMAT_F16, Part, PartCodes, PartHalves};
 pub use identity::CacheIdentity;
 pub use listing::{CacheEntry, list, remove, victims};
 pub use open_block::OpenBlock;

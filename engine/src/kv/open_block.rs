@@ -57,12 +57,12 @@ impl OpenBlock {
     }
 
     /// Takes over one layer's keys and values from a sealed block.
-    pub(super) fn fill(&mut self, layer: usize, keys: &[f32], values: &[f32]) {
+    pub(super) fn fill(&mut self, layer: usize, halves: &PartHalves<'_>) {
         let layer_values = self.shape.layer_values();
         let part = &mut self.halves[layer * 2 * layer_values..][..2 * layer_values];
-        for (half, value) in part.iter_mut().zip(keys.iter().chain(values)) {
-            *half = saturate(*value);
-        }
+        let (keys, values) = part.split_at_mut(layer_values);
+        keys.copy_from_slice(halves.keys);
+        values.copy_from_slice(halves.values);
     }
 }
 

@@ -20,12 +20,7 @@ pub(super) struct Scan {
 ///
 /// A header must check out, be the next in order, continue the token chain, and fit the file. Payload is checked only
 /// in the last append: everything before was made durable before that append began, so a crash cannot have torn it.
-pub(super) fn scan(
-    file: &[u8],
-    shape: &KvShape,
-    format: &'static dyn BlockFormat,
-    identity: u64,
-) -> Scan {
+pub(super) fn scan(file: &[u8], shape: &KvShape, format: BlockFormat, identity: u64) -> Scan {
     let mut scan = Scan {
         blocks: Vec::new(),
         end: 0,
@@ -33,7 +28,6 @@ pub(super) fn scan(
     };
     let mut hash = 0;
     let header_bytes = header_bytes(shape.layers);
-    let part_bytes = format.part_bytes(shape) as u64;
     while let Some(bytes) = file.get(scan.end as usize..scan.end as usize + header_bytes) {
         let Some(header) = BlockHeader::decode(bytes, shape.layers) else {
             break;
@@ -47,14 +41,15 @@ pub(super) fn scan(
             .blocks
             .last()
             .is_some_and(|last| last.header.tokens.len() < BLOCK_TOKENS);
+        let format = format.of_block(scan.blocks.len(), header.tokens.len());
         let expected = header.index as usize == scan.blocks.len()
             && header.append_start <= header.index
             && header.identity == identity
             && header.format == format.number()
-            && header.part_bytes == part_bytes
+            && header.part_bytes == format.part_bytes(shape) as u64
             && header.chain == next
             && !after_partial;
-        let block = SealedBlock::new(scan.end, header, false);
+        let block = SealedBlock::new(scan.end, header, format, false);
         if !expected || block.end() > file.len() as u64 {
             break;
         }

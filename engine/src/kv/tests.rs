@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::cache::BLOCKS_FILE;
+use super::format::decode_head;
 use super::storage::Storage;
 use super::*;
 use lectern_models::attention::{AttentionShape, Rotary, RotaryPairing};
@@ -30,13 +31,20 @@ fn shape(layers: usize, kv_heads: usize, head_dim: usize) -> AttentionShape {
 }
 
 fn identity() -> CacheIdentity {
+    identity_in(BlockFormat::F16)
+}
+
+fn identity_in(format: BlockFormat) -> CacheIdentity {
     CacheIdentity {
         text: [5; 32],
         model: "model".into(),
         prompt: 3,
-        format: FORMAT_F16,
+        format: format.number(),
     }
 }
+
+/// Formats that stand for all: blocks of one size, and of two.
+const FORMATS: [BlockFormat; 2] = [BlockFormat::F16, BlockFormat::K4V4];
 
 /// Token ids, and the keys and values that stand for them.
 fn chunk(shape: &AttentionShape, first: usize, tokens: usize) -> (Vec<u32>, Vec<OpenBlock>) {
@@ -70,11 +78,17 @@ fn assert_sound(cache: &KvCache, shape: &AttentionShape) {
     for block in 0..view.blocks() {
         let tokens = (cache.tokens() - block * BLOCK_TOKENS).min(BLOCK_TOKENS);
         let (_, expected) = chunk(shape, block * BLOCK_TOKENS, tokens);
+        let format = cache.format().of_block(block, tokens);
         for layer in 0..kv.layers {
             view.verify(layer, block..block + 1).unwrap();
-            let part = view.format().halves(&kv, view.part(block, layer)).unwrap();
-            assert_eq!(part.keys, expected[0].part(layer).keys);
-            assert_eq!(part.values, expected[0].part(layer).values);
+            let mut part = vec![0; format.part_bytes(&kv)];
+            format.encode(&kv, &expected[0], layer, tokens, &mut part);
+            for head in 0..kv.kv_heads {
+                assert_eq!(
+                    decode_head(&kv, &view.part(block, layer), head),
+                    decode_head(&kv, &format.part(&kv, &part), head)
+                );
+            }
         }
     }
 }
@@ -112,12 +126,13 @@ impl Storage for Failing {
 
 fn open_failing(
     folder: &Path,
+    format: BlockFormat,
     shape: &AttentionShape,
     left: &Arc<AtomicU64>,
     kind: ErrorKind,
 ) -> KvCache {
     let left = left.clone();
-    KvCache::open_with(folder, &identity(), shape, |file| {
+    KvCache::open_with(folder, &identity_in(format), shape, |file| {
         Ok(Box::new(Failing { file, left, kind }))
     })
     .unwrap()
@@ -125,10 +140,18 @@ fn open_failing(
 
 #[test]
 fn what_was_appended_is_there_after_reopening() {
+    for format in BlockFormat::ALL {
+        reopen(format);
+    }
+}
+
+fn reopen(format: BlockFormat) {
+    let identity = identity_in(format);
     let shape = shape(3, 2, 4);
     let root = TempDir::new().unwrap();
-    let folder = root.path().join(identity().folder_name());
-    let cache = KvCache::open(&folder, &identity(), &shape).unwrap();
+    let folder = root.path().join(identity.folder_name());
+    let cache = KvCache::open(&folder, &identity, &shape).unwrap();
+    let promised = cache.append_bytes(262);
     append(&cache, &shape, 128).unwrap();
     append(&cache, &shape, 64).unwrap();
     let early = cache.view();
@@ -140,9 +163,10 @@ fn what_was_appended_is_there_after_reopening() {
         Err(KvError::Complete { tokens: 262, .. })
     ));
     let bytes = cache.bytes();
-    assert_eq!(bytes, cache.append_bytes(5));
+    assert_eq!(bytes, promised);
+    assert_eq!(bytes, fs::metadata(folder.join(BLOCKS_FILE)).unwrap().len());
     drop((cache, early));
-    let cache = KvCache::open(&folder, &identity(), &shape).unwrap();
+    let cache = KvCache::open(&folder, &identity, &shape).unwrap();
     assert_eq!(cache.recovery(), None);
     assert_eq!((cache.tokens(), cache.bytes()), (262, bytes));
     assert_sound(&cache, &shape);
@@ -151,7 +175,7 @@ fn what_was_appended_is_there_after_reopening() {
     assert_eq!(listed.len(), 1);
     assert_eq!(
         (&listed[0].folder, listed[0].bytes, &listed[0].identity),
-        (&folder, bytes, &identity())
+        (&folder, bytes, &identity)
     );
     assert!(list(&root.path().join("none")).unwrap().is_empty());
 }
@@ -218,29 +242,39 @@ fn one_at_a_time() {
 /// A crash at every byte of the second append: the first is always whole, and reading can go on.
 #[test]
 fn a_crash_at_any_byte_loses_only_the_append_under_way() {
+    for format in FORMATS {
+        crash_at_any_byte(format);
+    }
+}
+
+fn crash_at_any_byte(format: BlockFormat) {
     let shape = shape(1, 1, 1);
+    let identity = identity_in(format);
     let template = TempDir::new().unwrap();
-    let cache = KvCache::open(template.path(), &identity(), &shape).unwrap();
+    let cache = KvCache::open(template.path(), &identity, &shape).unwrap();
     append(&cache, &shape, 128).unwrap();
-    let first = cache.bytes();
+    let second = cache.append_bytes(128);
+    let block = second / 2;
     drop(cache);
     let folder = TempDir::new().unwrap();
-    for torn in 0..=first {
+    // Every byte takes its time; of the second format every seventh must do.
+    let step = if format == BlockFormat::F16 { 1 } else { 7 };
+    for torn in (0..=second).step_by(step) {
         for name in ["manifest.json", BLOCKS_FILE] {
             fs::copy(template.path().join(name), folder.path().join(name)).unwrap();
         }
         let left = Arc::new(AtomicU64::new(torn));
-        let cache = open_failing(folder.path(), &shape, &left, ErrorKind::BrokenPipe);
+        let cache = open_failing(folder.path(), format, &shape, &left, ErrorKind::BrokenPipe);
         let whole = append(&cache, &shape, 128).is_ok();
-        assert_eq!(whole, torn == first);
+        assert_eq!(whole, torn == second);
         assert_eq!(cache.tokens(), if whole { 256 } else { 128 });
         assert_sound(&cache, &shape);
         drop(cache);
-        let cache = KvCache::open(folder.path(), &identity(), &shape).unwrap();
+        let cache = KvCache::open(folder.path(), &identity, &shape).unwrap();
         // A whole block of the torn append may have survived; that is no harm.
-        let expected = 128 + 64 * (torn / (first / 2)) as usize;
+        let expected = 128 + 64 * (torn / block) as usize;
         assert_eq!(cache.tokens(), expected, "torn after {torn} bytes");
-        assert_eq!(cache.recovery().is_some(), !torn.is_multiple_of(first / 2));
+        assert_eq!(cache.recovery().is_some(), !torn.is_multiple_of(block));
         assert_sound(&cache, &shape);
         if torn.is_multiple_of(97) {
             append(&cache, &shape, 64).unwrap();
@@ -254,10 +288,16 @@ fn a_full_disk_loses_nothing_and_can_be_tried_again() {
     let shape = shape(2, 1, 8);
     let folder = TempDir::new().unwrap();
     let left = Arc::new(AtomicU64::new(10_000));
-    let cache = open_failing(folder.path(), &shape, &left, ErrorKind::StorageFull);
+    let cache = open_failing(
+        folder.path(),
+        BlockFormat::F16,
+        &shape,
+        &left,
+        ErrorKind::StorageFull,
+    );
     append(&cache, &shape, 64).unwrap();
     let error = append(&cache, &shape, 256).unwrap_err();
-    let needed = cache.append_bytes(4);
+    let needed = cache.append_bytes(256);
     assert!(matches!(error, KvError::DiskFull { needed: n, .. } if n == needed));
     let failure = lectern_protocol::Failure::from(&error);
     assert_eq!(failure.code, lectern_protocol::FailureCode::DiskFull);
@@ -272,13 +312,24 @@ fn a_full_disk_loses_nothing_and_can_be_tried_again() {
 /// Any flipped bit is found at opening or at first use, and everything before its block is kept.
 #[test]
 fn flipped_bits_are_found() {
+    for format in FORMATS {
+        flip_bits(format);
+    }
+}
+
+fn flip_bits(format: BlockFormat) {
+    let identity = identity_in(format);
     let shape = shape(2, 1, 2);
     let template = TempDir::new().unwrap();
-    let cache = KvCache::open(template.path(), &identity(), &shape).unwrap();
-    append(&cache, &shape, 64).unwrap();
-    append(&cache, &shape, 128).unwrap();
-    append(&cache, &shape, 40).unwrap();
-    let block_bytes = cache.append_bytes(1) as usize;
+    let cache = KvCache::open(template.path(), &identity, &shape).unwrap();
+    let mut ends = Vec::new();
+    for tokens in [64, 128, 40] {
+        let before = cache.bytes() as usize;
+        append(&cache, &shape, tokens).unwrap();
+        let bytes = cache.bytes() as usize - before;
+        let blocks = tokens.div_ceil(BLOCK_TOKENS);
+        ends.extend((1..=blocks).map(|nth| before + bytes / blocks * nth));
+    }
     drop(cache);
     let bytes = fs::read(template.path().join(BLOCKS_FILE)).unwrap();
     let folder = TempDir::new().unwrap();
@@ -289,11 +340,12 @@ fn flipped_bits_are_found() {
         let manifest = "manifest.json";
         fs::copy(template.path().join(manifest), folder.path().join(manifest)).unwrap();
         fs::write(folder.path().join(BLOCKS_FILE), &flipped).unwrap();
-        let cache = KvCache::open(folder.path(), &identity(), &shape).unwrap();
+        let cache = KvCache::open(folder.path(), &identity, &shape).unwrap();
         let found_at_open = cache.recovery().is_some();
         let cut = cache.cut_damage().unwrap();
         assert!(found_at_open || cut.is_some(), "byte {at}");
-        assert_eq!(cache.tokens(), at / block_bytes * BLOCK_TOKENS, "byte {at}");
+        let whole = ends.iter().filter(|end| **end <= at).count();
+        assert_eq!(cache.tokens(), whole * BLOCK_TOKENS, "byte {at}");
         assert!(!cache.is_damaged());
         assert_sound(&cache, &shape);
         append(&cache, &shape, 64).unwrap();
@@ -329,10 +381,11 @@ proptest! {
         lost in proptest::collection::vec(any::<bool>(), 64),
         layers in 1usize..3,
         head_dim in 1usize..5,
+        format in proptest::sample::select(&FORMATS[..]),
     ) {
         let shape = shape(layers, 2, head_dim);
         let folder = TempDir::new().unwrap();
-        let cache = KvCache::open(folder.path(), &identity(), &shape).unwrap();
+        let cache = KvCache::open(folder.path(), &identity_in(format), &shape).unwrap();
         for blocks in &chunks {
             append(&cache, &shape, blocks * BLOCK_TOKENS).unwrap();
         }
@@ -349,7 +402,7 @@ proptest! {
             }
         }
         fs::write(&path, bytes).unwrap();
-        let cache = KvCache::open(folder.path(), &identity(), &shape).unwrap();
+        let cache = KvCache::open(folder.path(), &identity_in(format), &shape).unwrap();
         prop_assert!(cache.tokens() >= durable);
         prop_assert_eq!(any_lost, cache.recovery().is_some());
         assert_sound(&cache, &shape);

@@ -1,6 +1,6 @@
 //! A snapshot of a cache's sealed blocks, read in place through a memory map.
 
-use super::format::BlockFormat;
+use super::format::{BlockFormat, Part};
 use super::header::{BlockHeader, header_bytes};
 use super::{KvError, KvShape, OpenBlock};
 use memmap2::Mmap;
@@ -18,17 +18,25 @@ pub(super) struct SealedBlock {
     /// Where its header begins in the file.
     pub(super) offset: u64,
     pub(super) header: BlockHeader,
+    /// What the header's number stands for.
+    format: BlockFormat,
     /// One bit a layer: its part was found to match its checksum, or was written by this process.
     verified: Box<[AtomicU64]>,
 }
 
 impl SealedBlock {
-    pub(super) fn new(offset: u64, header: BlockHeader, verified: bool) -> SealedBlock {
+    pub(super) fn new(
+        offset: u64,
+        header: BlockHeader,
+        format: BlockFormat,
+        verified: bool,
+    ) -> SealedBlock {
         let words = header.checksums.len().div_ceil(64);
         let word = if verified { u64::MAX } else { 0 };
         SealedBlock {
             offset,
             header,
+            format,
             verified: (0..words).map(|_| AtomicU64::new(word)).collect(),
         }
     }
@@ -82,7 +90,6 @@ pub(super) fn map(file: &File, path: &Path) -> Result<Option<Arc<Mmap>>, KvError
 #[derive(Debug, Clone)]
 pub struct KvView {
     shape: KvShape,
-    format: &'static dyn BlockFormat,
     path: Arc<PathBuf>,
     blocks: Arc<[Arc<SealedBlock>]>,
     map: Option<Arc<Mmap>>,
@@ -94,7 +101,6 @@ pub struct KvView {
 impl KvView {
     pub(super) fn new(
         shape: KvShape,
-        format: &'static dyn BlockFormat,
         path: Arc<PathBuf>,
         blocks: Vec<Arc<SealedBlock>>,
         map: Option<Arc<Mmap>>,
@@ -102,7 +108,6 @@ impl KvView {
     ) -> KvView {
         KvView {
             shape,
-            format,
             path,
             tokens: blocks.iter().map(|block| block.header.tokens.len()).sum(),
             blocks: blocks.into(),
@@ -115,14 +120,7 @@ impl KvView {
     pub fn empty(shape: KvShape) -> KvView {
         let nowhere = Arc::new(PathBuf::new());
         let undamaged = Arc::new(AtomicUsize::new(usize::MAX));
-        KvView::new(
-            shape,
-            &super::format::F16,
-            nowhere,
-            Vec::new(),
-            None,
-            undamaged,
-        )
+        KvView::new(shape, nowhere, Vec::new(), None, undamaged)
     }
 
     /// Shape of the cache.
@@ -133,11 +131,6 @@ impl KvView {
     /// The file that holds its blocks.
     pub fn file(&self) -> &Path {
         &self.path
-    }
-
-    /// How its blocks are encoded.
-    pub fn format(&self) -> &'static dyn BlockFormat {
-        self.format
     }
 
     /// Tokens in the sealed blocks.
@@ -173,10 +166,14 @@ impl KvView {
             .count()
     }
 
-    /// The encoded keys and values of one layer of a block, in place. Call [`KvView::verify`] first.
-    pub fn part(&self, block: usize, layer: usize) -> &[u8] {
-        let range = self.blocks[block].part_range(layer);
-        self.map.as_ref().map_or(&[], |map| &map[range])
+    /// The keys and values of one layer of a block, in place. Call [`KvView::verify`] first.
+    pub fn part(&self, block: usize, layer: usize) -> Part<'_> {
+        let sealed = &self.blocks[block];
+        let bytes = match &self.map {
+            Some(map) => &map[sealed.part_range(layer)],
+            None => &[],
+        };
+        sealed.format.part(&self.shape, bytes)
     }
 
     /// Makes sure that `layer` of these blocks matches its checksums; what was found good once is not hashed again.
@@ -229,20 +226,12 @@ impl KvView {
         }
         let last = self.blocks.len() - 1;
         let mut block = OpenBlock::new(self.shape);
-        let mut keys = vec![0.0; self.shape.layer_values()];
-        let mut values = keys.clone();
-        let head_values = self.shape.head_values();
         for layer in 0..self.shape.layers {
             self.verify(layer, last..last + 1)?;
-            let part = self.part(last, layer);
-            for head in 0..self.shape.kv_heads {
-                let range = head * head_values..(head + 1) * head_values;
-                self.format
-                    .keys(&self.shape, part, head, &mut keys[range.clone()]);
-                self.format
-                    .values(&self.shape, part, head, &mut values[range]);
-            }
-            block.fill(layer, &keys, &values);
+            let Part::Halves(halves) = self.part(last, layer) else {
+                unreachable!("a block that is not full is in half precision");
+            };
+            block.fill(layer, &halves);
         }
         Ok(Some(block))
     }

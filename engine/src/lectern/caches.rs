@@ -3,7 +3,7 @@
 use super::reading::Lesson;
 use super::told::Told;
 use super::{Job, Lectern, lock};
-use crate::kv::{self, BLOCK_TOKENS, CacheEntry, KvCache, KvError};
+use crate::kv::{self, CacheEntry, KvCache, KvError};
 use lectern_protocol::{Event, Failure, Outcome};
 use std::collections::HashSet;
 use std::path::Path;
@@ -86,8 +86,7 @@ impl Lectern {
         if budget == 0 {
             return Ok(());
         }
-        let blocks = (lesson.total() - cache.tokens()).div_ceil(BLOCK_TOKENS);
-        let needed = cache.append_bytes(blocks);
+        let needed = cache.append_bytes(lesson.total() - cache.tokens());
         let rows = on.block_on(self.library.list())?;
         let kept = [cache.folder().to_path_buf()];
         for victim in kv::victims(&self.caches()?, budget, needed, &kept) {
@@ -147,7 +146,7 @@ impl Lectern {
             .await?)
     }
 
-    fn caches(&self) -> Result<Vec<CacheEntry>, Failure> {
+    pub(super) fn caches(&self) -> Result<Vec<CacheEntry>, Failure> {
         kv::list(&self.library.home().caches()).map_err(Told::told)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Lectern;
 use super::told::Told;
+use crate::kv::BlockFormat;
 use lectern_models::catalogue::{Catalogue, CatalogueEntry};
 use lectern_protocol::{Failure, FailureCode};
 use std::path::{Path, PathBuf};
@@ -16,6 +17,8 @@ pub struct ChosenModel {
     pub path: PathBuf,
     /// Its retrieval heads, `(layer, query head)`; none if they were not measured.
     pub retrieval_heads: Vec<(usize, usize)>,
+    /// Smallest cache format that was measured to be good enough for it.
+    pub kv_format: BlockFormat,
 }
 
 impl Lectern {
@@ -61,12 +64,13 @@ impl Lectern {
         }
         let path = std::path::absolute(Path::new(choice)).unwrap_or_else(|_| choice.into());
         if path.is_file() {
+            let entry = catalogue.entry_of_file(&path);
             return Ok(ChosenModel {
                 name: choice.to_owned(),
-                retrieval_heads: catalogue
-                    .entry_of_file(&path)
+                retrieval_heads: entry
                     .map(|entry| entry.retrieval_heads.clone())
                     .unwrap_or_default(),
+                kv_format: measured_format(entry),
                 path,
             });
         }
@@ -118,7 +122,15 @@ fn chosen(catalogue: &Catalogue, entry: &CatalogueEntry) -> ChosenModel {
         name: entry.name.clone(),
         path: catalogue.path(entry),
         retrieval_heads: entry.retrieval_heads.clone(),
+        kv_format: measured_format(Some(entry)),
     }
+}
+
+/// The catalogue's format, or where nothing was measured the finest of the codes.
+fn measured_format(entry: Option<&CatalogueEntry>) -> BlockFormat {
+    entry
+        .and_then(|entry| BlockFormat::by_name(entry.kv_format.as_deref()?))
+        .unwrap_or(BlockFormat::K8V8)
 }
 
 fn advice(entry: Option<&CatalogueEntry>) -> String {

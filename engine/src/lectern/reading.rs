@@ -4,7 +4,7 @@ use super::forecast::Ended;
 use super::seat::{LOOK_AGAIN, Precedence, Seated};
 use super::told::Told;
 use super::{ChosenModel, Job, Lectern, blocking, cancelled};
-use crate::kv::{CacheIdentity, FORMAT_F16, KvCache, KvError, KvView};
+use crate::kv::{BlockFormat, CacheIdentity, KvCache, KvError, KvView};
 use crate::library::{Reading, StoredDocument};
 use crate::reading::{self, ReadingInput};
 use lectern_models::{Model, Token};
@@ -28,6 +28,8 @@ pub(super) struct Lesson {
     pub tokens: Arc<Vec<Token>>,
     /// What stands before the document.
     pub prefix: Vec<u32>,
+    /// How its cache is kept.
+    pub format: BlockFormat,
 }
 
 impl Lesson {
@@ -59,7 +61,7 @@ impl Lesson {
             text: self.stored.row.text_sha256,
             model: self.model.fingerprint().to_owned(),
             prompt: CacheIdentity::prompt_hash(&self.prefix),
-            format: FORMAT_F16,
+            format: self.format.number(),
         }
     }
 }
@@ -120,13 +122,16 @@ impl Lectern {
             })
             .map_err(Told::told)?;
         on.block_on(self.note_fingerprint(&chosen.path, model.fingerprint()))?;
-        Ok(Lesson {
+        let mut lesson = Lesson {
             tokens: self.opened.tokens(&stored, &model).map_err(Told::told)?,
             prefix: reading::prefix(model.chat_template(), model.tokenizer())
                 .map_err(Told::told)?,
             model,
             stored,
-        })
+            format: chosen.kv_format,
+        };
+        lesson.format = self.cache_format(&lesson.identity(), chosen.kv_format, job)?;
+        Ok(lesson)
     }
 
     /// Reads the rest of a document that fits the window; returns its cache, complete, and what it cost. Gives up

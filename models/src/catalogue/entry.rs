@@ -40,6 +40,10 @@ pub struct CatalogueEntry {
     /// Attention heads, (layer, head), that point at what an answer rests on, best first; empty if not measured.
     #[serde(default)]
     pub retrieval_heads: Vec<(usize, usize)>,
+    /// Smallest format of the key/value cache that was measured to be as good as half precision, as `lectern eval kv`
+    /// names it.
+    #[serde(default)]
+    pub kv_format: Option<String>,
     /// Where to get it, tried in order; empty for an imported one.
     #[serde(default)]
     pub sources: Vec<Source>,

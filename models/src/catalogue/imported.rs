@@ -65,6 +65,7 @@ pub(super) fn describe(path: &Path, name: String) -> Result<CatalogueEntry, Cata
         sha256: None,
         default: false,
         retrieval_heads: Vec::new(),
+        kv_format: None,
         sources: Vec::new(),
     })
 }

@@ -420,6 +420,19 @@ export type IngestStage =
 /**  Finished, for better or worse. */
 "finished";
 
+/**  How keys and values of what was read are kept: bits of a key and of a value. */
+export type KvFormat = 
+/**  The smallest that was measured to be as good for the model. What was read in a finer one stays in use. */
+"auto" | 
+/**  Half precision, as computed. */
+"f16" | 
+/**  Keys and values of 8 bits. */
+"8/8" | 
+/**  Keys of 8 bits, values of 4. */
+"8/4" | 
+/**  Keys and values of 4 bits. */
+"4/4";
+
 /**  What characters are set in. */
 export type MarkStyle = 
 /**  Italics. */
@@ -782,6 +795,8 @@ export type Settings = {
 	max_answer_tokens?: number,
 	/**  Tokens of retrieved passages for documents longer than the model's window. */
 	retrieval_tokens?: number,
+	/**  How finely what was read is kept. */
+	kv_format?: KvFormat,
 };
 
 /**  How a question was worked. */

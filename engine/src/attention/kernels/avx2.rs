@@ -1,7 +1,8 @@
 //! AVX2, FMA and F16C: every x86-64 processor since 2013 (Haswell, Excavator).
 
-use super::{EXP2, Kernels, KeyTurn, even_tile, portable};
-use crate::kv::BLOCK_TOKENS;
+use super::{EXP2, Kernels, KeyTurn, check_codes, even_tile, portable};
+use crate::kv::format::{RUN, VALUE_GROUP};
+use crate::kv::{BLOCK_TOKENS, Codes};
 use half::f16;
 use std::arch::x86_64::*;
 
@@ -14,7 +15,10 @@ pub(super) fn kernels() -> Option<&'static Kernels> {
         name: "avx2",
         widen: detected!(widen, halves, singles),
         widen_transposed: detected!(widen_transposed, halves, singles),
-        turn_keys: detected!(turn_keys, keys, turn),
+        turn_keys: detected!(turn_keys, keys, turn, turned),
+        keys_of_codes: detected!(keys_of_codes, codes, turn, turned),
+        values_of_codes: detected!(values_of_codes, codes, channels, values),
+        turn_back: detected!(turn_back, rows, channels, cos, sin, turned),
         multiply: detected!(multiply, a, b, c, depth, add),
         maximum: detected!(maximum, scores),
         exponentials: detected!(exponentials, scores, maximum),
@@ -102,47 +106,159 @@ fn transpose_8x8(r: [__m128i; 8]) -> [__m128i; 8] {
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn turn_keys(keys: &mut [f32], turn: &KeyTurn<'_>) {
-    let pairs = turn.base_cos.len();
-    let channels = turn.bias.len();
-    assert_eq!(keys.len(), channels * BLOCK_TOKENS);
-    assert!(2 * pairs <= channels && turn.base_sin.len() == pairs);
-    assert!(turn.place_cos.len() == pairs * BLOCK_TOKENS);
-    assert!(turn.place_sin.len() == pairs * BLOCK_TOKENS);
-    for (channel, bias) in keys
-        .chunks_exact_mut(BLOCK_TOKENS)
-        .zip(turn.bias)
-        .skip(2 * pairs)
-    {
-        for key in channel {
-            *key += bias;
+fn turn_keys(keys: &[f32], turn: &KeyTurn<'_>, turned: &mut [f32]) {
+    turn.check(keys.len());
+    let row = |channel: usize, half: usize| {
+        let bias = _mm256_set1_ps(turn.bias[channel]);
+        let from = &keys[channel * BLOCK_TOKENS + 32 * half..][..32];
+        let mut row = [bias; 4];
+        for (nth, eight) in row.iter_mut().enumerate() {
+            // SAFETY: the 32 numbers of `from` hold four times eight.
+            *eight = _mm256_add_ps(bias, unsafe { _mm256_loadu_ps(from.as_ptr().add(8 * nth)) });
         }
-    }
+        row
+    };
+    turn_rows(turn, turned, row);
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn keys_of_codes(codes: &Codes<'_>, turn: &KeyTurn<'_>, turned: &mut [f32]) {
+    check_codes(codes, turn.bias.len(), BLOCK_TOKENS);
+    let row = |channel: usize, half: usize| {
+        let [step, least] = grid(codes.grids[channel]);
+        let least = _mm256_add_ps(least, _mm256_set1_ps(turn.bias[channel]));
+        run(codes, 2 * channel + half, step, least)
+    };
+    turn_rows(turn, turned, row);
+}
+
+/// Turns rows of channels, 32 keys with their bias at a time, to their places.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn turn_rows(turn: &KeyTurn<'_>, turned: &mut [f32], row: impl Fn(usize, usize) -> [__m256; 4]) {
+    turn.check(turned.len());
+    let pairs = turn.pairs();
     for pair in 0..pairs {
         let (first, second) = turn.channels(pair);
-        let base_cos = _mm256_set1_ps(turn.base_cos[pair]);
-        let base_sin = _mm256_set1_ps(turn.base_sin[pair]);
-        let first_bias = _mm256_set1_ps(turn.bias[first]);
-        let second_bias = _mm256_set1_ps(turn.bias[second]);
-        for place in (0..BLOCK_TOKENS).step_by(8) {
-            // SAFETY: `first` and `second` are below `channels`, `pair` below `pairs`, and `place + 8` at most 64:
-            // all within the lengths compared above.
-            unsafe {
-                let first = keys.as_mut_ptr().add(first * BLOCK_TOKENS + place);
-                let second = keys.as_mut_ptr().add(second * BLOCK_TOKENS + place);
-                let at = pair * BLOCK_TOKENS + place;
-                let cos = _mm256_loadu_ps(turn.place_cos.as_ptr().add(at));
-                let sin = _mm256_loadu_ps(turn.place_sin.as_ptr().add(at));
-                let x = _mm256_add_ps(_mm256_loadu_ps(first), first_bias);
-                let y = _mm256_add_ps(_mm256_loadu_ps(second), second_bias);
-                let a = _mm256_fmsub_ps(x, cos, _mm256_mul_ps(y, sin));
-                let b = _mm256_fmadd_ps(x, sin, _mm256_mul_ps(y, cos));
-                let x = _mm256_fmsub_ps(a, base_cos, _mm256_mul_ps(b, base_sin));
-                let y = _mm256_fmadd_ps(a, base_sin, _mm256_mul_ps(b, base_cos));
-                _mm256_storeu_ps(first, x);
-                _mm256_storeu_ps(second, y);
+        for half in 0..2 {
+            let (x, y) = (row(first, half), row(second, half));
+            for nth in 0..4 {
+                let at = pair * BLOCK_TOKENS + 32 * half + 8 * nth;
+                // SAFETY: `at + 8` is at most `pairs * 64`, which is the length of the tables and at most half of
+                // that of `turned`, as was compared above.
+                unsafe {
+                    let cos = _mm256_loadu_ps(turn.place_cos.as_ptr().add(at));
+                    let sin = _mm256_loadu_ps(turn.place_sin.as_ptr().add(at));
+                    let a = _mm256_fmsub_ps(x[nth], cos, _mm256_mul_ps(y[nth], sin));
+                    let b = _mm256_fmadd_ps(x[nth], sin, _mm256_mul_ps(y[nth], cos));
+                    let to = turned.as_mut_ptr().add(at);
+                    _mm256_storeu_ps(to, a);
+                    _mm256_storeu_ps(to.add(pairs * BLOCK_TOKENS), b);
+                }
             }
         }
+    }
+    let alone = turned.chunks_exact_mut(BLOCK_TOKENS).enumerate();
+    for (channel, turned) in alone.skip(2 * pairs) {
+        for half in 0..2 {
+            for (nth, eight) in row(channel, half).into_iter().enumerate() {
+                // SAFETY: the chunk holds 64 numbers.
+                unsafe { _mm256_storeu_ps(turned.as_mut_ptr().add(32 * half + 8 * nth), eight) };
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn values_of_codes(codes: &Codes<'_>, channels: usize, values: &mut [f32]) {
+    assert_eq!(values.len(), BLOCK_TOKENS * channels);
+    let groups = channels.div_ceil(VALUE_GROUP);
+    check_codes(codes, BLOCK_TOKENS * groups, VALUE_GROUP);
+    for (token, row) in values.chunks_exact_mut(channels).enumerate() {
+        for (nth, values) in row.chunks_mut(RUN).enumerate() {
+            let nth = token * groups * (VALUE_GROUP / RUN) + nth;
+            let [step, least] = grid(codes.grids[nth / (VALUE_GROUP / RUN)]);
+            let numbers = run(codes, nth, step, least);
+            let mut last = [0.0; RUN];
+            let whole = values.len() == RUN;
+            let to = if whole { &mut *values } else { &mut last };
+            for (nth, eight) in numbers.into_iter().enumerate() {
+                // SAFETY: `to` holds 32 numbers.
+                unsafe { _mm256_storeu_ps(to.as_mut_ptr().add(8 * nth), eight) };
+            }
+            if !whole {
+                values.copy_from_slice(&last[..values.len()]);
+            }
+        }
+    }
+}
+
+/// Step and least number of a grid, in all lanes.
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+fn grid(bytes: [u8; 4]) -> [__m256; 2] {
+    let both = _mm_cvtph_ps(_mm_cvtsi32_si128(i32::from_le_bytes(bytes)));
+    [
+        _mm256_broadcastss_ps(both),
+        _mm256_broadcastss_ps(_mm_movehdup_ps(both)),
+    ]
+}
+
+/// The 32 numbers of a run of codes.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn run(codes: &Codes<'_>, run: usize, step: __m256, least: __m256) -> [__m256; 4] {
+    let number = |code: __m256i| _mm256_fmadd_ps(_mm256_cvtepi32_ps(code), step, least);
+    // SAFETY: eight bytes are read at `at + 8 * nth`, whose end the slicing compared with the length.
+    let eight = |packed: &[u8]| unsafe { _mm_loadl_epi64(packed[..8].as_ptr().cast()) };
+    if codes.bits == 4 {
+        let packed = &codes.packed[16 * run..][..16];
+        let low = _mm256_cvtepu8_epi32(eight(packed));
+        let high = _mm256_cvtepu8_epi32(eight(&packed[8..]));
+        let mask = _mm256_set1_epi32(15);
+        [
+            number(_mm256_and_si256(low, mask)),
+            number(_mm256_and_si256(high, mask)),
+            number(_mm256_srli_epi32::<4>(low)),
+            number(_mm256_srli_epi32::<4>(high)),
+        ]
+    } else {
+        let packed = &codes.packed[32 * run..][..32];
+        [0, 8, 16, 24].map(|at| number(_mm256_cvtepu8_epi32(eight(&packed[at..]))))
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn turn_back(
+    rows: &[f32],
+    channels: usize,
+    cos: &[f32],
+    sin: &[f32],
+    turned: &mut [f32],
+) {
+    let pairs = cos.len();
+    assert!(sin.len() == pairs && 2 * pairs <= channels && rows.len() == turned.len());
+    if !pairs.is_multiple_of(8) {
+        return portable::turn_back(rows, channels, cos, sin, turned);
+    }
+    for (row, turned) in rows
+        .chunks_exact(channels)
+        .zip(turned.chunks_exact_mut(channels))
+    {
+        for pair in (0..pairs).step_by(8) {
+            // SAFETY: `pair + 8` is at most `pairs`, the length of the tables, and rows hold twice as many at least.
+            unsafe {
+                let cos = _mm256_loadu_ps(cos.as_ptr().add(pair));
+                let sin = _mm256_loadu_ps(sin.as_ptr().add(pair));
+                let x = _mm256_loadu_ps(row.as_ptr().add(pair));
+                let y = _mm256_loadu_ps(row.as_ptr().add(pairs + pair));
+                let a = _mm256_fmadd_ps(x, cos, _mm256_mul_ps(y, sin));
+                let b = _mm256_fmsub_ps(y, cos, _mm256_mul_ps(x, sin));
+                _mm256_storeu_ps(turned.as_mut_ptr().add(pair), a);
+                _mm256_storeu_ps(turned.as_mut_ptr().add(pairs + pair), b);
+            }
+        }
+        turned[2 * pairs..].copy_from_slice(&row[2 * pairs..]);
     }
 }
 
@@ -226,7 +342,12 @@ pub(super) fn maximum(scores: &[f32; BLOCK_TOKENS]) -> f32 {
         // SAFETY: the chunk holds 8 numbers.
         largest = _mm256_max_ps(largest, unsafe { _mm256_loadu_ps(eight.as_ptr()) });
     }
-    lanes(largest).into_iter().fold(f32::NEG_INFINITY, f32::max)
+    let half = _mm_max_ps(
+        _mm256_castps256_ps128(largest),
+        _mm256_extractf128_ps::<1>(largest),
+    );
+    let quarter = _mm_max_ps(half, _mm_movehl_ps(half, half));
+    _mm_cvtss_f32(_mm_max_ss(quarter, _mm_movehdup_ps(quarter)))
 }
 
 #[target_feature(enable = "avx2,fma")]
@@ -252,15 +373,9 @@ fn exponentials(scores: &mut [f32; BLOCK_TOKENS], maximum: f32) -> f32 {
         // SAFETY: the chunk holds 8 numbers.
         unsafe { _mm256_storeu_ps(eight.as_mut_ptr(), result) };
     }
-    lanes(sum).into_iter().sum()
-}
-
-#[target_feature(enable = "avx2")]
-fn lanes(vector: __m256) -> [f32; 8] {
-    let mut lanes = [0.0; 8];
-    // SAFETY: the array holds 8 numbers.
-    unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), vector) };
-    lanes
+    let half = _mm_add_ps(_mm256_castps256_ps128(sum), _mm256_extractf128_ps::<1>(sum));
+    let quarter = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    _mm_cvtss_f32(_mm_add_ss(quarter, _mm_movehdup_ps(quarter)))
 }
 
 #[target_feature(enable = "avx2")]

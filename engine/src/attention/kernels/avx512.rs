@@ -1,7 +1,8 @@
 //! AVX-512 F and BW on top of [`super::avx2`]: wider tiles of the product, wider exponentials and turns.
 
-use super::{EXP2, Kernels, KeyTurn, avx2, even_tile};
-use crate::kv::BLOCK_TOKENS;
+use super::{EXP2, Kernels, KeyTurn, avx2, check_codes, even_tile};
+use crate::kv::format::{RUN, VALUE_GROUP};
+use crate::kv::{BLOCK_TOKENS, Codes};
 use std::arch::x86_64::*;
 
 /// Rows of a tile of `multiply`: 6 rows by 64 columns take 24 of the 32 registers.
@@ -13,7 +14,10 @@ pub(super) fn kernels() -> Option<&'static Kernels> {
         name: "avx512",
         widen: detected!(avx2::widen, halves, singles),
         widen_transposed: detected!(avx2::widen_transposed, halves, singles),
-        turn_keys: detected!(turn_keys, keys, turn),
+        turn_keys: detected!(turn_keys, keys, turn, turned),
+        keys_of_codes: detected!(keys_of_codes, codes, turn, turned),
+        values_of_codes: detected!(values_of_codes, codes, channels, values),
+        turn_back: detected!(avx2::turn_back, rows, channels, cos, sin, turned),
         multiply: detected!(multiply, a, b, c, depth, add),
         maximum: detected!(avx2::maximum, scores),
         exponentials: detected!(exponentials, scores, maximum),
@@ -23,47 +27,119 @@ pub(super) fn kernels() -> Option<&'static Kernels> {
 }
 
 #[target_feature(enable = "avx512f")]
-fn turn_keys(keys: &mut [f32], turn: &KeyTurn<'_>) {
-    let pairs = turn.base_cos.len();
-    let channels = turn.bias.len();
-    assert_eq!(keys.len(), channels * BLOCK_TOKENS);
-    assert!(2 * pairs <= channels && turn.base_sin.len() == pairs);
-    assert!(turn.place_cos.len() == pairs * BLOCK_TOKENS);
-    assert!(turn.place_sin.len() == pairs * BLOCK_TOKENS);
-    for (channel, bias) in keys
-        .chunks_exact_mut(BLOCK_TOKENS)
-        .zip(turn.bias)
-        .skip(2 * pairs)
-    {
-        for key in channel {
-            *key += bias;
-        }
-    }
+fn turn_keys(keys: &[f32], turn: &KeyTurn<'_>, turned: &mut [f32]) {
+    turn.check(keys.len());
+    let row = |channel: usize| {
+        let bias = _mm512_set1_ps(turn.bias[channel]);
+        let from = &keys[channel * BLOCK_TOKENS..][..BLOCK_TOKENS];
+        [0, 16, 32, 48].map(|at| {
+            // SAFETY: `from` holds 64 numbers.
+            _mm512_add_ps(bias, unsafe { _mm512_loadu_ps(from.as_ptr().add(at)) })
+        })
+    };
+    turn_rows(turn, turned, row);
+}
+
+#[target_feature(enable = "avx512f,avx2,f16c")]
+fn keys_of_codes(codes: &Codes<'_>, turn: &KeyTurn<'_>, turned: &mut [f32]) {
+    check_codes(codes, turn.bias.len(), BLOCK_TOKENS);
+    let row = |channel: usize| {
+        let [step, least] = grid(codes.grids[channel]);
+        let least = _mm512_add_ps(least, _mm512_set1_ps(turn.bias[channel]));
+        let [a, b] = run(codes, 2 * channel, step, least);
+        let [c, d] = run(codes, 2 * channel + 1, step, least);
+        [a, b, c, d]
+    };
+    turn_rows(turn, turned, row);
+}
+
+/// Turns rows of channels, each 64 keys with their bias, to their places.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn turn_rows(turn: &KeyTurn<'_>, turned: &mut [f32], row: impl Fn(usize) -> [__m512; 4]) {
+    turn.check(turned.len());
+    let pairs = turn.pairs();
     for pair in 0..pairs {
         let (first, second) = turn.channels(pair);
-        let base_cos = _mm512_set1_ps(turn.base_cos[pair]);
-        let base_sin = _mm512_set1_ps(turn.base_sin[pair]);
-        let first_bias = _mm512_set1_ps(turn.bias[first]);
-        let second_bias = _mm512_set1_ps(turn.bias[second]);
-        for place in (0..BLOCK_TOKENS).step_by(16) {
-            // SAFETY: `first` and `second` are below `channels`, `pair` below `pairs`, and `place + 16` at most 64:
-            // all within the lengths compared above.
+        let (x, y) = (row(first), row(second));
+        for nth in 0..4 {
+            let at = pair * BLOCK_TOKENS + 16 * nth;
+            // SAFETY: `at + 16` is at most `pairs * 64`, which is the length of the tables and at most half of that
+            // of `turned`, as was compared above.
             unsafe {
-                let first = keys.as_mut_ptr().add(first * BLOCK_TOKENS + place);
-                let second = keys.as_mut_ptr().add(second * BLOCK_TOKENS + place);
-                let at = pair * BLOCK_TOKENS + place;
                 let cos = _mm512_loadu_ps(turn.place_cos.as_ptr().add(at));
                 let sin = _mm512_loadu_ps(turn.place_sin.as_ptr().add(at));
-                let x = _mm512_add_ps(_mm512_loadu_ps(first), first_bias);
-                let y = _mm512_add_ps(_mm512_loadu_ps(second), second_bias);
-                let a = _mm512_fmsub_ps(x, cos, _mm512_mul_ps(y, sin));
-                let b = _mm512_fmadd_ps(x, sin, _mm512_mul_ps(y, cos));
-                let x = _mm512_fmsub_ps(a, base_cos, _mm512_mul_ps(b, base_sin));
-                let y = _mm512_fmadd_ps(a, base_sin, _mm512_mul_ps(b, base_cos));
-                _mm512_storeu_ps(first, x);
-                _mm512_storeu_ps(second, y);
+                let a = _mm512_fmsub_ps(x[nth], cos, _mm512_mul_ps(y[nth], sin));
+                let b = _mm512_fmadd_ps(x[nth], sin, _mm512_mul_ps(y[nth], cos));
+                let to = turned.as_mut_ptr().add(at);
+                _mm512_storeu_ps(to, a);
+                _mm512_storeu_ps(to.add(pairs * BLOCK_TOKENS), b);
             }
         }
+    }
+    let alone = turned.chunks_exact_mut(BLOCK_TOKENS).enumerate();
+    for (channel, turned) in alone.skip(2 * pairs) {
+        for (nth, sixteen) in row(channel).into_iter().enumerate() {
+            // SAFETY: the chunk holds 64 numbers.
+            unsafe { _mm512_storeu_ps(turned.as_mut_ptr().add(16 * nth), sixteen) };
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx2,f16c")]
+fn values_of_codes(codes: &Codes<'_>, channels: usize, values: &mut [f32]) {
+    assert_eq!(values.len(), BLOCK_TOKENS * channels);
+    let groups = channels.div_ceil(VALUE_GROUP);
+    check_codes(codes, BLOCK_TOKENS * groups, VALUE_GROUP);
+    for (token, row) in values.chunks_exact_mut(channels).enumerate() {
+        for (nth, values) in row.chunks_mut(RUN).enumerate() {
+            let nth = token * groups * (VALUE_GROUP / RUN) + nth;
+            let [step, least] = grid(codes.grids[nth / (VALUE_GROUP / RUN)]);
+            let [low, high] = run(codes, nth, step, least);
+            let present = (1u64 << values.len()) - 1;
+            // SAFETY: the masks name the numbers that `values` holds, at most 32.
+            unsafe {
+                _mm512_mask_storeu_ps(values.as_mut_ptr(), present as u16, low);
+                let to = values.as_mut_ptr().wrapping_add(16);
+                _mm512_mask_storeu_ps(to, (present >> 16) as u16, high);
+            }
+        }
+    }
+}
+
+/// Step and least number of a grid, in all lanes.
+#[inline]
+#[target_feature(enable = "avx512f,avx2,f16c")]
+fn grid(bytes: [u8; 4]) -> [__m512; 2] {
+    let both = _mm_cvtph_ps(_mm_cvtsi32_si128(i32::from_le_bytes(bytes)));
+    [
+        _mm512_broadcastss_ps(both),
+        _mm512_broadcastss_ps(_mm_movehdup_ps(both)),
+    ]
+}
+
+/// The 32 numbers of a run of codes. Those of 4 bits are looked up among the 16 levels of their grid.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn run(codes: &Codes<'_>, run: usize, step: __m512, least: __m512) -> [__m512; 2] {
+    // SAFETY: the slicing compares the end of the 16 bytes with the length.
+    let sixteen = |packed: &[u8]| unsafe {
+        _mm512_cvtepu8_epi32(_mm_loadu_si128(packed[..16].as_ptr().cast()))
+    };
+    if codes.bits == 4 {
+        let codes = sixteen(&codes.packed[16 * run..]);
+        let nth = _mm512_setr_ps(
+            0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0,
+        );
+        let levels = _mm512_fmadd_ps(nth, step, least);
+        // Only the lowest four bits of an index count.
+        [
+            _mm512_permutexvar_ps(codes, levels),
+            _mm512_permutexvar_ps(_mm512_srli_epi32::<4>(codes), levels),
+        ]
+    } else {
+        let packed = &codes.packed[32 * run..][..32];
+        [0, 16].map(|at| _mm512_fmadd_ps(_mm512_cvtepi32_ps(sixteen(&packed[at..])), step, least))
     }
 }
 
@@ -194,10 +270,7 @@ fn exponentials(scores: &mut [f32; BLOCK_TOKENS], maximum: f32) -> f32 {
         // SAFETY: the chunk holds 16 numbers.
         unsafe { _mm512_storeu_ps(sixteen.as_mut_ptr(), result) };
     }
-    let mut lanes = [0.0; 16];
-    // SAFETY: the array holds 16 numbers.
-    unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), sum) };
-    lanes.into_iter().sum()
+    _mm512_reduce_add_ps(sum)
 }
 
 #[target_feature(enable = "avx512f")]

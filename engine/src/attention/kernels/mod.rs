@@ -24,12 +24,15 @@ mod portable;
 #[cfg(test)]
 pub(in crate::attention) mod tests;
 
-use crate::kv::BLOCK_TOKENS;
+use crate::kv::{BLOCK_TOKENS, Codes};
 use half::f16;
 use lectern_models::attention::RotaryPairing;
 use std::sync::OnceLock;
 
-/// How the keys of a block are brought to their positions.
+/// How the keys of a block are turned to their places in it.
+///
+/// Turned keys stand in the order of pairs: the first channels of all pairs, the second ones, then those that are not
+/// turned. A product of queries and keys does not mind, as long as both stand alike.
 #[derive(Debug, Clone, Copy)]
 pub struct KeyTurn<'a> {
     /// Which channels form a pair.
@@ -40,21 +43,48 @@ pub struct KeyTurn<'a> {
     pub place_cos: &'a [f32],
     /// Sine likewise.
     pub place_sin: &'a [f32],
-    /// Cosine of the block's first position by pair, `[pairs]`.
-    pub base_cos: &'a [f32],
-    /// Sine likewise.
-    pub base_sin: &'a [f32],
 }
 
 impl KeyTurn<'_> {
+    fn pairs(&self) -> usize {
+        self.place_cos.len() / BLOCK_TOKENS
+    }
+
     /// The two channels of a pair.
     fn channels(&self, pair: usize) -> (usize, usize) {
-        match self.pairing {
-            RotaryPairing::Halves => (pair, pair + self.base_cos.len()),
-            RotaryPairing::Neighbours => (2 * pair, 2 * pair + 1),
-        }
+        pair_channels(self.pairing, self.pairs(), pair)
+    }
+
+    /// That keys of `[channels][64]` numbers go with the tables.
+    fn check(&self, keys: usize) {
+        assert_eq!(keys, self.bias.len() * BLOCK_TOKENS);
+        assert_eq!(self.place_cos.len(), self.pairs() * BLOCK_TOKENS);
+        assert_eq!(self.place_sin.len(), self.place_cos.len());
+        assert!(2 * self.pairs() <= self.bias.len());
     }
 }
+
+/// The two channels of a pair out of so many pairs.
+pub(in crate::attention) fn pair_channels(
+    pairing: RotaryPairing,
+    pairs: usize,
+    pair: usize,
+) -> (usize, usize) {
+    match pairing {
+        RotaryPairing::Halves => (pair, pair + pairs),
+        RotaryPairing::Neighbours => (2 * pair, 2 * pair + 1),
+    }
+}
+
+/// That codes of 4 or 8 bits with so many grids of `per_grid` numbers are whole.
+fn check_codes(codes: &Codes<'_>, grids: usize, per_grid: usize) {
+    assert!(matches!(codes.bits, 4 | 8));
+    assert_eq!(codes.grids.len(), grids);
+    assert_eq!(codes.packed.len(), grids * per_grid * codes.bits / 8);
+}
+
+/// See [`Kernels::turn_back`].
+pub type TurnBack = fn(rows: &[f32], channels: usize, cos: &[f32], sin: &[f32], turned: &mut [f32]);
 
 /// One set of inner loops.
 #[derive(Debug)]
@@ -65,8 +95,15 @@ pub struct Kernels {
     pub widen: fn(halves: &[f16], singles: &mut [f32]),
     /// Half to single precision, `[64][channels]` to `[channels][64]`.
     pub widen_transposed: fn(halves: &[f16], singles: &mut [f32]),
-    /// Adds the bias to keys `[channels][64]` and turns them to their positions, in place.
-    pub turn_keys: fn(keys: &mut [f32], turn: &KeyTurn<'_>),
+    /// Adds the bias to keys `[channels][64]` and turns them to their places in the block; out in the order of pairs.
+    pub turn_keys: fn(keys: &[f32], turn: &KeyTurn<'_>, turned: &mut [f32]),
+    /// The same from the codes of keys, of 4 or 8 bits.
+    pub keys_of_codes: fn(codes: &Codes<'_>, turn: &KeyTurn<'_>, turned: &mut [f32]),
+    /// Values `[64][channels]` from their codes, of 4 or 8 bits.
+    pub values_of_codes: fn(codes: &Codes<'_>, channels: usize, values: &mut [f32]),
+    /// Turns query rows, in the order of pairs, back by the block's first position: `cos` and `sin` are of that
+    /// position by pair.
+    pub turn_back: TurnBack,
     /// `c (+)= a b` with `a` `[rows][depth]`, `b` `[depth][columns]`, `c` `[rows][columns]`; adds to what `c` holds if
     /// `add`, else overwrites it. Every element is summed over `depth` in order.
     pub multiply: fn(a: &[f32], b: &[f32], c: &mut [f32], depth: usize, add: bool),

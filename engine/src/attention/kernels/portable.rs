@@ -1,7 +1,8 @@
 //! Plain loops that the compiler vectorises for whatever it targets; also the reading aid for the other sets.
 
-use super::{EXP2, Kernels, KeyTurn};
-use crate::kv::BLOCK_TOKENS;
+use super::{EXP2, Kernels, KeyTurn, check_codes};
+use crate::kv::format::{RUN, VALUE_GROUP};
+use crate::kv::{BLOCK_TOKENS, Codes};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
@@ -10,6 +11,9 @@ pub(super) static KERNELS: Kernels = Kernels {
     widen,
     widen_transposed,
     turn_keys,
+    keys_of_codes,
+    values_of_codes,
+    turn_back,
     multiply,
     maximum,
     exponentials,
@@ -29,27 +33,112 @@ pub(super) fn widen_transposed(halves: &[f16], singles: &mut [f32]) {
     }
 }
 
-pub(super) fn turn_keys(keys: &mut [f32], turn: &KeyTurn<'_>) {
-    for (channel, bias) in keys.chunks_exact_mut(BLOCK_TOKENS).zip(turn.bias) {
-        for key in channel {
-            *key += bias;
+fn turn_keys(keys: &[f32], turn: &KeyTurn<'_>, turned: &mut [f32]) {
+    turn.check(keys.len());
+    turn.check(turned.len());
+    let row = |channel: usize| {
+        let keys = &keys[channel * BLOCK_TOKENS..][..BLOCK_TOKENS];
+        std::array::from_fn(|place| keys[place] + turn.bias[channel])
+    };
+    turn_rows(turn, turned, row);
+}
+
+fn keys_of_codes(codes: &Codes<'_>, turn: &KeyTurn<'_>, turned: &mut [f32]) {
+    turn.check(turned.len());
+    check_codes(codes, turn.bias.len(), BLOCK_TOKENS);
+    let row = |channel: usize| {
+        let (step, least) = grid(codes.grids[channel]);
+        let least = least + turn.bias[channel];
+        let mut row = [0.0; BLOCK_TOKENS];
+        for (nth, numbers) in row.chunks_exact_mut(RUN).enumerate() {
+            spread_run(codes, channel * 2 + nth, step, least, numbers);
+        }
+        row
+    };
+    turn_rows(turn, turned, row);
+}
+
+/// Turns rows of channels, each 64 keys with their bias, to their places.
+fn turn_rows(turn: &KeyTurn<'_>, turned: &mut [f32], row: impl Fn(usize) -> [f32; BLOCK_TOKENS]) {
+    let pairs = turn.pairs();
+    let (turned, alone) = turned.split_at_mut(2 * pairs * BLOCK_TOKENS);
+    let (firsts, seconds) = turned.split_at_mut(pairs * BLOCK_TOKENS);
+    for pair in 0..pairs {
+        let (first, second) = turn.channels(pair);
+        let (x, y) = (row(first), row(second));
+        for place in 0..BLOCK_TOKENS {
+            let at = pair * BLOCK_TOKENS + place;
+            let (cos, sin) = (turn.place_cos[at], turn.place_sin[at]);
+            firsts[at] = x[place] * cos - y[place] * sin;
+            seconds[at] = x[place] * sin + y[place] * cos;
         }
     }
-    for pair in 0..turn.base_cos.len() {
-        let (first, second) = turn.channels(pair);
-        let (low, high) = keys.split_at_mut(second * BLOCK_TOKENS);
-        let first = &mut low[first * BLOCK_TOKENS..][..BLOCK_TOKENS];
-        let second = &mut high[..BLOCK_TOKENS];
-        let places = pair * BLOCK_TOKENS..(pair + 1) * BLOCK_TOKENS;
-        let cos = &turn.place_cos[places.clone()];
-        let sin = &turn.place_sin[places];
-        let (base_cos, base_sin) = (turn.base_cos[pair], turn.base_sin[pair]);
-        for place in 0..BLOCK_TOKENS {
-            let a = first[place] * cos[place] - second[place] * sin[place];
-            let b = first[place] * sin[place] + second[place] * cos[place];
-            first[place] = a * base_cos - b * base_sin;
-            second[place] = a * base_sin + b * base_cos;
+    for (nth, alone) in alone.chunks_exact_mut(BLOCK_TOKENS).enumerate() {
+        alone.copy_from_slice(&row(2 * pairs + nth));
+    }
+}
+
+fn values_of_codes(codes: &Codes<'_>, channels: usize, values: &mut [f32]) {
+    assert_eq!(values.len(), BLOCK_TOKENS * channels);
+    let groups = channels.div_ceil(VALUE_GROUP);
+    check_codes(codes, BLOCK_TOKENS * groups, VALUE_GROUP);
+    for (token, row) in values.chunks_exact_mut(channels).enumerate() {
+        for (group, values) in row.chunks_mut(VALUE_GROUP).enumerate() {
+            let nth = token * groups + group;
+            let (step, least) = grid(codes.grids[nth]);
+            for (run, values) in values.chunks_mut(RUN).enumerate() {
+                spread_run(codes, nth * (VALUE_GROUP / RUN) + run, step, least, values);
+            }
         }
+    }
+}
+
+/// Step and least number of a grid.
+fn grid([a, b, c, d]: [u8; 4]) -> (f32, f32) {
+    let half = |bytes| f16::from_le_bytes(bytes).to_f32();
+    (half([a, b]), half([c, d]))
+}
+
+/// The first numbers of a run of codes, at most 32.
+pub(super) fn spread_run(
+    codes: &Codes<'_>,
+    run: usize,
+    step: f32,
+    least: f32,
+    numbers: &mut [f32],
+) {
+    let bytes = RUN * codes.bits / 8;
+    let packed = &codes.packed[run * bytes..][..bytes];
+    for (nth, number) in numbers.iter_mut().enumerate() {
+        let code = match codes.bits {
+            4 => packed[nth % 16] >> (4 * (nth / 16)) & 15,
+            _ => packed[nth],
+        };
+        *number = f32::from(code) * step + least;
+    }
+}
+
+pub(super) fn turn_back(
+    rows: &[f32],
+    channels: usize,
+    cos: &[f32],
+    sin: &[f32],
+    turned: &mut [f32],
+) {
+    let pairs = cos.len();
+    for (row, turned) in rows
+        .chunks_exact(channels)
+        .zip(turned.chunks_exact_mut(channels))
+    {
+        let (firsts, rest) = row.split_at(pairs);
+        let (seconds, alone) = rest.split_at(pairs);
+        let (turned_firsts, rest) = turned.split_at_mut(pairs);
+        let (turned_seconds, turned_alone) = rest.split_at_mut(pairs);
+        for pair in 0..pairs {
+            turned_firsts[pair] = firsts[pair] * cos[pair] + seconds[pair] * sin[pair];
+            turned_seconds[pair] = seconds[pair] * cos[pair] - firsts[pair] * sin[pair];
+        }
+        turned_alone.copy_from_slice(alone);
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::kv::format::{RUN, VALUE_GROUP};
 
 /// Numbers in [-1, 1) that look random and are always the same.
 pub(in crate::attention) fn noise(seed: u64, count: usize) -> Vec<f32> {
@@ -94,54 +95,231 @@ fn widening_is_exact_for_all_halves() {
     }
 }
 
+/// A table of turns by place in the block, and its angles, `[pairs][64]`.
+fn places(pairs: usize) -> (Vec<f32>, Vec<f32>, Vec<f64>) {
+    let angles: Vec<f64> = (0..pairs * BLOCK_TOKENS)
+        .map(|at| {
+            let pair = (at / BLOCK_TOKENS) as f64;
+            (at % BLOCK_TOKENS) as f64 * 10_000f64.powf(-pair / pairs as f64)
+        })
+        .collect();
+    let single = |f: fn(f64) -> f64| angles.iter().map(|angle| f(*angle) as f32).collect();
+    (single(f64::cos), single(f64::sin), angles)
+}
+
+/// With 3 pairs, two of the eight channels are not turned.
+const TURNED: [(usize, usize); 5] = [(8, 3), (64, 32), (128, 64), (2, 1), (80, 40)];
+
+/// That `found` are `keys` (`[channels][64]`, with their bias) turned to their places.
+fn assert_turned(
+    found: &[f32],
+    keys: &[f64],
+    turn: &KeyTurn<'_>,
+    angles: &[f64],
+    bound: f64,
+    name: &str,
+) {
+    let pairs = turn.pairs();
+    let at = |channel: usize, place: usize| channel * BLOCK_TOKENS + place;
+    for place in 0..BLOCK_TOKENS {
+        for pair in 0..pairs {
+            let (first, second) = turn.channels(pair);
+            let (a, b) = (keys[at(first, place)], keys[at(second, place)]);
+            let (sin, cos) = angles[at(pair, place)].sin_cos();
+            for (row, expected) in [(pair, a * cos - b * sin), (pairs + pair, a * sin + b * cos)] {
+                let found = f64::from(found[at(row, place)]);
+                assert!(
+                    (found - expected).abs() < bound,
+                    "{name}: {found} for {expected}"
+                );
+            }
+        }
+        for channel in 2 * pairs..turn.bias.len() {
+            let found = f64::from(found[at(channel, place)]);
+            assert!((found - keys[at(channel, place)]).abs() < bound, "{name}");
+        }
+    }
+}
+
 #[test]
 fn keys_turn_as_in_f64() {
     for kernels in Kernels::available() {
         for pairing in [RotaryPairing::Halves, RotaryPairing::Neighbours] {
-            // With 3 pairs, two of the eight channels are not turned.
-            for (channels, pairs) in [(8, 3), (64, 32), (128, 64), (2, 1)] {
+            for (channels, pairs) in TURNED {
                 let keys = noise(3, channels * BLOCK_TOKENS);
                 let bias: Vec<f32> = noise(4, channels).iter().map(|b| b * 300.0).collect();
-                let angle = |position: usize, pair: usize| {
-                    position as f64 * 10_000f64.powf(-(pair as f64) / pairs as f64)
-                };
-                let base = 64 * 511;
-                let places: Vec<f64> = (0..pairs * BLOCK_TOKENS)
-                    .map(|at| angle(at % BLOCK_TOKENS, at / BLOCK_TOKENS))
-                    .collect();
-                let bases: Vec<f64> = (0..pairs).map(|pair| angle(base, pair)).collect();
-                let single = |angles: &[f64], f: fn(f64) -> f64| -> Vec<f32> {
-                    angles.iter().map(|angle| f(*angle) as f32).collect()
-                };
+                let (cos, sin, angles) = places(pairs);
                 let turn = KeyTurn {
                     pairing,
                     bias: &bias,
-                    place_cos: &single(&places, f64::cos),
-                    place_sin: &single(&places, f64::sin),
-                    base_cos: &single(&bases, f64::cos),
-                    base_sin: &single(&bases, f64::sin),
+                    place_cos: &cos,
+                    place_sin: &sin,
                 };
-                let mut turned = keys.clone();
-                (kernels.turn_keys)(&mut turned, &turn);
-                let at = |channel: usize, place: usize| channel * BLOCK_TOKENS + place;
-                let biased = |channel: usize, place: usize| {
-                    f64::from(keys[at(channel, place)]) + f64::from(bias[channel])
-                };
-                for place in 0..BLOCK_TOKENS {
-                    for pair in 0..pairs {
-                        let (first, second) = turn.channels(pair);
-                        let (a, b) = (biased(first, place), biased(second, place));
-                        let (sin, cos) = angle(base + place, pair).sin_cos();
-                        let expected = (a * cos - b * sin, a * sin + b * cos);
-                        let found = (turned[at(first, place)], turned[at(second, place)]);
-                        assert!((f64::from(found.0) - expected.0).abs() < 3e-4);
-                        assert!((f64::from(found.1) - expected.1).abs() < 3e-4);
+                let mut turned = vec![f32::NAN; keys.len()];
+                (kernels.turn_keys)(&keys, &turn, &mut turned);
+                let biased: Vec<f64> = keys
+                    .iter()
+                    .enumerate()
+                    .map(|(at, key)| f64::from(*key) + f64::from(bias[at / BLOCK_TOKENS]))
+                    .collect();
+                assert_turned(&turned, &biased, &turn, &angles, 2e-4, kernels.name);
+            }
+        }
+    }
+}
+
+/// Grids and codes that look random, for so many grids of `per_grid` numbers; and the numbers, in F64.
+fn random_codes(bits: usize, grids: usize, per_grid: usize) -> (Vec<[u8; 4]>, Vec<u8>, Vec<f64>) {
+    let sizes = [1.0, 0.0, 6e-8, 3000.0, 0.01];
+    let steps = noise(21, grids);
+    let grid_of = |nth: usize| {
+        let step = f16::from_f32((steps[nth] + 1.0) * sizes[nth % sizes.len()]);
+        let least = f16::from_f32(noise(nth as u64, 1)[0] * 4.0 * sizes[nth % sizes.len()]);
+        (step, least)
+    };
+    let packed: Vec<u8> = noise(23, grids * per_grid * bits / 8)
+        .iter()
+        .map(|number| ((number + 1.0) * 128.0) as u8)
+        .collect();
+    let mut numbers = Vec::new();
+    for nth in 0..grids * per_grid {
+        let (run, at) = (nth / RUN, nth % RUN);
+        let code = match bits {
+            4 => packed[run * 16 + at % 16] >> (4 * (at / 16)) & 15,
+            _ => packed[nth],
+        };
+        let (step, least) = grid_of(nth / per_grid);
+        numbers.push(step.to_f64() * f64::from(code) + least.to_f64());
+    }
+    let grids = (0..grids).map(|nth| {
+        let (step, least) = grid_of(nth);
+        let ([a, b], [c, d]) = (step.to_le_bytes(), least.to_le_bytes());
+        [a, b, c, d]
+    });
+    (grids.collect(), packed, numbers)
+}
+
+#[test]
+fn keys_of_codes_turn_as_in_f64() {
+    for kernels in Kernels::available() {
+        for bits in [4, 8] {
+            for pairing in [RotaryPairing::Halves, RotaryPairing::Neighbours] {
+                for (channels, pairs) in TURNED {
+                    let (grids, packed, mut keys) = random_codes(bits, channels, BLOCK_TOKENS);
+                    let bias: Vec<f32> = noise(4, channels).iter().map(|b| b * 300.0).collect();
+                    for (at, key) in keys.iter_mut().enumerate() {
+                        *key += f64::from(bias[at / BLOCK_TOKENS]);
                     }
-                    for channel in 2 * pairs..channels {
-                        let found = f64::from(turned[at(channel, place)]);
-                        assert!((found - biased(channel, place)).abs() < 1e-4);
+                    let (cos, sin, angles) = places(pairs);
+                    let turn = KeyTurn {
+                        pairing,
+                        bias: &bias,
+                        place_cos: &cos,
+                        place_sin: &sin,
+                    };
+                    let codes = Codes {
+                        bits,
+                        grids: &grids,
+                        packed: &packed,
+                    };
+                    let mut turned = vec![f32::NAN; keys.len()];
+                    (kernels.keys_of_codes)(&codes, &turn, &mut turned);
+                    // Keys of up to 1.5 million here, so this is a few roundings of an F32.
+                    assert_turned(&turned, &keys, &turn, &angles, 0.5, kernels.name);
+                    let small = keys.iter().all(|key| key.abs() < 1e3);
+                    if small {
+                        assert_turned(&turned, &keys, &turn, &angles, 3e-4, kernels.name);
                     }
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn values_of_codes_are_as_in_f64() {
+    for kernels in Kernels::available() {
+        for bits in [4, 8] {
+            for channels in [1usize, 2, 16, 30, 32, 33, 64, 80, 96, 128] {
+                let groups = channels.div_ceil(VALUE_GROUP);
+                let (grids, packed, numbers) =
+                    random_codes(bits, BLOCK_TOKENS * groups, VALUE_GROUP);
+                let codes = Codes {
+                    bits,
+                    grids: &grids,
+                    packed: &packed,
+                };
+                let mut values = vec![f32::NAN; BLOCK_TOKENS * channels];
+                (kernels.values_of_codes)(&codes, channels, &mut values);
+                for (token, row) in values.chunks_exact(channels).enumerate() {
+                    for (channel, found) in row.iter().enumerate() {
+                        let expected = numbers[token * groups * VALUE_GROUP + channel];
+                        let error = (f64::from(*found) - expected).abs();
+                        assert!(error <= expected.abs() * 3e-7 + 1e-3, "{}", kernels.name);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A grid whose least number is NaN gives NaN for each of its numbers, in every set.
+#[test]
+fn nan_stays_nan() {
+    for kernels in Kernels::available() {
+        for bits in [4, 8] {
+            let (grids, packed, _) = random_codes(bits, 64, BLOCK_TOKENS);
+            let mut grids = grids;
+            let [a, b] = f16::NAN.to_le_bytes();
+            grids[5] = [0, 0, a, b];
+            let codes = Codes {
+                bits,
+                grids: &grids,
+                packed: &packed,
+            };
+            let (cos, sin, _) = places(32);
+            let turn = KeyTurn {
+                pairing: RotaryPairing::Halves,
+                bias: &[0.0; 64],
+                place_cos: &cos,
+                place_sin: &sin,
+            };
+            let mut keys = vec![0.0; 64 * BLOCK_TOKENS];
+            (kernels.keys_of_codes)(&codes, &turn, &mut keys);
+            assert!(keys[5 * 64..6 * 64].iter().all(|key| key.is_nan()));
+            assert!(keys[..5 * 64].iter().all(|key| !key.is_nan()));
+        }
+    }
+}
+
+#[test]
+fn queries_turn_back() {
+    for kernels in Kernels::available() {
+        for (channels, pairs) in TURNED {
+            let rows = noise(31, 5 * channels);
+            let angles: Vec<f64> = noise(32, pairs)
+                .iter()
+                .map(|x| f64::from(*x) * 3.0)
+                .collect();
+            let single = |f: fn(f64) -> f64| -> Vec<f32> {
+                angles.iter().map(|angle| f(*angle) as f32).collect()
+            };
+            let mut turned = vec![f32::NAN; rows.len()];
+            let (cos, sin) = (single(f64::cos), single(f64::sin));
+            (kernels.turn_back)(&rows, channels, &cos, &sin, &mut turned);
+            for (row, turned) in rows
+                .chunks_exact(channels)
+                .zip(turned.chunks_exact(channels))
+            {
+                for (pair, angle) in angles.iter().enumerate() {
+                    let (a, b) = (f64::from(row[pair]), f64::from(row[pairs + pair]));
+                    let (sin, cos) = (-angle).sin_cos();
+                    let expected = [a * cos - b * sin, a * sin + b * cos];
+                    let found = [turned[pair], turned[pairs + pair]].map(f64::from);
+                    assert!((found[0] - expected[0]).abs() < 3e-7);
+                    assert!((found[1] - expected[1]).abs() < 3e-7);
+                }
+                assert_eq!(row[2 * pairs..], turned[2 * pairs..]);
             }
         }
     }

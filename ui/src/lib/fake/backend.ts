@@ -74,6 +74,7 @@ export class FakeBackend implements Backend {
     read_when_added: true,
     max_answer_tokens: 256,
     retrieval_tokens: 2048,
+    kv_format: 'auto',
   };
   readonly conversations = new Map<string, { document: string; turns: Answer[]; updated: number }>();
   readonly #pace: number;
