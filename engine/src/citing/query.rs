@@ -394,7 +394,11 @@ fn weight(term: &Term, words: &str, index: &SentenceIndex) -> f32 {
 
 fn is_function_word(term: &Term, words: &str) -> bool {
     let word = term.span.of(words).unwrap_or_default();
-    term.kind != TermKind::Number && FUNCTION_WORDS.contains(&word.to_lowercase().as_str())
+    // the US and the WHO are names
+    let initials = word.len() > 1 && word.chars().all(char::is_uppercase);
+    term.kind != TermKind::Number
+        && !initials
+        && FUNCTION_WORDS.contains(&word.to_lowercase().as_str())
 }
 
 fn is_critical(term: &Term, sentence: &str, index: &SentenceIndex) -> bool {

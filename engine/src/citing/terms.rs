@@ -148,17 +148,17 @@ fn term(at: usize, word: &str) -> Option<Term> {
     };
     Some(Term {
         exact: xxh3_64(normal.as_bytes()),
-        stem: stem_hash(stem(normal)),
+        stem: stem_hash(&stem(normal)),
         kind,
         span,
     })
 }
 
-/// What is left of a word without the ending of an English verb, cut off after [`STEM_LETTERS`].
-fn stem(word: &str) -> &str {
-    // "died" is of "die", "carried" is cut elsewhere than "carry" and is not worth a rule
+/// What is left of a word without the ending of an English verb or plural, cut off after [`STEM_LETTERS`].
+fn stem(word: &str) -> String {
+    // "died" is of "die"
     if word.len() == 4 && word.ends_with("ied") {
-        return &word[..3];
+        return word[..3].to_owned();
     }
     let shorter = [("ing", 3), ("ed", 3), ("e", 3)]
         .into_iter()
@@ -177,8 +177,12 @@ fn stem(word: &str) -> &str {
         }
         _ => shorter,
     };
-    let cut = base.char_indices().nth(STEM_LETTERS);
-    cut.map_or(base, |(cut, _)| &base[..cut])
+    // "carried" and "counties" are of "carry" and "county"
+    let base = match base.strip_suffix('y') {
+        Some(rest) if rest.len() >= 3 => format!("{rest}i"),
+        _ => base.to_owned(),
+    };
+    base.chars().take(STEM_LETTERS).collect()
 }
 
 /// Stems live in a space of their own, so that the word "interc" is not the stem of "interception".
@@ -267,6 +271,8 @@ mod tests {
             ("stopping", "stops"),
             ("rating", "rates"),
             ("died", "die"),
+            ("carried", "carry"),
+            ("counties", "county"),
         ] {
             assert_eq!(terms(a)[0].stem, terms(b)[0].stem, "{a} / {b}");
         }

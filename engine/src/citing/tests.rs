@@ -287,6 +287,16 @@ The keeper was Bartholomew Quill, who had three dogs.\n\nThe village has an inn.
 }
 
 #[test]
+fn initials_are_names_though_they_spell_a_small_word() {
+    let text = "Teachers in Wales can join a union.\n\nSchools in the US set their own rules.";
+    let question = "What can teachers in the US do?";
+    let (state, _) = verdict(text, question, "Teachers in the US can join a union.");
+    assert_ne!(state, SupportState::Supported);
+    let (state, _) = verdict(text, question, "Teachers in Wales can join a union.");
+    assert_eq!(state, SupportState::Supported);
+}
+
+#[test]
 fn a_phrase_from_elsewhere_is_not_supported_in_another_ones_place() {
     let text = "During lower temperatures snow tends to be rich in light oxygen. The carbon cycle moves carbon between \
 air and sea. Four species have been described. Two more were found later.";
