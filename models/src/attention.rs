@@ -83,7 +83,9 @@ pub enum AttentionError {
 /// A forward pass calls [`attend`](Attention::attend) once a layer, in order, always with the same tokens. The new
 /// keys and values belong to the positions after everything the cache holds; they become part of it when the last
 /// layer has been attended (an implementation must leave its cache as it was if a pass is abandoned half-way).
-pub trait Attention {
+///
+/// A pass runs on one of the threads that compute, whichever thread asked for it.
+pub trait Attention: Send {
     /// Appends this chunk's keys and values for `layer` and attends to them and to all the cache holds, causally.
     ///
     /// Shapes: `queries` `[tokens, query_heads, head_dim]`; `keys`, `values` `[tokens, kv_heads, head_dim]`; result

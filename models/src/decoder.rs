@@ -113,8 +113,10 @@ impl Decoder {
         let epsilon = self.parameters.norm_epsilon;
         let width = self.parameters.width;
         let mut hidden = self.embedding.forward(tokens)?;
+        let mut scratch = Scratch::default();
         for (layer, block) in self.blocks.iter().enumerate() {
-            let mut attended = block.attend(layer, &hidden, attention, &self.parameters)?;
+            let mut attended =
+                block.attend(layer, &hidden, attention, &self.parameters, &mut scratch)?;
             if layer + 1 == self.blocks.len() {
                 match logits {
                     Logits::None => return Ok(None),
@@ -125,11 +127,12 @@ impl Decoder {
                     Logits::All => {}
                 }
             }
-            block.finish(&mut hidden, attended, &self.parameters)?;
+            block.finish(&mut hidden, &attended, &self.parameters, &mut scratch)?;
         }
         rms_norm(&mut hidden, &self.norm, epsilon);
         let rows = hidden.len() / width;
-        let [logits] = Input::new(hidden, width).times([&self.head])?;
+        let mut logits = Vec::new();
+        Input::new(&hidden, width).times([&self.head], [&mut logits])?;
         let shape = (rows, self.vocabulary);
         Ok(Some(Tensor::from_vec(logits, shape, &Device::Cpu)?))
     }
@@ -180,14 +183,16 @@ impl Block {
         hidden: &[f32],
         attention: &mut dyn Attention,
         parameters: &Hyperparameters,
+        scratch: &mut Scratch,
     ) -> Result<Vec<f32>, ForwardError> {
         let shape = &parameters.shape;
         let tokens = hidden.len() / parameters.width;
-        let mut normed = hidden.to_vec();
-        rms_norm(&mut normed, &self.attention_norm, parameters.norm_epsilon);
-        let input = Input::new(normed, parameters.width);
-        let [mut queries, mut keys, mut values] =
-            input.times([&self.query, &self.key, &self.value])?;
+        let normed = scratch.norm(hidden, &self.attention_norm, parameters);
+        let (mut queries, mut keys, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        Input::new(normed, parameters.width).times(
+            [&self.query, &self.key, &self.value],
+            [&mut queries, &mut keys, &mut values],
+        )?;
         if let Some(bias) = &self.query_bias {
             add_to_rows(&mut queries, bias);
         }
@@ -216,25 +221,44 @@ impl Block {
     fn finish(
         &self,
         hidden: &mut [f32],
-        attended: Vec<f32>,
+        attended: &[f32],
         parameters: &Hyperparameters,
+        scratch: &mut Scratch,
     ) -> candle_core::Result<()> {
         let width = parameters.width;
-        let rows = hidden.len() / width;
-        let columns = attended.len() / rows;
-        let [attended] = Input::new(attended, columns).times([&self.attention_output])?;
-        add(hidden, &attended);
-        let mut normed = hidden.to_vec();
-        rms_norm(
-            &mut normed,
-            &self.feed_forward_norm,
-            parameters.norm_epsilon,
-        );
-        let [mut inner, up] = Input::new(normed, width).times([&self.gate, &self.up])?;
-        swiglu(&mut inner, &up);
-        let [down] = Input::new(inner, parameters.feed_forward).times([&self.down])?;
-        add(hidden, &down);
+        let columns = attended.len() / (hidden.len() / width);
+        Input::new(attended, columns).times([&self.attention_output], [&mut scratch.sum])?;
+        add(hidden, &scratch.sum);
+        scratch.norm(hidden, &self.feed_forward_norm, parameters);
+        Input::new(&scratch.normed, width)
+            .times([&self.gate, &self.up], [&mut scratch.gate, &mut scratch.up])?;
+        swiglu(&mut scratch.gate, &scratch.up);
+        Input::new(&scratch.gate, parameters.feed_forward)
+            .times([&self.down], [&mut scratch.sum])?;
+        add(hidden, &scratch.sum);
         Ok(())
+    }
+}
+
+/// Memory for what a block computes, used again by the next one.
+#[derive(Default)]
+struct Scratch {
+    /// `[tokens, width]`.
+    normed: Vec<f32>,
+    /// What is added to the hidden state: `[tokens, width]`.
+    sum: Vec<f32>,
+    /// `[tokens, feed_forward]`.
+    gate: Vec<f32>,
+    /// `[tokens, feed_forward]`.
+    up: Vec<f32>,
+}
+
+impl Scratch {
+    fn norm(&mut self, hidden: &[f32], weights: &[f32], parameters: &Hyperparameters) -> &[f32] {
+        self.normed.clear();
+        self.normed.extend_from_slice(hidden);
+        rms_norm(&mut self.normed, weights, parameters.norm_epsilon);
+        &self.normed
     }
 }
 

@@ -17,15 +17,15 @@ pub(crate) enum Matrix {
 }
 
 /// Activations, `[tokens, columns]`, that several matrices are multiplied with: they are rounded to 8 bits once.
-pub(crate) struct Input {
-    values: Vec<f32>,
+pub(crate) struct Input<'a> {
+    values: &'a [f32],
     columns: usize,
     quantized: OnceCell<Quantized>,
 }
 
-impl Input {
+impl<'a> Input<'a> {
     /// `values` are rows of `columns`.
-    pub(crate) fn new(values: Vec<f32>, columns: usize) -> Self {
+    pub(crate) fn new(values: &'a [f32], columns: usize) -> Self {
         Self {
             values,
             columns,
@@ -33,37 +33,34 @@ impl Input {
         }
     }
 
-    /// `[tokens, rows]` of each matrix.
-    pub(crate) fn times<const N: usize>(&self, matrices: [&Matrix; N]) -> Result<[Vec<f32>; N]> {
-        let packed: Vec<&PackedMatrix> = matrices
-            .iter()
-            .filter_map(|matrix| match matrix {
-                Matrix::Packed(packed) => Some(packed),
-                Matrix::Plain(_) => None,
-            })
-            .collect();
-        let mut products = if packed.is_empty() {
-            Vec::new()
-        } else {
-            let quantized = self
-                .quantized
-                .get_or_init(|| Quantized::new(Kernels::chosen(), &self.values, self.columns));
-            multiply(&packed, quantized)
+    /// `[tokens, rows]` of each matrix, in place of what `products` held.
+    pub(crate) fn times<const N: usize>(
+        &self,
+        matrices: [&Matrix; N],
+        products: [&mut Vec<f32>; N],
+    ) -> Result<()> {
+        let mut packed = Vec::with_capacity(N);
+        let mut packed_products = Vec::with_capacity(N);
+        for (matrix, product) in matrices.into_iter().zip(products) {
+            match matrix {
+                Matrix::Packed(matrix) => {
+                    packed.push(matrix);
+                    packed_products.push(product);
+                }
+                Matrix::Plain(matrix) => *product = self.plain(matrix)?,
+            }
         }
-        .into_iter();
-        let mut all = std::array::from_fn(|_| Vec::new());
-        for (matrix, product) in matrices.iter().zip(&mut all) {
-            *product = match matrix {
-                Matrix::Packed(_) => products.next().unwrap_or_default(),
-                Matrix::Plain(matrix) => self.plain(matrix)?,
-            };
+        if !packed.is_empty() {
+            let round = || Quantized::new(Kernels::chosen(), self.values, self.columns);
+            let quantized = self.quantized.get_or_init(round);
+            multiply(&packed, quantized, &mut packed_products);
         }
-        Ok(all)
+        Ok(())
     }
 
     fn plain(&self, matrix: &QMatMul) -> Result<Vec<f32>> {
         let shape = (self.values.len() / self.columns, self.columns);
-        let values = Tensor::from_slice(&self.values, shape, &Device::Cpu)?;
+        let values = Tensor::from_slice(self.values, shape, &Device::Cpu)?;
         matrix.forward(&values)?.flatten_all()?.to_vec1()
     }
 }

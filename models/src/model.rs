@@ -103,7 +103,9 @@ impl Model {
         attention: &mut dyn Attention,
         logits: Logits,
     ) -> Result<Option<Tensor>, ForwardError> {
-        self.decoder.forward(tokens, attention, logits)
+        // On one of the threads that compute. A product that another thread hands to them first has to wake one, and to
+        // be woken when it is done, which for a single token would happen a hundred times.
+        rayon::scope(|_| self.decoder.forward(tokens, attention, logits))
     }
 }
 

@@ -15,21 +15,26 @@ use super::unpack::{CHUNK_BLOCKS, Unpacked};
 /// Multiply-accumulates that are worth another thread's attention.
 const WORTH_SHARING: usize = 1 << 17;
 
-/// `[tokens, rows]` for each matrix, row by row, with the kernels that `activations` were rounded with.
-pub fn multiply(matrices: &[&PackedMatrix], activations: &Quantized) -> Vec<Vec<f32>> {
+/// Writes `[tokens, rows]` of each matrix, row by row, to `products`, with the kernels that `activations` were rounded
+/// with. What memory the products have is used again.
+pub fn multiply(
+    matrices: &[&PackedMatrix],
+    activations: &Quantized,
+    products: &mut [&mut Vec<f32>],
+) {
+    assert_eq!(matrices.len(), products.len());
     let kernels = activations.kernels;
     let tokens = activations.rows;
-    let mut products: Vec<Vec<f32>> = Vec::with_capacity(matrices.len());
     let mut parts = Vec::with_capacity(matrices.len());
-    for matrix in matrices {
+    for (matrix, product) in matrices.iter().zip(products) {
         assert_eq!(matrix.columns, activations.columns);
-        let mut product = vec![0.0; tokens * matrix.rows];
+        // Every number will be written.
+        product.resize(tokens * matrix.rows, 0.0);
         parts.push(Part {
             matrix,
             corrections: activations.corrections(matrix.layout),
             product: product.as_mut_ptr(),
         });
-        products.push(product);
     }
     let tiles = parts.iter().map(|part| part.matrix.tile_count()).sum();
     let tile_work = TILE_ROWS * activations.columns * tokens.max(1);
@@ -42,12 +47,11 @@ pub fn multiply(matrices: &[&PackedMatrix], activations: &Quantized) -> Vec<Vec<
                 let (part, tile) = part_of(&parts, tile);
                 totals.fill([0.0; TILE_ROWS]);
                 multiply_tile(kernels, part, tile, activations, unpacked, totals);
-                // SAFETY: `product` has room for `tokens` rows of `matrix.rows`, lives in `products` until the threads
-                // are done, and this tile's columns of it are written by this call alone.
+                // SAFETY: `product` was made `tokens` rows of `matrix.rows` long, nobody else can reach it until the
+                // threads are done, and this tile's columns of it are written by this call alone.
                 unsafe { part.store(tile, totals) };
             },
         );
-    products
 }
 
 /// A matrix among those multiplied.

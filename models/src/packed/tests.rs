@@ -62,7 +62,9 @@ fn shapes(dtype: GgmlDType) -> Vec<(usize, usize)> {
 
 fn product(kernels: &'static Kernels, matrix: &PackedMatrix, activations: &[f32]) -> Vec<f32> {
     let activations = Quantized::new(kernels, activations, matrix.columns);
-    multiply(&[matrix], &activations).remove(0)
+    let mut product = Vec::new();
+    multiply(&[matrix], &activations, &mut [&mut product]);
+    product
 }
 
 /// In f64: the product with the true activations, and the most that rounding them and summing in F32 may change.
@@ -254,9 +256,12 @@ fn several_matrices_at_once_are_each_multiplied() {
     for kernels in Kernels::available() {
         let activations = Quantized::new(kernels, &values, columns);
         let all: Vec<&PackedMatrix> = matrices.iter().collect();
-        let together = multiply(&all, &activations);
-        for (matrix, found) in matrices.iter().zip(together) {
-            assert_eq!(found, product(kernels, matrix, &values));
+        // Of any length and content: nothing of it may be left.
+        let mut together = [vec![7.0; 3], Vec::new(), vec![f32::NAN; 10_000]];
+        let [first, second, third] = &mut together;
+        multiply(&all, &activations, &mut [first, second, third]);
+        for (matrix, found) in matrices.iter().zip(&together) {
+            assert_eq!(*found, product(kernels, matrix, &values));
         }
     }
 }
