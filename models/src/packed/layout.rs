@@ -1,8 +1,9 @@
 //! Where the numbers of a packed matrix lie.
 //!
-//! A matrix is cut into tiles of [`TILE_ROWS`] rows, a tile into blocks of [`BLOCK`] columns. A tile holds first the
-//! codes of all its blocks, then their scales; nothing is rounded, and a tile has as many bytes as its rows have in
-//! the file, because decoding takes as long as reading those bytes.
+//! A matrix is cut into tiles of [`TILE_ROWS`] rows, a tile into blocks of [`BLOCK`] columns. Of every
+//! [`CHUNK_BLOCKS`] blocks a tile holds the codes, then the scales: the order in which they are read, so that the
+//! processor fetches them ahead. Nothing is rounded, and a tile has as many bytes as its rows have in the file, because
+//! decoding takes as long as reading those bytes.
 //!
 //! **Codes.** The unit is a *group*: four columns of all sixteen rows, 64 codes, row by row, which is what one 8-bit
 //! dot-product instruction of AVX-512 takes. A block has eight groups.
@@ -27,6 +28,9 @@ use candle_core::quantized::GgmlDType;
 
 /// Rows of a tile: the 32-bit sums that an AVX-512 register holds.
 pub(super) const TILE_ROWS: usize = 16;
+/// Blocks unpacked at once: 512 columns, so that codes and as many columns of a panel of activations stay in the
+/// first-level cache, also where two threads share it.
+pub(super) const CHUNK_BLOCKS: usize = 16;
 /// Columns of a block, the most that share a scale.
 pub(super) const BLOCK: usize = 32;
 /// Codes of a block of a tile.
@@ -98,7 +102,7 @@ impl Layout {
         TILE_ROWS * each
     }
 
-    /// Bytes of a tile.
+    /// Bytes of so many blocks of a tile.
     pub(super) fn tile_bytes(self, blocks: usize) -> usize {
         self.code_bytes(blocks) + self.scale_bytes(blocks)
     }

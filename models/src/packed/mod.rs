@@ -58,8 +58,7 @@ impl PackedMatrix {
         assert!(columns.is_multiple_of(layout.file_block()));
         let row_bytes = columns / layout.file_block() * pack::file_block_bytes(layout);
         assert_eq!(bytes.len(), rows * row_bytes);
-        let blocks = columns / BLOCK;
-        let tile_bytes = layout.tile_bytes(blocks);
+        let tile_bytes = layout.tile_bytes(columns / BLOCK);
         let mut tiles = MmapMut::map_anon(rows.div_ceil(TILE_ROWS) * tile_bytes)?;
         // Large pages: a tile is read from end to end, and the processor does not look ahead across pages.
         #[cfg(target_os = "linux")]
@@ -71,7 +70,7 @@ impl PackedMatrix {
             .zip(bytes.par_chunks(TILE_ROWS * row_bytes))
             .for_each(|(tile, bytes)| {
                 let rows: Vec<&[u8]> = bytes.chunks_exact(row_bytes).collect();
-                pack::pack_tile(layout, &rows, blocks, tile);
+                pack::pack_tile(layout, &rows, tile);
             });
         Ok(Some(Self {
             layout,

@@ -4,14 +4,29 @@
 //! in its low half and weight `j + 16` in its high half, and the fifth bits lie in 32 bits, weight `j` at bit `j`.
 
 use super::layout::{
-    BLOCK, BLOCK_CODES, GROUP_CODES, GROUPS, Layout, NESTED_BLOCKS, Scales, TILE_ROWS,
+    BLOCK, BLOCK_CODES, CHUNK_BLOCKS, GROUP_CODES, GROUPS, Layout, NESTED_BLOCKS, Scales, TILE_ROWS,
 };
 
 /// Writes the tile of at most 16 `rows`, each the bytes of the file's blocks of one row, to `tile`, which is zeros.
-pub(super) fn pack_tile(layout: Layout, rows: &[&[u8]], blocks: usize, tile: &mut [u8]) {
-    let (codes, scales) = tile.split_at_mut(layout.code_bytes(blocks));
-    let block_bytes = layout.code_bytes(1);
-    for (block, packed) in codes.chunks_exact_mut(block_bytes).enumerate() {
+pub(super) fn pack_tile(layout: Layout, rows: &[&[u8]], tile: &mut [u8]) {
+    let chunks = tile.chunks_mut(layout.tile_bytes(CHUNK_BLOCKS));
+    let row_bytes = CHUNK_BLOCKS * BLOCK / layout.file_block() * file_block_bytes(layout);
+    for (chunk, packed) in chunks.enumerate() {
+        let start = chunk * row_bytes;
+        let rows: Vec<&[u8]> = rows
+            .iter()
+            .map(|row| &row[start..row.len().min(start + row_bytes)])
+            .collect();
+        pack_chunk(layout, &rows, packed);
+    }
+}
+
+/// The same for a chunk of the tile.
+fn pack_chunk(layout: Layout, rows: &[&[u8]], chunk: &mut [u8]) {
+    let file_blocks = chunk.len() / TILE_ROWS / file_block_bytes(layout);
+    let blocks = file_blocks * layout.file_block() / BLOCK;
+    let (codes, scales) = chunk.split_at_mut(layout.code_bytes(blocks));
+    for (block, packed) in codes.chunks_exact_mut(layout.code_bytes(1)).enumerate() {
         let mut wide = [0; BLOCK_CODES];
         for (row, bytes) in rows.iter().enumerate() {
             let codes = codes_of(layout, bytes, block);

@@ -1,16 +1,18 @@
 //! Products of several matrices with the same activations, shared among threads.
 //!
 //! The work is cut by tiles of all the matrices together, so that the threads meet once for queries, keys and values
-//! and once for gate and up. Within a tile: 512 columns are unpacked and multiplied with all panels, then the next
-//! 512. The order in which blocks are added is that of the columns, whoever does it.
+//! and once for gate and up. Within a tile 512 columns are unpacked and multiplied with all panels, then the next
+//! 512. Where there are many tokens a thread takes a few tiles at a time, so that 512 columns of all the activations
+//! are brought to the second-level cache once for all of them. The order in which blocks are added is that of the
+//! columns, whoever does it.
 
 use rayon::prelude::*;
 
 use super::PackedMatrix;
 use super::activations::Quantized;
 use super::kernels::{Kernels, Panel, Weights};
-use super::layout::{BLOCK, BLOCK_CODES, Scales, TILE_ROWS};
-use super::unpack::{CHUNK_BLOCKS, Unpacked};
+use super::layout::{BLOCK, BLOCK_CODES, CHUNK_BLOCKS, Scales, TILE_ROWS};
+use super::unpack::Unpacked;
 
 /// Multiply-accumulates that are worth another thread's attention.
 const WORTH_SHARING: usize = 1 << 17;
@@ -36,22 +38,46 @@ pub fn multiply(
             product: product.as_mut_ptr(),
         });
     }
-    let tiles = parts.iter().map(|part| part.matrix.tile_count()).sum();
-    let tile_work = TILE_ROWS * activations.columns * tokens.max(1);
-    (0..tiles)
+    if tokens == 0 {
+        return;
+    }
+    let tiles: usize = parts.iter().map(|part| part.matrix.tile_count()).sum();
+    let together = tiles_together(tiles, tokens);
+    let work = together * TILE_ROWS * activations.columns * tokens;
+    (0..tiles.div_ceil(together))
         .into_par_iter()
-        .with_min_len(WORTH_SHARING.div_ceil(tile_work))
+        .with_min_len(WORTH_SHARING.div_ceil(work))
         .for_each_init(
-            || (Unpacked::new(), vec![[0.0; TILE_ROWS]; tokens]),
-            |(unpacked, totals), tile| {
-                let (part, tile) = part_of(&parts, tile);
+            || (Unpacked::new(), vec![[0.0; TILE_ROWS]; together * tokens]),
+            |(unpacked, totals), group| {
+                let tiles = group * together..tiles.min((group + 1) * together);
                 totals.fill([0.0; TILE_ROWS]);
-                multiply_tile(kernels, part, tile, activations, unpacked, totals);
-                // SAFETY: `product` was made `tokens` rows of `matrix.rows` long, nobody else can reach it until the
-                // threads are done, and this tile's columns of it are written by this call alone.
-                unsafe { part.store(tile, totals) };
+                for start in (0..activations.columns / BLOCK).step_by(CHUNK_BLOCKS) {
+                    let totals = totals.chunks_exact_mut(tokens);
+                    for (tile, totals) in tiles.clone().zip(totals) {
+                        let (part, tile) = part_of(&parts, tile);
+                        multiply_chunk(kernels, part, tile, start, activations, unpacked, totals);
+                    }
+                }
+                for (tile, totals) in tiles.zip(totals.chunks_exact(tokens)) {
+                    let (part, tile) = part_of(&parts, tile);
+                    // SAFETY: `product` was made `tokens` rows of `matrix.rows` long, nobody else can reach it until
+                    // the threads are done, and this tile's columns of it are written by this call alone.
+                    unsafe { part.store(tile, totals) };
+                }
             },
         );
+}
+
+/// How many tiles a thread takes at a time: one where weights are read once for a few tokens, some where it is the
+/// activations that are read again and again, but leaving every thread several turns.
+fn tiles_together(tiles: usize, tokens: usize) -> usize {
+    const MOST: usize = 4;
+    const MANY_TOKENS: usize = 32;
+    if tokens < MANY_TOKENS {
+        return 1;
+    }
+    (tiles / (4 * rayon::current_num_threads())).clamp(1, MOST)
 }
 
 /// A matrix among those multiplied.
@@ -97,49 +123,48 @@ fn part_of<'a, 'b>(parts: &'a [Part<'b>], mut tile: usize) -> (&'a Part<'b>, usi
     unreachable!("tiles are counted over the same matrices")
 }
 
-/// Adds the products of a tile with all the activations to `totals`, `[tokens][16 rows]`.
-fn multiply_tile(
+/// Adds the products of a chunk of a tile, the blocks from `start`, with all the activations to `totals`,
+/// `[tokens][16 rows]`.
+fn multiply_chunk(
     kernels: &Kernels,
     part: &Part<'_>,
     tile: usize,
+    start: usize,
     activations: &Quantized,
     unpacked: &mut Unpacked,
     totals: &mut [[f32; TILE_ROWS]],
 ) {
     let layout = part.matrix.layout;
     let blocks = activations.columns / BLOCK;
+    let count = CHUNK_BLOCKS.min(blocks - start);
     let parts_of_block = match layout.scales {
         Scales::NestedHalves => 2,
         _ => 1,
     };
     let minimums = matches!(layout.scales, Scales::BlockAndMinimum | Scales::Nested);
-    let (codes, scales) = part.matrix.tile(tile).split_at(layout.code_bytes(blocks));
-    for start in (0..blocks).step_by(CHUNK_BLOCKS) {
-        let count = CHUNK_BLOCKS.min(blocks - start);
-        let codes = &codes[layout.code_bytes(start)..][..layout.code_bytes(count)];
-        let scales = &scales[layout.scale_bytes(start)..][..layout.scale_bytes(count)];
-        (kernels.unpack)(layout, codes, scales, unpacked);
-        let weights = Weights {
-            layout,
-            codes: match layout.bits {
-                8 => codes.as_chunks::<BLOCK_CODES>().0,
-                _ => &unpacked.codes[..count],
-            },
-            scales: &unpacked.scales[..count * parts_of_block],
-            minimums: &unpacked.minimums[..if minimums { count } else { 0 }],
+    let chunk = &part.matrix.tile(tile)[layout.tile_bytes(start)..][..layout.tile_bytes(count)];
+    let (codes, scales) = chunk.split_at(layout.code_bytes(count));
+    (kernels.unpack)(layout, codes, scales, unpacked);
+    let weights = Weights {
+        layout,
+        codes: match layout.bits {
+            8 => codes.as_chunks::<BLOCK_CODES>().0,
+            _ => &unpacked.codes[..count],
+        },
+        scales: &unpacked.scales[..count * parts_of_block],
+        minimums: &unpacked.minimums[..if minimums { count } else { 0 }],
+    };
+    for (panel, totals) in totals.chunks_mut(activations.panel).enumerate() {
+        let rows = totals.len();
+        // Where the panel starts in an array with one entry for each row and block, then where the chunk does.
+        let at = panel * activations.panel * blocks + start * rows;
+        let corrections = &part.corrections[at * parts_of_block..];
+        let panel = Panel {
+            rows,
+            codes: &activations.codes[at * BLOCK..][..count * rows * BLOCK],
+            scales: &activations.scales[at..][..count * rows],
+            corrections: &corrections[..count * rows * parts_of_block],
         };
-        for (panel, totals) in totals.chunks_mut(activations.panel).enumerate() {
-            let rows = totals.len();
-            // Where the panel starts in an array with one entry for each row and block, then where the chunk does.
-            let at = panel * activations.panel * blocks + start * rows;
-            let corrections = &part.corrections[at * parts_of_block..];
-            let panel = Panel {
-                rows,
-                codes: &activations.codes[at * BLOCK..][..count * rows * BLOCK],
-                scales: &activations.scales[at..][..count * rows],
-                corrections: &corrections[..count * rows * parts_of_block],
-            };
-            (kernels.multiply)(&weights, &panel, totals);
-        }
+        (kernels.multiply)(&weights, &panel, totals);
     }
 }

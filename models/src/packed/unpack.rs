@@ -2,11 +2,9 @@
 //!
 //! Plain loops over arrays, inlined into each level's functions and vectorised by the compiler for its instructions.
 
-use super::layout::{BLOCK_CODES, GROUP_CODES, GROUPS, Layout, NESTED_BLOCKS, Scales, TILE_ROWS};
-
-/// Blocks unpacked at once: 512 columns, so that codes and as many columns of a panel of activations stay in the
-/// first-level cache, also where two threads share it.
-pub(super) const CHUNK_BLOCKS: usize = 16;
+use super::layout::{
+    BLOCK_CODES, CHUNK_BLOCKS, GROUP_CODES, GROUPS, Layout, NESTED_BLOCKS, Scales, TILE_ROWS,
+};
 
 /// A chunk of a tile, unpacked.
 #[repr(C, align(64))]
