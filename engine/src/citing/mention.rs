@@ -224,6 +224,37 @@ impl Evidence {
     }
 }
 
+/// A sentence that ranks high, and may tell of somebody else what the answer says.
+pub(super) struct Rival {
+    own: Keys,
+    /// Whether it is about somebody whom neither answer nor question names.
+    names_another: bool,
+    /// Whether it holds a number that neither answer nor question has.
+    counts_otherwise: bool,
+}
+
+impl Rival {
+    /// Takes sentence `sentence` apart.
+    pub fn new(query: &Query, text: &str, index: &SentenceIndex, sentence: usize) -> Rival {
+        let words = index.span(sentence).of(text).unwrap_or_default();
+        let own = terms(words);
+        Rival {
+            names_another: names_another(query, index, words, &own),
+            counts_otherwise: own
+                .iter()
+                .any(|term| term.kind == TermKind::Number && !query.tells(term)),
+            own: Keys::new(&own),
+        }
+    }
+
+    /// Whether it could have something else in the mention's place: a name for a name, a number for a number.
+    fn competes(&self, mention: &Mention) -> bool {
+        let any = |kind| mention.terms.iter().any(|term| term.kind == kind);
+        let (name, number) = (any(TermKind::Capitalised), any(TermKind::Number));
+        name && self.names_another || number && self.counts_otherwise || !name && !number
+    }
+}
+
 /// Share of a mention's context that is held; 1 if nothing is said of it.
 fn share_of(mention: &Mention, held: impl Fn(&Term) -> f32) -> f32 {
     let total: f32 = mention.context.iter().map(|w| w.weight).sum();
@@ -243,20 +274,27 @@ pub(super) fn borne_out_by(
     query: &Query,
     index: &SentenceIndex,
     cited: &[Evidence],
-    rivals: &[Keys],
+    rivals: &[Rival],
 ) -> Vec<usize> {
     let holds = |keys: &Keys| holds(mention, index, keys);
     let most = rivals
         .iter()
-        .filter(|rival| !holds(rival))
-        .map(|rival| share_of(mention, |term| rival.share(term)))
+        .filter(|rival| !holds(&rival.own) && rival.competes(mention))
+        .map(|rival| share_of(mention, |term| rival.own.share(term)))
         .fold(0.0, f32::max);
     let least = (LEAST_CONTEXT / query.share_factor()).max(RIVAL_SHARE * most);
     let about: Vec<usize> = (0..cited.len())
         .filter(|&at| cited[at].context(mention) >= least)
         .collect();
     if let Some(&at) = about.iter().find(|&&at| holds(&cited[at].own)) {
-        return vec![at];
+        // what is said of the name may follow ("He was called for holding")
+        let says_more = |other: &&usize| {
+            let teller = &cited[**other];
+            teller.continues(&cited[at], index)
+                && teller.context(mention) > cited[at].context(mention)
+        };
+        let told = about.iter().find(says_more);
+        return std::iter::once(at).chain(told.copied()).collect();
     }
     for at in about {
         let teller = &cited[at];

@@ -29,7 +29,8 @@ pub use rank::{Candidate, Features, Weights};
 
 use crate::document::Span;
 use lectern_protocol::SupportState;
-use query::{Keys, Query};
+use mention::Rival;
+use query::Query;
 
 /// Sentences of the document cited for one sentence of an answer, at most.
 const MOST_CITATIONS: usize = 3;
@@ -100,12 +101,11 @@ pub fn cite(
     let mut ranked = rank::candidates(&query, text, index, attention, weights);
     let highest = ranked.first().map_or(0.0, |c| c.score);
     ranked.retain(|c| c.score >= highest * CLOSE_SCORE / 2.0);
-    let held = |c: &Candidate| {
-        Keys::new(&terms::terms(
-            index.span(c.sentence).of(text).unwrap_or_default(),
-        ))
-    };
-    let rivals: Vec<Keys> = ranked.iter().take(RIVALS).map(held).collect();
+    let rivals: Vec<Rival> = ranked
+        .iter()
+        .take(RIVALS)
+        .map(|c| Rival::new(&query, text, index, c.sentence))
+        .collect();
     // whatever it shares with the question, a sentence without what the answer adds is no evidence for it
     ranked.sort_by_key(|c| !query.holds_news(text, index, c));
     let mut best: Option<Verdict> = None;

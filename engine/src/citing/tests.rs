@@ -287,6 +287,20 @@ The keeper was Bartholomew Quill, who had three dogs.\n\nThe village has an inn.
 }
 
 #[test]
+fn a_sentence_about_the_same_thing_is_no_rival_unless_it_names_another() {
+    let text = "The lighthouse on Skarn rock was built of grey granite, and its lamp was first lit on 3 May 1874.\n\n\
+Its first keeper was Marta Olsen, a fisherman's daughter who had taught herself to grind lenses.";
+    let (state, quotes) = verdict(
+        text,
+        "Who was the first keeper of the lighthouse on Skarn rock?",
+        "Marta Olsen was the first keeper of the lighthouse on Skarn rock.",
+    );
+    assert_ne!(state, SupportState::Unsupported);
+    assert_eq!(quotes.len(), 1);
+    assert!(quotes[0].contains("Marta Olsen"), "{quotes:?}");
+}
+
+#[test]
 fn initials_are_names_though_they_spell_a_small_word() {
     let text = "Teachers in Wales can join a union.\n\nSchools in the US set their own rules.";
     let question = "What can teachers in the US do?";

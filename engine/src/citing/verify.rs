@@ -2,7 +2,7 @@
 
 use super::Candidate;
 use super::index::SentenceIndex;
-use super::mention::{Evidence, borne_out_by, borrowed};
+use super::mention::{Evidence, Rival, borne_out_by, borrowed};
 use super::query::{Keys, Query, Weighed, is_negated};
 use super::rank::shares;
 use super::terms::{Term, terms};
@@ -40,7 +40,7 @@ pub(super) fn verify(
     text: &str,
     index: &SentenceIndex,
     cited: &[Candidate],
-    rivals: &[Keys],
+    rivals: &[Rival],
 ) -> Finding {
     let words = |c: &Candidate| index.span(c.sentence).of(text).unwrap_or_default();
     let evidence: Vec<Evidence> = cited
