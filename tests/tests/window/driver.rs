@@ -86,7 +86,7 @@ impl Window {
     /// Drags a file from another program's window into this one, with the system's own mouse.
     pub fn drop_file(&self, path: &Path) -> Result<()> {
         let (x, y) = (40, 900);
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/window/drag_source.py");
+        let script = lectern_tests::program::repository().join("tests/tests/window/drag_source.py");
         // The system's Python: one that a person installed beside it seldom has GTK.
         let mut source = Killed(
             Command::new("/usr/bin/python3")
