@@ -336,7 +336,12 @@ fn child_that_reads() {
     let input = input(&model, KILLED_TOKENS);
     let cache = open(Path::new(&folder), &input, &model);
     let report = |progress: &lectern_engine::reading::ReadProgress| {
-        println!("sealed {}", progress.tokens as usize + input.prefix.len());
+        // Before the first chunk not even the prefix is sealed.
+        let sealed = match progress.tokens as usize {
+            0 => 0,
+            tokens => tokens + input.prefix.len(),
+        };
+        println!("sealed {sealed}");
     };
     read(&model, &input, &cache, &report, &CancelFlag::new(), &|| {}).unwrap();
 }

@@ -25,7 +25,7 @@ fn every_request() {
         json!({"method": "remove", "params": {"document": "b3f1"}}),
         json!({"method": "read", "params": {"document": "b3f1"}}),
         json!({"method": "ask", "params": {"document": "b3f1", "question": "Who?", "conversation": null,
-            "max_tokens": 64, "seed": 7, "greedy": true}}),
+            "max_tokens": 64, "seed": 7, "greedy": true, "at_once": null}}),
         json!({"method": "conversations", "params": {"document": null, "query": "street"}}),
         json!({"method": "conversation", "params": {"conversation": "c1"}}),
         json!({"method": "delete_conversation", "params": {"conversation": "c1"}}),
@@ -87,6 +87,7 @@ fn document() -> Value {
     json!({
         "id": "b3f1", "title": "T", "authors": null, "format": "pdf", "source": "/t.pdf", "text_bytes": 9,
         "words": 2, "pages": 1, "added": 5, "reading": {"state": "partly", "tokens": 1, "total": 2},
+        "forecast": {"tokens": 9, "cache_bytes": 99, "seconds": 1.5, "error": null, "fits": true},
         "notices": ["page 3 holds no text"]
     })
 }
