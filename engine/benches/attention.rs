@@ -8,7 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 use candle_core::{Device, Tensor};
-use lectern_engine::attention::kernels::{Kernels, KeyTurn};
+use lectern_engine::attention::kernels::{Kernels, KeyTurn, Running, SpreadValues};
 use lectern_engine::attention::{CancelFlag, DenseAttention};
 use lectern_engine::kv::{BlockFormat, CacheIdentity, Codes, KvCache, KvShape, OpenBlock};
 use lectern_models::attention::{Attention, AttentionShape, Rotary, RotaryPairing};
@@ -115,7 +115,7 @@ fn kernels() {
         packed: &packed[..CHANNELS * 64 * bits / 8],
     };
     for kernels in Kernels::available() {
-        println!("{}", kernels.name);
+        println!("{}", kernels.level);
         let say = |what: &str, nanoseconds: f64| println!("  {what:40} {nanoseconds:8.0} ns");
         let source = block.clone();
         let time = nanoseconds(|| (kernels.widen)(&halves, &mut block));
@@ -145,16 +145,28 @@ fn kernels() {
             });
             say(&format!("scores of {rows} rows"), time);
         }
-        let mut scores = [0.5; 64];
-        let time = nanoseconds(|| {
-            std::hint::black_box((kernels.maximum)(&scores));
-        });
-        say("largest of a row", time);
-        let time = nanoseconds(|| {
-            scores.fill(-1.0);
-            std::hint::black_box((kernels.exponentials)(&mut scores, 0.0));
-        });
-        say("exponentials of a row", time);
+        let values = codes(4, &grids[..]);
+        let mut spread = SpreadValues::default();
+        let time = nanoseconds(|| (kernels.spread_values)(&values, CHANNELS, &mut spread));
+        say("values of 4 bits, spread", time);
+        for rows in [7, 24] {
+            let weights = vec![0.5; rows * 64];
+            let mut sums = numbers(rows * CHANNELS);
+            let time = nanoseconds(|| (kernels.weigh_values)(&weights, &spread, &mut sums));
+            say(&format!("spread values weighted by {rows} rows"), time);
+            let mut scores = vec![[0.5; 64]; rows];
+            let (mut largest, mut sums) = (vec![0.5; rows], vec![0.0; rows]);
+            let time = nanoseconds(|| {
+                scores.fill([-1.0; 64]);
+                let running = Running {
+                    largest: &mut largest,
+                    sums: &mut sums,
+                    keeps: &mut vec![1.0; rows],
+                };
+                (kernels.weigh_scores)(&mut scores, running);
+            });
+            say(&format!("softmax of {rows} rows"), time);
+        }
     }
 }
 
@@ -173,7 +185,7 @@ fn main() {
         .unwrap_or(BlockFormat::K4V4);
     println!(
         "kernels {}, {} threads, depth {depth}, format {}",
-        Kernels::chosen().name,
+        Kernels::chosen().level,
         rayon::current_num_threads(),
         format.name()
     );

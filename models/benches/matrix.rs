@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
+use lectern_models::Level;
 use lectern_models::packed::{Kernels, PackedMatrix, Quantized, multiply};
 
 /// Name, format, rows, columns.
@@ -42,7 +43,7 @@ fn main() {
         for kernels in Kernels::available() {
             if wanted
                 .as_deref()
-                .is_some_and(|wanted| wanted != kernels.name)
+                .is_some_and(|wanted| wanted != kernels.level.name())
             {
                 continue;
             }
@@ -52,7 +53,7 @@ fn main() {
             let bytes = (copies * matrices[0].bytes()) as f64 / 1e9;
             println!(
                 "{name} {dtype:?} {rows} x {columns} {:8}: 256 tokens {:6.1} GMAC/s ({:6.1} of processor), 1 token {:5.2} GB/s ({:5.2} of processor)",
-                kernels.name,
+                kernels.level.name(),
                 work / chunk,
                 work / chunk_processor,
                 bytes / token,
@@ -68,7 +69,11 @@ fn seconds(kernels: &'static Kernels, matrices: &[PackedMatrix], tokens: usize) 
     let columns = matrices[0].columns();
     let activations = Tensor::randn(0f32, 1.0, tokens * columns, &Device::Cpu).unwrap();
     let activations: Vec<f32> = activations.to_vec1().unwrap();
-    let runs = if kernels.name == "portable" { 2 } else { 7 };
+    let runs = if kernels.level == Level::Portable {
+        2
+    } else {
+        7
+    };
     let mut product = Vec::new();
     let mut best = [f64::INFINITY; 2];
     for _ in 0..runs {

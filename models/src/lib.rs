@@ -6,11 +6,13 @@
 
 mod architecture;
 pub mod attention;
+mod awake;
 pub mod catalogue;
 mod chat;
 mod decoder;
 mod error;
 mod gguf;
+mod level;
 mod matrix;
 mod model;
 pub mod packed;
@@ -25,5 +27,6 @@ pub use chat::{ChatMessage, ChatTemplate, ChatTemplateError, Role};
 pub use decoder::Logits;
 pub use error::{ForwardError, ModelError};
 pub use gguf::{GgufFault, Quantization};
+pub use level::Level;
 pub use model::Model;
 pub use tokenizer::{Token, TokenStream, Tokenizer, TokenizerError};

@@ -11,6 +11,7 @@ use candle_core::Tensor;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::attention::{Attention, AttentionShape};
+use crate::awake;
 use crate::chat::ChatTemplate;
 use crate::decoder::{Decoder, Logits};
 use crate::error::{ForwardError, ModelError};
@@ -105,7 +106,9 @@ impl Model {
     ) -> Result<Option<Tensor>, ForwardError> {
         // On one of the threads that compute. A product that another thread hands to them first has to wake one, and to
         // be woken when it is done, which for a single token would happen a hundred times.
-        rayon::scope(|_| self.decoder.forward(tokens, attention, logits))
+        awake::pass(tokens.len(), || {
+            self.decoder.forward(tokens, attention, logits)
+        })
     }
 }
 

@@ -66,7 +66,13 @@ fn equals_plain_attention_over_what_the_codes_stand_for() {
                     .zip(&expected[512 * row..])
                     .map(|(f, e)| (f64::from(*f) - e).abs())
                     .fold(0.0, f64::max);
-                assert!(worst < 3e-3, "{format:?}, {head_dim} channels: {worst}");
+                // Weights of codes of 4 bits are rounded (`kernels::coded_values`): some hundredths of a step, which is
+                // at most a fifteenth of the range.
+                let bound = match format {
+                    BlockFormat::F16 | BlockFormat::K8V8 => 3e-3,
+                    _ => 3e-3 + 0.1 * 6.0 / 15.0,
+                };
+                assert!(worst < bound, "{format:?}, {head_dim} channels: {worst}");
             }
         }
     }

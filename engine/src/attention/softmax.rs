@@ -25,7 +25,8 @@ impl Softmax {
     pub(super) fn merge(&mut self, other: &Softmax) {
         let head_dim = self.values.len() / self.largest.len();
         for row in 0..self.largest.len() {
-            if other.largest[row] == f32::NEG_INFINITY {
+            // No keys at all; where there was NaN among the scores the sum is NaN.
+            if other.largest[row] == f32::NEG_INFINITY && other.sums[row] == 0.0 {
                 continue;
             }
             let largest = self.largest[row].max(other.largest[row]);

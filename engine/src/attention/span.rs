@@ -1,7 +1,7 @@
 //! A tile of query rows against a span of key blocks: where the time goes.
 
 use super::CancelFlag;
-use super::kernels::{Kernels, KeyTurn};
+use super::kernels::{Kernels, KeyTurn, Running, SpreadValues};
 use super::mass::ScoreLog;
 use super::rotation::{Rotation, Turn};
 use super::softmax::Softmax;
@@ -55,15 +55,37 @@ pub(super) struct Tile {
 pub(super) struct Scratch {
     /// `[head_dim][64]`, turned.
     keys: Vec<f32>,
-    /// `[64][head_dim]`.
-    values: Vec<f32>,
+    values: LoadedValues,
     scores: Vec<f32>,
+    /// See [`Running::keeps`].
+    keeps: [f32; SCORE_ROWS],
     /// Query rows, turned back by the block's position.
     queries: Vec<f32>,
     /// `[head_dim][64]`, widened from halves.
     unturned: Vec<f32>,
     /// Codes of less than 4 bits, spread to 4.
     nibbles: Vec<u8>,
+}
+
+/// One head's values of a block.
+#[derive(Default)]
+struct LoadedValues {
+    /// Whether they are in `spread`, else in `plain`.
+    are_spread: bool,
+    /// `[64][head_dim]`.
+    plain: Vec<f32>,
+    spread: SpreadValues,
+}
+
+impl LoadedValues {
+    /// Adds them, weighted, to rows of `head_dim` sums.
+    fn weigh(&self, kernels: &Kernels, weights: &[f32], sums: &mut [f32]) {
+        if self.are_spread {
+            (kernels.weigh_values)(weights, &self.spread, sums);
+        } else {
+            (kernels.multiply)(weights, &self.plain, sums, BLOCK_TOKENS, true);
+        }
+    }
 }
 
 impl Scratch {
@@ -74,7 +96,7 @@ impl Scratch {
         }
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.keys.resize(BLOCK_TOKENS * head_dim, 0.0);
-            scratch.values.resize(BLOCK_TOKENS * head_dim, 0.0);
+            scratch.values.plain.resize(BLOCK_TOKENS * head_dim, 0.0);
             scratch.unturned.resize(BLOCK_TOKENS * head_dim, 0.0);
             scratch.queries.resize(SCORE_ROWS * head_dim, 0.0);
             scratch.scores.resize(SCORE_ROWS * BLOCK_TOKENS, 0.0);
@@ -160,7 +182,8 @@ impl LayerPass<'_> {
                 (self.kernels.turn_back)(queries, head_dim, &base.cos, &base.sin, turned);
                 (self.kernels.multiply)(turned, &scratch.keys, scores, head_dim, false);
                 let (weights, _) = scores.as_chunks_mut::<BLOCK_TOKENS>();
-                for (row, weights) in (first..last).zip(weights) {
+                let mut unseeing = 0;
+                for (row, weights) in (first..last).zip(&mut *weights) {
                     let visible = visible(row);
                     weights[visible..].fill(f32::NEG_INFINITY);
                     if let Some((_, logged)) = logged.next_if(|(logged, _)| **logged == row) {
@@ -168,24 +191,26 @@ impl LayerPass<'_> {
                     }
                     if visible == 0 {
                         weights.fill(0.0);
-                        continue;
+                        unseeing += 1;
                     }
-                    let largest = softmax.largest[row].max((self.kernels.maximum)(weights));
-                    let keep = if largest == softmax.largest[row] {
-                        1.0
-                    } else {
-                        (softmax.largest[row] - largest).exp2()
-                    };
-                    let sum = (self.kernels.exponentials)(weights, largest);
-                    softmax.largest[row] = largest;
-                    softmax.sums[row] = softmax.sums[row] * keep + sum;
-                    if keep != 1.0 {
+                }
+                // The rows of a tile's first tokens: those that see nothing stand before those that do.
+                let seeing = first + unseeing..last;
+                let keeps = &mut scratch.keeps[..seeing.len()];
+                let running = Running {
+                    largest: &mut softmax.largest[seeing.clone()],
+                    sums: &mut softmax.sums[seeing.clone()],
+                    keeps,
+                };
+                (self.kernels.weigh_scores)(&mut weights[unseeing..], running);
+                for (row, keep) in seeing.zip(&scratch.keeps) {
+                    if *keep != 1.0 {
                         let values = &mut softmax.values[row * head_dim..(row + 1) * head_dim];
-                        (self.kernels.scale)(values, keep);
+                        (self.kernels.scale)(values, *keep);
                     }
                 }
                 let values = &mut softmax.values[first * head_dim..last * head_dim];
-                (self.kernels.multiply)(scores, &scratch.values, values, BLOCK_TOKENS, true);
+                scratch.values.weigh(self.kernels, scores, values);
             }
         }
         (softmax, log)
@@ -213,7 +238,13 @@ impl LayerPass<'_> {
                 let head = halves.head(kv_shape, kv_head);
                 (self.kernels.widen_transposed)(head.keys, &mut scratch.unturned);
                 (self.kernels.turn_keys)(&scratch.unturned, &turn, &mut scratch.keys);
-                (self.kernels.widen)(head.values, &mut scratch.values);
+                (self.kernels.widen)(head.values, &mut scratch.values.plain);
+                scratch.values.are_spread = false;
+                // What stands behind the last token is left over from something else, and 0 times NaN is NaN. Only
+                // blocks of halves may be unfilled.
+                let end = self.start + self.query_turns.len();
+                let filled = (end - block * BLOCK_TOKENS).min(BLOCK_TOKENS);
+                scratch.values.plain[filled * head_dim..].fill(0.0);
             }
             Part::Codes(codes) => {
                 let mut keys = codes.keys(kv_shape, kv_head);
@@ -224,12 +255,13 @@ impl LayerPass<'_> {
                 }
                 (self.kernels.keys_of_codes)(&keys, &turn, &mut scratch.keys);
                 let values = codes.values(kv_shape, kv_head);
-                (self.kernels.values_of_codes)(&values, head_dim, &mut scratch.values);
+                scratch.values.are_spread = SpreadValues::serves(values.bits, head_dim);
+                if scratch.values.are_spread {
+                    (self.kernels.spread_values)(&values, head_dim, &mut scratch.values.spread);
+                } else {
+                    (self.kernels.values_of_codes)(&values, head_dim, &mut scratch.values.plain);
+                }
             }
         }
-        // What stands behind the last token is left over from something else, and 0 times NaN is NaN.
-        let end = self.start + self.query_turns.len();
-        let filled = (end - block * BLOCK_TOKENS).min(BLOCK_TOKENS);
-        scratch.values[filled * head_dim..].fill(0.0);
     }
 }

@@ -10,9 +10,12 @@ use rayon::prelude::*;
 
 use super::PackedMatrix;
 use super::activations::Quantized;
-use super::kernels::{Kernels, Panel, Weights};
+use super::kernels::{Kernels, PackedProduct, Panel, Weights};
 use super::layout::{BLOCK, BLOCK_CODES, CHUNK_BLOCKS, Scales, TILE_ROWS};
 use super::unpack::Unpacked;
+
+/// Rows that any set's product with packed weights takes, at most.
+const MOST_PACKED_ROWS: usize = 8;
 
 /// Multiply-accumulates that are worth another thread's attention.
 const WORTH_SHARING: usize = 1 << 17;
@@ -42,6 +45,11 @@ pub fn multiply(
         return;
     }
     let tiles: usize = parts.iter().map(|part| part.matrix.tile_count()).sum();
+    if let Some(packed) = &kernels.packed
+        && tokens <= packed.rows
+    {
+        return multiply_packed(packed, &parts, tiles, activations);
+    }
     let together = tiles_together(tiles, tokens);
     let work = together * TILE_ROWS * activations.columns * tokens;
     (0..tiles.div_ceil(together))
@@ -67,6 +75,37 @@ pub fn multiply(
                 }
             },
         );
+}
+
+/// The products of a few rows, straight from what is packed.
+fn multiply_packed(
+    packed: &PackedProduct,
+    parts: &[Part<'_>],
+    tiles: usize,
+    activations: &Quantized,
+) {
+    let tokens = activations.rows;
+    let work = TILE_ROWS * activations.columns * tokens;
+    (0..tiles)
+        .into_par_iter()
+        .with_min_len(WORTH_SHARING.div_ceil(work))
+        .with_max_len((tiles / (8 * rayon::current_num_threads())).max(1))
+        .for_each(|tile| {
+            let (part, tile) = part_of(parts, tile);
+            let panel = Panel {
+                rows: tokens,
+                codes: &activations.codes,
+                scales: &activations.scales,
+                corrections: &part.corrections,
+            };
+            let matrix = part.matrix;
+            let mut totals = [[0.0; TILE_ROWS]; MOST_PACKED_ROWS];
+            let totals = &mut totals[..tokens];
+            (packed.multiply)(matrix.layout, matrix.tile(tile), &panel, totals);
+            // SAFETY: `product` was made `tokens` rows of `matrix.rows` long, nobody else can reach it until the threads
+            // are done, and this tile's columns of it are written by this call alone.
+            unsafe { part.store(tile, totals) };
+        });
 }
 
 /// How many tiles a thread takes at a time: one where weights are read once for a few tokens, some where it is the

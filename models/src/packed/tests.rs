@@ -100,11 +100,11 @@ fn check(matrix: &PackedMatrix, exact: &[f32], activations: &[f32], what: &str) 
             assert!(
                 (f64::from(*found) - expected).abs() <= *bound,
                 "{} {what} at {place}: {found}, {expected} +- {bound}",
-                kernels.name
+                kernels.level
             );
         }
         let first = portable.get_or_insert_with(|| found.clone());
-        assert!(*first == found, "{} {what}: other bits", kernels.name);
+        assert!(*first == found, "{} {what}: other bits", kernels.level);
     }
 }
 
@@ -145,7 +145,7 @@ fn packing_loses_nothing() {
                     assert!(
                         error <= 127.0 * 1e-6,
                         "{} {dtype:?} {row}, {column}: {found} for {expected}",
-                        kernels.name
+                        kernels.level
                     );
                 }
             }
@@ -178,9 +178,9 @@ fn extreme_numbers_are_multiplied_or_told() {
             for kernels in Kernels::available() {
                 let found = product(kernels, &matrix, &activations);
                 let (first, rest) = found.split_at(rows);
-                assert!(first.iter().all(|x| x.is_finite()), "{}", kernels.name);
-                assert!(rest[..rows].iter().all(|x| x.is_nan()), "{}", kernels.name);
-                assert_eq!(rest[rows..], sound, "{}", kernels.name);
+                assert!(first.iter().all(|x| x.is_finite()), "{}", kernels.level);
+                assert!(rest[..rows].iter().all(|x| x.is_nan()), "{}", kernels.level);
+                assert_eq!(rest[rows..], sound, "{}", kernels.level);
             }
         }
     }
@@ -201,7 +201,7 @@ fn infinite_and_wrong_scales_are_not_silent() {
                 assert!(
                     !found[0].is_finite(),
                     "{} {dtype:?}: {found:?}",
-                    kernels.name
+                    kernels.level
                 );
                 assert!(found[1..].iter().all(|x| x.is_finite()));
             }
@@ -223,7 +223,7 @@ fn rows_and_threads_do_not_change_a_product() {
                 let apart: Vec<f32> = chunks
                     .flat_map(|rows| product(kernels, &matrix, rows))
                     .collect();
-                assert!(apart == whole, "{} {dtype:?} by {chunk}", kernels.name);
+                assert!(apart == whole, "{} {dtype:?} by {chunk}", kernels.level);
             }
             for threads in [1, 2, 5] {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
@@ -234,7 +234,7 @@ fn rows_and_threads_do_not_change_a_product() {
                 assert!(
                     again == whole,
                     "{} {dtype:?}, {threads} threads",
-                    kernels.name
+                    kernels.level
                 );
             }
         }

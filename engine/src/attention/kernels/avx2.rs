@@ -1,34 +1,31 @@
 //! AVX2, FMA and F16C: every x86-64 processor since 2013 (Haswell, Excavator).
 
-use super::{EXP2, Kernels, KeyTurn, check_codes, even_tile, portable};
+use super::{EXP2, Kernels, KeyTurn, Running, check_codes, coded_values_avx2, even_tile, portable};
 use crate::kv::format::{RUN, VALUE_GROUP};
 use crate::kv::{BLOCK_TOKENS, Codes};
 use half::f16;
+use lectern_models::Level;
 use std::arch::x86_64::*;
 
 /// Rows of a tile of `multiply`: 6 rows by 16 columns take 12 of the 16 registers.
 const TILE_ROWS: usize = 6;
 
-/// The set, if this processor has the instructions.
-pub(super) fn kernels() -> Option<&'static Kernels> {
-    static KERNELS: Kernels = Kernels {
-        name: "avx2",
-        widen: detected!(widen, halves, singles),
-        widen_transposed: detected!(widen_transposed, halves, singles),
-        turn_keys: detected!(turn_keys, keys, turn, turned),
-        keys_of_codes: detected!(keys_of_codes, codes, turn, turned),
-        values_of_codes: detected!(values_of_codes, codes, channels, values),
-        turn_back: detected!(turn_back, rows, channels, cos, sin, turned),
-        multiply: detected!(multiply, a, b, c, depth, add),
-        maximum: detected!(maximum, scores),
-        exponentials: detected!(exponentials, scores, maximum),
-        scale: detected!(scale, numbers, factor),
-    };
-    let able = is_x86_feature_detected!("avx2")
-        && is_x86_feature_detected!("fma")
-        && is_x86_feature_detected!("f16c");
-    able.then_some(&KERNELS)
-}
+/// Only for processors of this level.
+pub(super) static KERNELS: Kernels = Kernels {
+    level: Level::Avx2,
+    widen: detected!(widen, halves, singles),
+    widen_transposed: detected!(widen_transposed, halves, singles),
+    turn_keys: detected!(turn_keys, keys, turn, turned),
+    keys_of_codes: detected!(keys_of_codes, codes, turn, turned),
+    values_of_codes: detected!(values_of_codes, codes, channels, values),
+    spread_values: detected!(coded_values_avx2::spread, codes, channels, values),
+    weigh_values: detected!(coded_values_avx2::weigh, weights, values, sums),
+    turn_back: detected!(turn_back, rows, channels, cos, sin, turned),
+    multiply: detected!(multiply, a, b, c, depth, add),
+    weigh_scores: detected!(weigh_scores, scores, running),
+    exponentials: detected!(exponentials, scores, maximum),
+    scale: detected!(scale, numbers, factor),
+};
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn widen(halves: &[f16], singles: &mut [f32]) {
@@ -335,21 +332,44 @@ fn row_tile<const ROWS: usize>(
     }
 }
 
-#[target_feature(enable = "avx2")]
-pub(super) fn maximum(scores: &[f32; BLOCK_TOKENS]) -> f32 {
-    let mut largest = _mm256_set1_ps(f32::NEG_INFINITY);
-    for eight in scores.chunks_exact(8) {
-        // SAFETY: the chunk holds 8 numbers.
-        largest = _mm256_max_ps(largest, unsafe { _mm256_loadu_ps(eight.as_ptr()) });
+#[target_feature(enable = "avx2,fma")]
+fn weigh_scores(scores: &mut [[f32; BLOCK_TOKENS]], mut running: Running<'_>) {
+    running.check(scores.len());
+    for (row, scores) in scores.iter_mut().enumerate() {
+        let mut new = _mm256_set1_ps(f32::NEG_INFINITY);
+        for eight in scores.chunks_exact(8) {
+            // SAFETY: the chunk holds 8 numbers.
+            new = _mm256_max_ps(unsafe { _mm256_loadu_ps(eight.as_ptr()) }, new);
+        }
+        let largest = running.raise(row, largest_of_eight(new));
+        let sum = exponentials(scores, largest);
+        running.sums[row] = running.sums[row] * running.keeps[row] + sum;
     }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn largest_of_eight(numbers: __m256) -> f32 {
     let half = _mm_max_ps(
-        _mm256_castps256_ps128(largest),
-        _mm256_extractf128_ps::<1>(largest),
+        _mm256_castps256_ps128(numbers),
+        _mm256_extractf128_ps::<1>(numbers),
     );
     let quarter = _mm_max_ps(half, _mm_movehl_ps(half, half));
     _mm_cvtss_f32(_mm_max_ss(quarter, _mm_movehdup_ps(quarter)))
 }
 
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn sum_of_eight(numbers: __m256) -> f32 {
+    let half = _mm_add_ps(
+        _mm256_castps256_ps128(numbers),
+        _mm256_extractf128_ps::<1>(numbers),
+    );
+    let quarter = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    _mm_cvtss_f32(_mm_add_ss(quarter, _mm_movehdup_ps(quarter)))
+}
+
+#[inline]
 #[target_feature(enable = "avx2,fma")]
 fn exponentials(scores: &mut [f32; BLOCK_TOKENS], maximum: f32) -> f32 {
     let maximum = _mm256_set1_ps(maximum);
@@ -359,7 +379,8 @@ fn exponentials(scores: &mut [f32; BLOCK_TOKENS], maximum: f32) -> f32 {
         // SAFETY: the chunk holds 8 numbers.
         let exponent = unsafe { _mm256_sub_ps(_mm256_loadu_ps(eight.as_ptr()), maximum) };
         let kept = _mm256_cmp_ps::<_CMP_NLT_UQ>(exponent, least);
-        let exponent = _mm256_max_ps(exponent, least);
+        // In this order NaN stays NaN.
+        let exponent = _mm256_max_ps(least, exponent);
         let whole = _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(exponent);
         let rest = _mm256_sub_ps(exponent, whole);
         let mut power = _mm256_set1_ps(EXP2[0]);
@@ -373,9 +394,7 @@ fn exponentials(scores: &mut [f32; BLOCK_TOKENS], maximum: f32) -> f32 {
         // SAFETY: the chunk holds 8 numbers.
         unsafe { _mm256_storeu_ps(eight.as_mut_ptr(), result) };
     }
-    let half = _mm_add_ps(_mm256_castps256_ps128(sum), _mm256_extractf128_ps::<1>(sum));
-    let quarter = _mm_add_ps(half, _mm_movehl_ps(half, half));
-    _mm_cvtss_f32(_mm_add_ss(quarter, _mm_movehdup_ps(quarter)))
+    sum_of_eight(sum)
 }
 
 #[target_feature(enable = "avx2")]

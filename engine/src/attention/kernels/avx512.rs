@@ -1,30 +1,33 @@
 //! AVX-512 F and BW on top of [`super::avx2`]: wider tiles of the product, wider exponentials and turns.
 
-use super::{EXP2, Kernels, KeyTurn, avx2, check_codes, even_tile};
+use super::{
+    EXP2, Kernels, KeyTurn, Running, avx2, check_codes, coded_values_avx2, coded_values_avx512,
+    even_tile,
+};
 use crate::kv::format::{RUN, VALUE_GROUP};
 use crate::kv::{BLOCK_TOKENS, Codes};
+use lectern_models::Level;
 use std::arch::x86_64::*;
 
 /// Rows of a tile of `multiply`: 6 rows by 64 columns take 24 of the 32 registers.
 const TILE_ROWS: usize = 6;
 
-/// The set, if this processor has the instructions.
-pub(super) fn kernels() -> Option<&'static Kernels> {
-    static KERNELS: Kernels = Kernels {
-        name: "avx512",
-        widen: detected!(avx2::widen, halves, singles),
-        widen_transposed: detected!(avx2::widen_transposed, halves, singles),
-        turn_keys: detected!(turn_keys, keys, turn, turned),
-        keys_of_codes: detected!(keys_of_codes, codes, turn, turned),
-        values_of_codes: detected!(values_of_codes, codes, channels, values),
-        turn_back: detected!(avx2::turn_back, rows, channels, cos, sin, turned),
-        multiply: detected!(multiply, a, b, c, depth, add),
-        maximum: detected!(avx2::maximum, scores),
-        exponentials: detected!(exponentials, scores, maximum),
-        scale: detected!(scale, numbers, factor),
-    };
-    (is_x86_feature_detected!("avx512f") && avx2::kernels().is_some()).then_some(&KERNELS)
-}
+/// Only for processors of this level.
+pub(super) static KERNELS: Kernels = Kernels {
+    level: Level::Avx512,
+    widen: detected!(avx2::widen, halves, singles),
+    widen_transposed: detected!(avx2::widen_transposed, halves, singles),
+    turn_keys: detected!(turn_keys, keys, turn, turned),
+    keys_of_codes: detected!(keys_of_codes, codes, turn, turned),
+    values_of_codes: detected!(values_of_codes, codes, channels, values),
+    spread_values: detected!(coded_values_avx2::spread, codes, channels, values),
+    weigh_values: detected!(coded_values_avx512::weigh, weights, values, sums),
+    turn_back: detected!(avx2::turn_back, rows, channels, cos, sin, turned),
+    multiply: detected!(multiply, a, b, c, depth, add),
+    weigh_scores: detected!(weigh_scores, scores, running),
+    exponentials: detected!(exponentials, scores, maximum),
+    scale: detected!(scale, numbers, factor),
+};
 
 #[target_feature(enable = "avx512f")]
 fn turn_keys(keys: &[f32], turn: &KeyTurn<'_>, turned: &mut [f32]) {
@@ -249,6 +252,22 @@ unsafe fn panel<const ROWS: usize, const WIDTH: usize>(
 }
 
 #[target_feature(enable = "avx512f")]
+fn weigh_scores(scores: &mut [[f32; BLOCK_TOKENS]], mut running: Running<'_>) {
+    running.check(scores.len());
+    for (row, scores) in scores.iter_mut().enumerate() {
+        let mut new = _mm512_set1_ps(f32::NEG_INFINITY);
+        for sixteen in scores.chunks_exact(16) {
+            // SAFETY: the chunk holds 16 numbers.
+            new = _mm512_max_ps(unsafe { _mm512_loadu_ps(sixteen.as_ptr()) }, new);
+        }
+        let largest = running.raise(row, _mm512_reduce_max_ps(new));
+        let sum = exponentials(scores, largest);
+        running.sums[row] = running.sums[row] * running.keeps[row] + sum;
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
 fn exponentials(scores: &mut [f32; BLOCK_TOKENS], maximum: f32) -> f32 {
     let maximum = _mm512_set1_ps(maximum);
     let least = _mm512_set1_ps(-126.0);
@@ -257,7 +276,8 @@ fn exponentials(scores: &mut [f32; BLOCK_TOKENS], maximum: f32) -> f32 {
         // SAFETY: the chunk holds 16 numbers.
         let exponent = unsafe { _mm512_sub_ps(_mm512_loadu_ps(sixteen.as_ptr()), maximum) };
         let kept = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(exponent, least);
-        let exponent = _mm512_max_ps(exponent, least);
+        // In this order NaN stays NaN.
+        let exponent = _mm512_max_ps(least, exponent);
         let whole =
             _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(exponent);
         let rest = _mm512_sub_ps(exponent, whole);

@@ -1,8 +1,7 @@
 //! The inner loops of attention, each in a portable form and with the vector instructions where they pay.
 //!
-//! All work on one block of 64 keys of one head. Which set runs is decided once, by what the processor has, or by
-//! `LECTERN_KERNELS=portable|avx2|avx512`; a set the processor lacks is passed over with a warning. Within a set every
-//! element of a result is computed by the same operations in the same order whatever the number of rows.
+//! All work on one block of 64 keys of one head. Which set runs is a matter of the process's [`Level`]. Within a set
+//! every element of a result is computed by the same operations in the same order whatever the number of rows.
 
 /// A kernel that needs processor features as an ordinary function, for a table that is handed out only where the
 /// processor was seen to have them.
@@ -10,7 +9,7 @@
 macro_rules! detected {
     ($kernel:path, $($argument:ident),+) => {
         |$($argument),+| {
-            // SAFETY: whoever holds the table got it from `kernels()` of its module, which looked for the features.
+            // SAFETY: whoever holds the table got it from `Kernels::of`, and levels exist only where they were detected.
             unsafe { $kernel($($argument),+) }
         }
     };
@@ -20,14 +19,22 @@ macro_rules! detected {
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod coded_values;
+#[cfg(target_arch = "x86_64")]
+mod coded_values_avx2;
+#[cfg(target_arch = "x86_64")]
+mod coded_values_avx512;
 mod portable;
 #[cfg(test)]
 pub(in crate::attention) mod tests;
+#[cfg(test)]
+mod weighing_tests;
 
 use crate::kv::{BLOCK_TOKENS, Codes};
+pub use coded_values::SpreadValues;
 use half::f16;
+use lectern_models::Level;
 use lectern_models::attention::RotaryPairing;
-use std::sync::OnceLock;
 
 /// How the keys of a block are turned to their places in it.
 ///
@@ -83,14 +90,46 @@ fn check_codes(codes: &Codes<'_>, grids: usize, per_grid: usize) {
     assert_eq!(codes.packed.len(), grids * per_grid * codes.bits / 8);
 }
 
+/// What is kept of the softmax of some rows; all of one length.
+#[derive(Debug)]
+pub struct Running<'a> {
+    /// Largest score so far, `-infinity` before the first.
+    pub largest: &'a mut [f32],
+    /// Sum of the weights relative to it.
+    pub sums: &'a mut [f32],
+    /// Out: what everything summed before must be multiplied by, because the largest score has grown.
+    pub keeps: &'a mut [f32],
+}
+
+impl Running<'_> {
+    fn check(&self, rows: usize) {
+        assert!(self.largest.len() == rows && self.sums.len() == rows && self.keeps.len() == rows);
+    }
+
+    /// Takes in a row's largest new score; returns the largest of all.
+    #[inline(always)]
+    fn raise(&mut self, row: usize, new: f32) -> f32 {
+        let old = self.largest[row];
+        let largest = old.max(new);
+        // Mostly nothing changes, and the power is not cheap.
+        self.keeps[row] = if largest == old {
+            1.0
+        } else {
+            (old - largest).exp2()
+        };
+        self.largest[row] = largest;
+        largest
+    }
+}
+
 /// See [`Kernels::turn_back`].
 pub type TurnBack = fn(rows: &[f32], channels: usize, cos: &[f32], sin: &[f32], turned: &mut [f32]);
 
 /// One set of inner loops.
 #[derive(Debug)]
 pub struct Kernels {
-    /// "portable", "avx2", "avx512".
-    pub name: &'static str,
+    /// What processors it is for.
+    pub level: Level,
     /// Half to single precision; equal lengths.
     pub widen: fn(halves: &[f16], singles: &mut [f32]),
     /// Half to single precision, `[64][channels]` to `[channels][64]`.
@@ -101,14 +140,19 @@ pub struct Kernels {
     pub keys_of_codes: fn(codes: &Codes<'_>, turn: &KeyTurn<'_>, turned: &mut [f32]),
     /// Values `[64][channels]` from their codes, of 4 or 8 bits.
     pub values_of_codes: fn(codes: &Codes<'_>, channels: usize, values: &mut [f32]),
+    /// Values from codes of 4 bits for `weigh_values`, where [`SpreadValues::serves`].
+    pub spread_values: fn(codes: &Codes<'_>, channels: usize, values: &mut SpreadValues),
+    /// Adds a block's values, weighted, to `sums`, `[rows][channels]`; `weights` are `[rows][64]`.
+    pub weigh_values: fn(weights: &[f32], values: &SpreadValues, sums: &mut [f32]),
     /// Turns query rows, in the order of pairs, back by the block's first position: `cos` and `sin` are of that
     /// position by pair.
     pub turn_back: TurnBack,
     /// `c (+)= a b` with `a` `[rows][depth]`, `b` `[depth][columns]`, `c` `[rows][columns]`; adds to what `c` holds if
     /// `add`, else overwrites it. Every element is summed over `depth` in order.
     pub multiply: fn(a: &[f32], b: &[f32], c: &mut [f32], depth: usize, add: bool),
-    /// Largest of 64 scores.
-    pub maximum: fn(scores: &[f32; BLOCK_TOKENS]) -> f32,
+    /// Takes rows of 64 scores into their running softmax, of whose sums the old part is already what `largest` was
+    /// then: replaces each score by its weight, `2^(score - largest)`.
+    pub weigh_scores: fn(scores: &mut [[f32; BLOCK_TOKENS]], running: Running<'_>),
     /// Replaces each score by `2^(score - maximum)` and returns their sum; exactly 0 below `2^-126`.
     pub exponentials: fn(scores: &mut [f32; BLOCK_TOKENS], maximum: f32) -> f32,
     /// Multiplies all by `factor`.
@@ -118,37 +162,28 @@ pub struct Kernels {
 impl Kernels {
     /// The set this process uses.
     pub fn chosen() -> &'static Kernels {
-        static CHOSEN: OnceLock<&'static Kernels> = OnceLock::new();
-        CHOSEN.get_or_init(|| {
-            let available = Kernels::available();
-            let best = available[available.len() - 1];
-            let Ok(wanted) = std::env::var("LECTERN_KERNELS") else {
-                return best;
-            };
-            let found = available.iter().find(|kernels| kernels.name == wanted);
-            found.copied().unwrap_or_else(|| {
-                tracing::warn!(
-                    "LECTERN_KERNELS={wanted} is not among what this processor can run; using {}",
-                    best.name
-                );
-                best
-            })
-        })
+        Kernels::of(Level::chosen())
+    }
+
+    /// The set of a level; AVX-VNNI, which has nothing for attention, shares that of AVX2.
+    ///
+    /// # Panics
+    /// If this processor is not of that level.
+    pub fn of(level: Level) -> &'static Kernels {
+        assert!(level.detected(), "this processor cannot run {level}");
+        match level {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 | Level::AvxVnni => &avx2::KERNELS,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => &avx512::KERNELS,
+            _ => &portable::KERNELS,
+        }
     }
 
     /// The sets this processor can run, slowest first.
     pub fn available() -> Vec<&'static Kernels> {
-        #[allow(unused_mut)]
-        let mut available = vec![&portable::KERNELS];
-        #[cfg(target_arch = "x86_64")]
-        {
-            if let Some(kernels) = avx2::kernels() {
-                available.push(kernels);
-            }
-            if let Some(kernels) = avx512::kernels() {
-                available.push(kernels);
-            }
-        }
+        let mut available: Vec<_> = Level::available().into_iter().map(Kernels::of).collect();
+        available.dedup_by_key(|kernels| kernels.level);
         available
     }
 }

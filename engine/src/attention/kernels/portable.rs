@@ -1,21 +1,24 @@
 //! Plain loops that the compiler vectorises for whatever it targets; also the reading aid for the other sets.
 
-use super::{EXP2, Kernels, KeyTurn, check_codes};
+use super::{EXP2, Kernels, KeyTurn, Running, check_codes, coded_values};
 use crate::kv::format::{RUN, VALUE_GROUP};
 use crate::kv::{BLOCK_TOKENS, Codes};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
+use lectern_models::Level;
 
 pub(super) static KERNELS: Kernels = Kernels {
-    name: "portable",
+    level: Level::Portable,
     widen,
     widen_transposed,
     turn_keys,
     keys_of_codes,
     values_of_codes,
+    spread_values: coded_values::spread,
+    weigh_values: coded_values::weigh,
     turn_back,
     multiply,
-    maximum,
+    weigh_scores,
     exponentials,
     scale,
 };
@@ -156,16 +159,24 @@ fn multiply(a: &[f32], b: &[f32], c: &mut [f32], depth: usize, add: bool) {
     }
 }
 
-fn maximum(scores: &[f32; BLOCK_TOKENS]) -> f32 {
-    scores.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+fn weigh_scores(scores: &mut [[f32; BLOCK_TOKENS]], mut running: Running<'_>) {
+    running.check(scores.len());
+    for (row, scores) in scores.iter_mut().enumerate() {
+        let new = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let largest = running.raise(row, new);
+        let sum = exponentials(scores, largest);
+        running.sums[row] = running.sums[row] * running.keeps[row] + sum;
+    }
 }
 
 fn exponentials(scores: &mut [f32; BLOCK_TOKENS], maximum: f32) -> f32 {
     for score in scores.iter_mut() {
         let exponent = *score - maximum;
+        // Not `max`, which makes a number of NaN.
+        let within = if exponent < -126.0 { -126.0 } else { exponent };
         // Adding and taking away 1.5 * 2^23 rounds to the nearest whole number.
-        let whole = (exponent.max(-126.0) + 12_582_912.0) - 12_582_912.0;
-        let rest = exponent.max(-126.0) - whole;
+        let whole = (within + 12_582_912.0) - 12_582_912.0;
+        let rest = within - whole;
         let power = EXP2.iter().fold(0.0, |sum, factor| sum * rest + factor);
         let scaled = power * f32::from_bits(((whole as i32 + 127) << 23) as u32);
         *score = if exponent < -126.0 { 0.0 } else { scaled };

@@ -7,29 +7,27 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernels, Panel, Weights};
+use super::{Kernels, PackedProduct, Panel, Weights, avx512_packed};
+use crate::level::Level;
 use crate::packed::activations::{self, RoundedPanel};
 use crate::packed::layout::{BLOCK, GROUP_CODES, GROUPS, Layout, Scales, TILE_ROWS};
 use crate::packed::rows;
 use crate::packed::unpack::{self, Unpacked};
 
-/// The set, if this processor has the instructions.
-pub(super) fn kernels() -> Option<&'static Kernels> {
-    static KERNELS: Kernels = Kernels {
-        name: "avx512",
-        panel_rows: 8,
-        multiply: detected!(multiply, weights, panel, totals),
-        unpack: detected!(unpack, layout, codes, scales, out),
-        quantize: detected!(quantize, values, columns, out),
-        rms_norm: detected!(rms_norm, values, weights, epsilon),
-        swiglu: detected!(swiglu, gate, up),
-    };
-    let detected = is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512vl")
-        && is_x86_feature_detected!("avx512vnni");
-    detected.then_some(&KERNELS)
-}
+/// Only for processors of this level.
+pub(super) static KERNELS: Kernels = Kernels {
+    level: Level::Avx512,
+    panel_rows: 8,
+    multiply: detected!(multiply, weights, panel, totals),
+    packed: Some(PackedProduct {
+        rows: avx512_packed::ROWS,
+        multiply: detected!(avx512_packed::multiply, layout, tile, panel, totals),
+    }),
+    unpack: detected!(unpack, layout, codes, scales, out),
+    quantize: detected!(quantize, values, columns, out),
+    rms_norm: detected!(rms_norm, values, weights, epsilon),
+    swiglu: detected!(swiglu, gate, up),
+};
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn unpack(layout: Layout, codes: &[u8], scales: &[u8], out: &mut Unpacked) {

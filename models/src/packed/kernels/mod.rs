@@ -1,7 +1,6 @@
 //! The inner loops of a quantized product, each in a portable form and with the vector instructions where they pay.
 //!
-//! Which set runs is decided once, by what the processor has, or by `LECTERN_KERNELS=portable|avx2|avx512`, which also
-//! chooses the kernels of the engine's attention; a set the processor lacks is passed over with a warning.
+//! Which set runs is a matter of the process's [`Level`].
 //!
 //! **Every set gives the same bits.** Sums of 8-bit products are integers and exact; what follows is one F32
 //! multiplication or addition after the other, in the same order everywhere and never fused, block by block along a
@@ -14,7 +13,7 @@
 macro_rules! detected {
     ($kernel:path, $($argument:ident),+) => {
         |$($argument),+| {
-            // SAFETY: whoever holds the table got it from `kernels()` of its module, which looked for the features.
+            // SAFETY: whoever holds the table got it from `Kernels::of`, and levels exist only where they were detected.
             unsafe { $kernel($($argument),+) }
         }
     };
@@ -23,14 +22,23 @@ macro_rules! detected {
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
+mod avx2_packed;
+#[cfg(target_arch = "x86_64")]
+mod avx2_panel;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512_packed;
+#[cfg(target_arch = "x86_64")]
+mod avxvnni;
+#[cfg(target_arch = "x86_64")]
+mod dot;
 mod portable;
-
-use std::sync::OnceLock;
 
 use super::activations::RoundedPanel;
 use super::layout::{BLOCK, BLOCK_CODES, Layout, Scales, TILE_ROWS};
 use super::unpack::Unpacked;
+use crate::level::Level;
 
 /// Blocks of a tile of weights, ready to be multiplied.
 #[derive(Clone, Copy)]
@@ -58,6 +66,12 @@ pub(super) struct Panel<'a> {
     pub(super) corrections: &'a [i32],
 }
 
+impl Panel<'_> {
+    fn blocks(&self) -> usize {
+        self.codes.len() / (self.rows * BLOCK)
+    }
+}
+
 impl Weights<'_> {
     /// Panics if anything has another length than `panel` and its own number of blocks ask for: the kernels read
     /// without looking.
@@ -80,14 +94,40 @@ impl Weights<'_> {
     }
 }
 
+/// The same as [`Weights::check`] for a whole tile as it is packed.
+#[cfg(target_arch = "x86_64")]
+fn check_packed(layout: Layout, tile: &[u8], panel: &Panel<'_>, totals: &[[f32; TILE_ROWS]]) {
+    let (blocks, rows) = (panel.blocks(), panel.rows);
+    let parts = if layout.scales == Scales::NestedHalves {
+        2 * blocks
+    } else {
+        blocks
+    };
+    assert_eq!(tile.len(), layout.tile_bytes(blocks));
+    assert_eq!(panel.codes.len(), blocks * rows * BLOCK);
+    assert_eq!(panel.scales.len(), blocks * rows);
+    assert_eq!(panel.corrections.len(), parts * rows);
+    assert_eq!(totals.len(), rows);
+}
+
+/// A product of a few rows of activations with weights as they are packed.
+pub(super) struct PackedProduct {
+    /// Most rows of activations.
+    pub(super) rows: usize,
+    /// Adds the products of a panel with a whole tile to `totals`.
+    pub(super) multiply: fn(Layout, tile: &[u8], &Panel<'_>, totals: &mut [[f32; TILE_ROWS]]),
+}
+
 /// One set of inner loops.
 pub struct Kernels {
-    /// "portable", "avx2", "avx512".
-    pub name: &'static str,
+    /// What processors it is for.
+    pub level: Level,
     /// Most rows of activations that `multiply` takes.
     pub(super) panel_rows: usize,
     /// Adds the products of a panel with blocks of a tile to `totals`, `[rows of the panel][16 rows of the tile]`.
     pub(super) multiply: fn(&Weights<'_>, &Panel<'_>, totals: &mut [[f32; TILE_ROWS]]),
+    /// For few rows, where it pays not to unpack weights first.
+    pub(super) packed: Option<PackedProduct>,
     /// Unpacks a chunk of a tile: its codes, its scales.
     pub(super) unpack: fn(Layout, codes: &[u8], scales: &[u8], out: &mut Unpacked),
     /// Rounds a panel of activations ([`activations::quantize`](super::activations::quantize)).
@@ -101,33 +141,35 @@ pub struct Kernels {
 impl Kernels {
     /// The set this process uses.
     pub fn chosen() -> &'static Kernels {
-        static CHOSEN: OnceLock<&'static Kernels> = OnceLock::new();
-        CHOSEN.get_or_init(|| {
-            let available = Kernels::available();
-            let best = available[available.len() - 1];
-            let Ok(wanted) = std::env::var("LECTERN_KERNELS") else {
-                return best;
-            };
-            let found = available.iter().find(|kernels| kernels.name == wanted);
-            found.copied().unwrap_or_else(|| {
-                tracing::warn!(
-                    "LECTERN_KERNELS={wanted} is not among what this processor can run; using {}",
-                    best.name
-                );
-                best
-            })
-        })
+        Kernels::of(Level::chosen())
+    }
+
+    /// The set of a level.
+    ///
+    /// # Panics
+    ///
+    /// If this processor is not of that level.
+    pub fn of(level: Level) -> &'static Kernels {
+        assert!(level.detected(), "this processor cannot run {level}");
+        match level {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => &avx2::KERNELS,
+            #[cfg(target_arch = "x86_64")]
+            Level::AvxVnni => &avxvnni::KERNELS,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => &avx512::KERNELS,
+            _ => &portable::KERNELS,
+        }
     }
 
     /// The sets this processor can run, slowest first.
     pub fn available() -> Vec<&'static Kernels> {
+        let levels = Level::available().into_iter().map(Kernels::of);
         #[allow(unused_mut)]
-        let mut available = vec![&portable::KERNELS];
-        #[cfg(target_arch = "x86_64")]
-        {
-            available.extend(avx2::kernels());
-            available.extend(avx512::kernels());
-        }
+        let mut available: Vec<_> = levels.collect();
+        // Where tests run there is seldom a processor with AVX-VNNI.
+        #[cfg(all(test, target_arch = "x86_64"))]
+        available.extend(avxvnni::by_avx512::kernels());
         available
     }
 }

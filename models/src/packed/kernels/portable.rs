@@ -1,13 +1,15 @@
 //! The reference, for every processor.
 
 use super::{Kernels, Panel, Weights};
+use crate::level::Level;
 use crate::packed::layout::{BLOCK, GROUP_CODES, GROUPS, Scales, TILE_ROWS};
 use crate::packed::{activations, rows, unpack};
 
 pub(super) static KERNELS: Kernels = Kernels {
-    name: "portable",
+    level: Level::Portable,
     panel_rows: 4,
     multiply,
+    packed: None,
     unpack: unpack::unpack,
     quantize: activations::quantize,
     rms_norm: rows::rms_norm,

@@ -1,0 +1,201 @@
+//! [`super::coded_values`] with AVX2: products of neighbouring tokens added in 16 bits, of which eight fit
+//! (`8 * 2 * 255 * 8`), then in 32 bits.
+
+use super::coded_values::{NOTHING, QUAD, QUADS, SpreadValues, spread_grids};
+use super::even_tile;
+use crate::kv::format::VALUE_GROUP;
+use crate::kv::{BLOCK_TOKENS, Codes};
+use std::arch::x86_64::*;
+
+/// Rows taken together.
+const TILE_ROWS: usize = 4;
+
+/// Quads whose products fit 16 bits.
+const PUT_OFF: usize = 8;
+
+#[target_feature(enable = "avx2,f16c")]
+pub(super) fn spread(codes: &Codes<'_>, channels: usize, values: &mut SpreadValues) {
+    values.prepare(codes, channels);
+    spread_grids(codes, values);
+    let token_bytes = channels / 2;
+    let (fifteen, eight) = (_mm256_set1_epi8(15), _mm256_set1_epi8(8));
+    for quad in 0..QUADS {
+        for pair in 0..channels / (2 * VALUE_GROUP) {
+            // Two groups of 32 channels at a time, each in a half of the registers.
+            let from = (quad * QUAD) * token_bytes + pair * 32;
+            let token = |nth: usize| {
+                let bytes = &codes.packed[from + nth * token_bytes..][..32];
+                // SAFETY: 32 bytes.
+                unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+            };
+            let [a, b, c, d] = [token(0), token(1), token(2), token(3)];
+            let (ab, ab_high) = (_mm256_unpacklo_epi8(a, b), _mm256_unpackhi_epi8(a, b));
+            let (cd, cd_high) = (_mm256_unpacklo_epi8(c, d), _mm256_unpackhi_epi8(c, d));
+            // Channels 0 to 3 and (high halves of bytes) 16 to 19 of both groups, then 4 to 7 and 20 to 23, and so on.
+            let fours = [
+                _mm256_unpacklo_epi16(ab, cd),
+                _mm256_unpackhi_epi16(ab, cd),
+                _mm256_unpacklo_epi16(ab_high, cd_high),
+                _mm256_unpackhi_epi16(ab_high, cd_high),
+            ];
+            let [p, q, r, s] = fours;
+            let groups = [
+                [
+                    _mm256_permute2x128_si256::<0x20>(p, q),
+                    _mm256_permute2x128_si256::<0x20>(r, s),
+                ],
+                [
+                    _mm256_permute2x128_si256::<0x31>(p, q),
+                    _mm256_permute2x128_si256::<0x31>(r, s),
+                ],
+            ];
+            for (nth, group) in groups.into_iter().enumerate() {
+                let channel = (2 * pair + nth) * VALUE_GROUP;
+                let to = &mut values.codes[(quad * channels + channel) * QUAD..][..128];
+                for (half, codes) in group.into_iter().enumerate() {
+                    let low = _mm256_and_si256(codes, fifteen);
+                    let high = _mm256_and_si256(_mm256_srli_epi16::<4>(codes), fifteen);
+                    // SAFETY: four times 32 bytes.
+                    unsafe {
+                        let to = to.as_mut_ptr().cast::<__m256i>().add(half);
+                        _mm256_storeu_si256(to, _mm256_sub_epi8(low, eight));
+                        _mm256_storeu_si256(to.add(2), _mm256_sub_epi8(high, eight));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What a row's weights are for 32 channels.
+#[derive(Clone, Copy)]
+struct Factors {
+    /// Four tokens in 32 bits.
+    quads: [i32; QUADS],
+    scale: f32,
+    /// Weighted sum of the middles.
+    middle: f32,
+}
+
+impl Factors {
+    const NONE: Factors = Factors {
+        quads: [0; QUADS],
+        scale: 0.0,
+        middle: 0.0,
+    };
+}
+
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn weigh(weights: &[f32], values: &SpreadValues, sums: &mut [f32]) {
+    let rows = values.check(weights, sums);
+    let tile = even_tile(rows, TILE_ROWS).max(1);
+    let weights = weights.chunks(tile * BLOCK_TOKENS);
+    for (weights, sums) in weights.zip(sums.chunks_mut(tile * values.channels)) {
+        match weights.len() / BLOCK_TOKENS {
+            1 => row_tile::<1>(weights, values, sums),
+            2 => row_tile::<2>(weights, values, sums),
+            3 => row_tile::<3>(weights, values, sums),
+            _ => row_tile::<4>(weights, values, sums),
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn row_tile<const ROWS: usize>(weights: &[f32], values: &SpreadValues, sums: &mut [f32]) {
+    let channels = values.channels;
+    let weights = weights.as_chunks::<BLOCK_TOKENS>().0;
+    let ones = _mm256_set1_epi16(1);
+    for group in 0..values.groups() {
+        let mut factors = [Factors::NONE; ROWS];
+        for (factors, weights) in factors.iter_mut().zip(weights) {
+            *factors = round(weights, values, group);
+        }
+        for first in (group * VALUE_GROUP..(group + 1) * VALUE_GROUP).step_by(16) {
+            let mut totals = [[_mm256_setzero_si256(); 2]; ROWS];
+            for quads in (0..QUADS).step_by(PUT_OFF) {
+                let mut pairs = [[_mm256_setzero_si256(); 2]; ROWS];
+                for quad in quads..quads + PUT_OFF {
+                    let codes = &values.codes[(quad * channels + first) * QUAD..][..64];
+                    let codes = [0, 32].map(|at| {
+                        // SAFETY: 32 of 64 bytes.
+                        unsafe { _mm256_loadu_si256(codes[at..].as_ptr().cast()) }
+                    });
+                    for (pairs, factors) in pairs.iter_mut().zip(&factors) {
+                        let four = _mm256_set1_epi32(factors.quads[quad]);
+                        for (pairs, codes) in pairs.iter_mut().zip(codes) {
+                            *pairs = _mm256_add_epi16(*pairs, _mm256_maddubs_epi16(four, codes));
+                        }
+                    }
+                }
+                for (totals, pairs) in totals.iter_mut().zip(pairs) {
+                    for (total, pairs) in totals.iter_mut().zip(pairs) {
+                        *total = _mm256_add_epi32(*total, _mm256_madd_epi16(pairs, ones));
+                    }
+                }
+            }
+            for (row, (totals, factors)) in totals.into_iter().zip(&factors).enumerate() {
+                let sums = &mut sums[row * channels + first..][..16];
+                let (scale, middle) = (
+                    _mm256_set1_ps(factors.scale),
+                    _mm256_set1_ps(factors.middle),
+                );
+                for (total, sums) in totals.into_iter().zip(sums.chunks_exact_mut(8)) {
+                    let more = _mm256_fmadd_ps(_mm256_cvtepi32_ps(total), scale, middle);
+                    // SAFETY: the chunk holds 8 numbers.
+                    unsafe {
+                        let sum = _mm256_add_ps(_mm256_loadu_ps(sums.as_ptr()), more);
+                        _mm256_storeu_ps(sums.as_mut_ptr(), sum);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Rounds a row's weights, times the steps of a group of channels.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn round(weights: &[f32; BLOCK_TOKENS], values: &SpreadValues, group: usize) -> Factors {
+    let grids = group * BLOCK_TOKENS..(group + 1) * BLOCK_TOKENS;
+    let (steps, middles) = (&values.steps[grids.clone()], &values.middles[grids]);
+    let load = |numbers: &[f32], nth: usize| {
+        // SAFETY: the slicing compares the end of the 8 numbers with the length.
+        unsafe { _mm256_loadu_ps(numbers[8 * nth..][..8].as_ptr()) }
+    };
+    let mut products = [_mm256_setzero_ps(); 8];
+    let mut largest = _mm256_setzero_ps();
+    let mut middle = _mm256_setzero_ps();
+    for (nth, product) in products.iter_mut().enumerate() {
+        let weights = load(weights, nth);
+        *product = _mm256_mul_ps(weights, load(steps, nth));
+        largest = _mm256_max_ps(*product, largest);
+        middle = _mm256_fmadd_ps(weights, load(middles, nth), middle);
+    }
+    let largest = super::avx2::largest_of_eight(largest);
+    let (scale, reciprocal) = if largest < NOTHING {
+        (0.0, 0.0)
+    } else {
+        (largest / 255.0, 255.0 / largest)
+    };
+    let reciprocal = _mm256_set1_ps(reciprocal);
+    let whole = |nth: usize| _mm256_cvtps_epi32(_mm256_mul_ps(products[nth], reciprocal));
+    let mut quads = [0; QUADS];
+    for half in 0..2 {
+        let at = 4 * half;
+        let words = [
+            _mm256_packs_epi32(whole(at), whole(at + 1)),
+            _mm256_packs_epi32(whole(at + 2), whole(at + 3)),
+        ];
+        // Packing works within halves of registers; in order again by quads.
+        let bytes = _mm256_packus_epi16(words[0], words[1]);
+        let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+        let bytes = _mm256_permutevar8x32_epi32(bytes, order);
+        // SAFETY: eight of sixteen quads.
+        unsafe { _mm256_storeu_si256(quads[8 * half..].as_mut_ptr().cast(), bytes) };
+    }
+    Factors {
+        quads,
+        scale,
+        middle: super::avx2::sum_of_eight(middle),
+    }
+}

@@ -1,0 +1,133 @@
+//! [`super::coded_values`] with AVX-512 VNNI: products of four tokens and sixteen channels in one instruction.
+
+use super::coded_values::{NOTHING, QUAD, QUADS, SpreadValues};
+use super::even_tile;
+use crate::kv::BLOCK_TOKENS;
+use crate::kv::format::VALUE_GROUP;
+use std::arch::x86_64::*;
+
+/// Rows taken together: by 64 channels 24 of the 32 registers.
+const TILE_ROWS: usize = 6;
+
+/// Channels taken together: two groups.
+const CHANNELS: usize = 2 * VALUE_GROUP;
+
+/// What a row's weights are for two groups of channels.
+#[derive(Clone, Copy)]
+struct Factors {
+    /// Four tokens in 32 bits.
+    quads: [[i32; QUADS]; 2],
+    scales: [f32; 2],
+    /// Weighted sums of the middles.
+    middles: [f32; 2],
+}
+
+impl Factors {
+    const NONE: Factors = Factors {
+        quads: [[0; QUADS]; 2],
+        scales: [0.0; 2],
+        middles: [0.0; 2],
+    };
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(super) fn weigh(weights: &[f32], values: &SpreadValues, sums: &mut [f32]) {
+    let rows = values.check(weights, sums);
+    let tile = even_tile(rows, TILE_ROWS).max(1);
+    let weights = weights.chunks(tile * BLOCK_TOKENS);
+    for (weights, sums) in weights.zip(sums.chunks_mut(tile * values.channels)) {
+        match weights.len() / BLOCK_TOKENS {
+            1 => row_tile::<1>(weights, values, sums),
+            2 => row_tile::<2>(weights, values, sums),
+            3 => row_tile::<3>(weights, values, sums),
+            4 => row_tile::<4>(weights, values, sums),
+            5 => row_tile::<5>(weights, values, sums),
+            _ => row_tile::<6>(weights, values, sums),
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn row_tile<const ROWS: usize>(weights: &[f32], values: &SpreadValues, sums: &mut [f32]) {
+    let channels = values.channels;
+    let weights = weights.as_chunks::<BLOCK_TOKENS>().0;
+    for first in (0..channels).step_by(CHANNELS) {
+        let mut factors = [Factors::NONE; ROWS];
+        for (factors, weights) in factors.iter_mut().zip(weights) {
+            for nth in 0..2 {
+                round(weights, values, first / VALUE_GROUP + nth, nth, factors);
+            }
+        }
+        let mut totals = [[_mm512_setzero_si512(); 4]; ROWS];
+        for quad in 0..QUADS {
+            let codes = &values.codes[(quad * channels + first) * QUAD..][..CHANNELS * QUAD];
+            let codes = [0, 64, 128, 192].map(|at| {
+                // SAFETY: 64 of 256 bytes.
+                unsafe { _mm512_loadu_si512(codes[at..][..64].as_ptr().cast()) }
+            });
+            for (totals, factors) in totals.iter_mut().zip(&factors) {
+                for (nth, codes) in codes.into_iter().enumerate() {
+                    let four = _mm512_set1_epi32(factors.quads[nth / 2][quad]);
+                    totals[nth] = _mm512_dpbusd_epi32(totals[nth], four, codes);
+                }
+            }
+        }
+        for (row, (totals, factors)) in totals.into_iter().zip(&factors).enumerate() {
+            let sums = &mut sums[row * channels + first..][..CHANNELS];
+            for (nth, total) in totals.into_iter().enumerate() {
+                let scale = _mm512_set1_ps(factors.scales[nth / 2]);
+                let middle = _mm512_set1_ps(factors.middles[nth / 2]);
+                let more = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total), scale, middle);
+                let sums = &mut sums[16 * nth..][..16];
+                // SAFETY: sixteen numbers.
+                unsafe {
+                    let sum = _mm512_add_ps(_mm512_loadu_ps(sums.as_ptr()), more);
+                    _mm512_storeu_ps(sums.as_mut_ptr(), sum);
+                }
+            }
+        }
+    }
+}
+
+/// Rounds a row's weights, times the steps of a group of channels, to the `nth` of its factors.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn round(
+    weights: &[f32; BLOCK_TOKENS],
+    values: &SpreadValues,
+    group: usize,
+    nth: usize,
+    factors: &mut Factors,
+) {
+    let grids = group * BLOCK_TOKENS..(group + 1) * BLOCK_TOKENS;
+    let (steps, middles) = (&values.steps[grids.clone()], &values.middles[grids]);
+    let load = |numbers: &[f32], sixteen: usize| {
+        // SAFETY: the slicing compares the end of the 16 numbers with the length.
+        unsafe { _mm512_loadu_ps(numbers[16 * sixteen..][..16].as_ptr()) }
+    };
+    let mut products = [_mm512_setzero_ps(); 4];
+    let mut largest = _mm512_setzero_ps();
+    let mut middle = _mm512_setzero_ps();
+    for (sixteen, product) in products.iter_mut().enumerate() {
+        let weights = load(weights, sixteen);
+        *product = _mm512_mul_ps(weights, load(steps, sixteen));
+        largest = _mm512_max_ps(*product, largest);
+        middle = _mm512_fmadd_ps(weights, load(middles, sixteen), middle);
+    }
+    let largest = _mm512_reduce_max_ps(largest);
+    let (scale, reciprocal) = if largest < NOTHING {
+        (0.0, 0.0)
+    } else {
+        (largest / 255.0, 255.0 / largest)
+    };
+    let reciprocal = _mm512_set1_ps(reciprocal);
+    let quads = &mut factors.quads[nth];
+    for (product, quads) in products.into_iter().zip(quads.chunks_exact_mut(4)) {
+        let whole = _mm512_cvtps_epi32(_mm512_mul_ps(product, reciprocal));
+        let bytes = _mm512_cvtusepi32_epi8(whole);
+        // SAFETY: four quads are 16 bytes.
+        unsafe { _mm_storeu_si128(quads.as_mut_ptr().cast(), bytes) };
+    }
+    factors.scales[nth] = scale;
+    factors.middles[nth] = _mm512_reduce_add_ps(middle);
+}
