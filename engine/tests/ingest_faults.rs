@@ -59,9 +59,13 @@ fn every_bad_file_has_its_own_reason() {
         IngestFault::Binary
     );
     assert_eq!(
-        fault_of(&write(dir, "letter.docx", b"PK\x03\x04 word")),
+        fault_of(&write(
+            dir,
+            "letter.doc",
+            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 word"
+        )),
         IngestFault::UnknownFormat {
-            what: "Word documents".into()
+            what: "Word documents of before 2007".into()
         }
     );
     assert_eq!(
@@ -83,12 +87,12 @@ fn every_bad_file_has_its_own_reason() {
 #[test]
 fn reasons_reach_a_person_with_the_name_of_the_file_and_advice() {
     let folder = tempfile::tempdir().unwrap();
-    let error = ingest(&write(folder.path(), "letter.docx", b"PK\x03\x04")).unwrap_err();
+    let error = ingest(&write(folder.path(), "letter.doc", b"PK\x03\x04")).unwrap_err();
     let failure = Failure::from(error);
     assert_eq!(failure.code, FailureCode::Other);
     assert_eq!(
         failure.message,
-        "letter.docx: Lectern cannot read Word documents"
+        "letter.doc: Lectern cannot read Word documents of before 2007"
     );
     assert!(failure.advice.unwrap().contains("EPUB"));
     let needed = IngestFault::PasswordNeeded.at(Path::new("/x/secret.pdf"));

@@ -22,8 +22,8 @@ pub enum Request {
     Hello,
     /// All documents, newest first. [`Outcome::Library`].
     Library,
-    /// Ingests files and folders. Events: [`Event::Ingest`]. [`Outcome::Added`], one entry a path (each PDF and EPUB
-    /// in a folder is one of its own); a bad file is an entry with a failure, never the end of the call.
+    /// Ingests files and folders. Events: [`Event::Ingest`]. [`Outcome::Added`], one entry a path (each PDF, EPUB
+    /// and office file in a folder is one of its own); a bad file is an entry with a failure, never the end of the call.
     Add {
         /// Absolute paths.
         paths: Vec<String>,

@@ -49,6 +49,14 @@ pub enum DocumentFormat {
     Text,
     /// Files of numbered lines.
     Code,
+    /// Texts of word processors: blocks.
+    Word,
+    /// Presentations: blocks.
+    Slides,
+    /// Sheets and tables: rows.
+    Sheets,
+    /// Messages: blocks.
+    Mail,
 }
 
 /// How far the current model has read a document.

@@ -75,7 +75,7 @@ pub enum Outcome {
     },
     /// Of `add`.
     Added {
-        /// One a path, in order; before a folder's own, one for each PDF and EPUB in it.
+        /// One a path, in order; before a folder's own, one for each PDF, EPUB and office file in it.
         added: Vec<Added>,
     },
     /// Of `read`.

@@ -46,7 +46,7 @@ pub enum Command {
   lectern add ~/src/project            a folder of source code is one document
   lectern add locked.pdf --password s3cret")]
     Add {
-        /// PDF, EPUB, HTML, Markdown, text, or folders of source code.
+        /// PDF, EPUB, office files, CSV, mail, HTML, Markdown, text, or folders of source code.
         #[arg(required = true)]
         paths: Vec<PathBuf>,
         /// For an encrypted PDF.

@@ -88,6 +88,7 @@ impl Session<'_> {
                 Ok(MeasuredModel {
                     path: chosen.path,
                     retrieval_heads: chosen.retrieval_heads,
+                    kv_format: chosen.kv_format,
                 })
             })
         });

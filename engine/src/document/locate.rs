@@ -31,7 +31,13 @@ impl Document {
                     block: self.block_at(span.start) as u32,
                 }
             }
-            DocumentKind::Html | DocumentKind::Markdown | DocumentKind::Text => Anchor::Flow {
+            DocumentKind::Html
+            | DocumentKind::Markdown
+            | DocumentKind::Text
+            | DocumentKind::Word
+            | DocumentKind::Slides
+            | DocumentKind::Sheets
+            | DocumentKind::Mail => Anchor::Flow {
                 section: self
                     .innermost(span.start, |_| true)
                     .map(|s| s.title.clone())

@@ -36,6 +36,14 @@ pub enum DocumentKind {
     Text,
     /// A folder or single file of source code: sections are files, blocks are runs of lines.
     Code,
+    /// A text of a word processor (DOCX, ODT, RTF): one flow of blocks.
+    Word,
+    /// A presentation: one flow of blocks, a section a slide.
+    Slides,
+    /// Sheets and tables: rows, a section a sheet.
+    Sheets,
+    /// Messages: one flow of blocks, a section a message.
+    Mail,
 }
 
 /// One ingested item.

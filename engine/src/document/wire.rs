@@ -22,6 +22,10 @@ impl From<DocumentKind> for DocumentFormat {
             DocumentKind::Markdown => DocumentFormat::Markdown,
             DocumentKind::Text => DocumentFormat::Text,
             DocumentKind::Code => DocumentFormat::Code,
+            DocumentKind::Word => DocumentFormat::Word,
+            DocumentKind::Slides => DocumentFormat::Slides,
+            DocumentKind::Sheets => DocumentFormat::Sheets,
+            DocumentKind::Mail => DocumentFormat::Mail,
         }
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn run(args: &CiteArgs, measured: &MeasuredModel) -> Result<(), Evalu
         Ok(model.tokenizer().encode(words)?.len())
     })?;
     let documents = args.limit.div_ceil(args.per_document.max(1)).min(all.len());
-    let mut records = Records::open(args.answers.as_deref())?;
+    let mut records = Records::open(args.answers.as_deref(), measured.kv_format)?;
     let mut outcomes = Vec::new();
     let mut rankings = Vec::new();
     let mut tokens = 0;

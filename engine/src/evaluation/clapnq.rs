@@ -66,7 +66,7 @@ pub(super) fn run(args: &ClapnqArgs, measured: &MeasuredModel) -> Result<(), Eva
     let documents = joined(&args.data, args.limit, args.tokens, |words| {
         Ok(model.tokenizer().encode(words)?.len())
     })?;
-    let mut records = Records::open(args.answers.as_deref())?;
+    let mut records = Records::open(args.answers.as_deref(), measured.kv_format)?;
     let mut counts = Counts::default();
     let mut rows = Vec::new();
     for (nth, Joined { exam, gold }) in documents.iter().enumerate() {

@@ -22,7 +22,7 @@ mod xquad;
 pub use kv::KvArgs;
 
 use crate::asking::AskError;
-use crate::kv::KvError;
+use crate::kv::{BlockFormat, KvError};
 use crate::reading::{PromptError, ReadingError};
 use clap::{Args, Subcommand};
 use lectern_models::{ForwardError, ModelError, TokenizerError};
@@ -147,6 +147,8 @@ pub struct MeasuredModel {
     pub path: PathBuf,
     /// Its retrieval heads, `(layer, query head)`, as the catalogue has them.
     pub retrieval_heads: Vec<(usize, usize)>,
+    /// The cache format that is used for it.
+    pub kv_format: BlockFormat,
 }
 
 /// Why a measurement ended early.

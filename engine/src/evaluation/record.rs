@@ -10,6 +10,7 @@ use super::xquad::{Exam, GoldQuestion};
 use crate::asking::{Ground, OpenDocument, Question, Reader, Sampling, ask_observed};
 use crate::attention::{CancelFlag, DenseAttention};
 use crate::citing::AttentionEvidence;
+use crate::kv::BlockFormat;
 use lectern_models::{ChatMessage, Logits, Model, Role};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -46,12 +47,15 @@ pub(super) struct Said {
 /// The answers so far.
 pub(super) struct Records {
     file: Option<PathBuf>,
+    /// Of the caches that documents are read into.
+    format: BlockFormat,
     kept: HashMap<(usize, String), Record>,
 }
 
 impl Records {
-    /// Those of `file`, which need not exist; without one they are forgotten at the end.
-    pub fn open(file: Option<&Path>) -> Result<Records, EvaluationError> {
+    /// Those of `file`, which need not exist; without one they are forgotten at the end. What is asked anew is asked
+    /// over caches of `format`.
+    pub fn open(file: Option<&Path>, format: BlockFormat) -> Result<Records, EvaluationError> {
         let mut kept = HashMap::new();
         if let Some(path) = file.filter(|path| path.exists()) {
             let unreadable = |source| EvaluationError::Unreadable {
@@ -67,6 +71,7 @@ impl Records {
         }
         Ok(Records {
             file: file.map(Path::to_owned),
+            format,
             kept,
         })
     }
@@ -99,7 +104,8 @@ impl Records {
         with_closed_book: bool,
     ) -> Result<(), EvaluationError> {
         let folder = Scratch::new()?;
-        let (cache, tokens) = read_whole(reader.model, &exam.document.text, &folder.0)?;
+        let (cache, tokens) =
+            read_whole(reader.model, &exam.document.text, &folder.0, self.format)?;
         let document = OpenDocument::new(String::new(), exam.document.clone());
         let ground = Ground::WholeDocument {
             cache: &cache,
@@ -240,12 +246,12 @@ mod tests {
             cite_ms: 1.0,
             answer_ms: 2.0,
         };
-        let mut records = Records::open(Some(&path)).unwrap();
+        let mut records = Records::open(Some(&path), BlockFormat::F16).unwrap();
         records.keep(record("Who?")).unwrap();
         records.keep(record("Why?")).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, &text[..text.len() - 9]).unwrap();
-        let again = Records::open(Some(&path)).unwrap();
+        let again = Records::open(Some(&path), BlockFormat::F16).unwrap();
         assert_eq!(again.kept.len(), 1);
         let kept = &again.kept[&(7, "Who?".to_owned())];
         assert_eq!(

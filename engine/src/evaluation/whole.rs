@@ -2,16 +2,17 @@
 
 use super::EvaluationError;
 use crate::attention::CancelFlag;
-use crate::kv::{CacheIdentity, FORMAT_F16, KvCache};
+use crate::kv::{BlockFormat, CacheIdentity, KvCache};
 use crate::reading::{ReadingInput, prefix, read};
 use lectern_models::{Model, Token};
 use std::path::Path;
 
-/// Reads `text` behind the prompt's prefix into a new cache in `folder`; returns it with the text's tokens.
+/// Reads `text` behind the prompt's prefix into a new cache in `folder`, of `format`; returns it with the text's tokens.
 pub(super) fn read_whole(
     model: &Model,
     text: &str,
     folder: &Path,
+    format: BlockFormat,
 ) -> Result<(KvCache, Vec<Token>), EvaluationError> {
     let prefix = prefix(model.chat_template(), model.tokenizer())?;
     let input = ReadingInput {
@@ -20,7 +21,7 @@ pub(super) fn read_whole(
             text: Default::default(), // the folder is new: nothing else can be in it
             model: model.fingerprint().to_owned(),
             prompt: CacheIdentity::prompt_hash(&prefix),
-            format: FORMAT_F16,
+            format: format.number(),
         },
         prefix,
     };

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// Formats that can be read, as a person is told them.
-const SUPPORTED: &str =
-    "PDF with a text layer, EPUB, HTML, Markdown, plain text, and source code (files and folders)";
+const SUPPORTED: &str = "PDF with a text layer, EPUB, Word, PowerPoint, Excel and OpenDocument files, CSV, mail, HTML, Markdown, plain \
+     text, and source code (files and folders)";
 
 /// An item that could not be ingested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -66,6 +66,12 @@ pub enum IngestFault {
     NoText {
         /// Pages of the file.
         pages: usize,
+    },
+    /// Another kind of file that opens only with a password.
+    #[error("the {format} file is protected by a password")]
+    Locked {
+        /// "Word", "spreadsheet".
+        format: String,
     },
     /// An EPUB whose chapters are encrypted.
     #[error("the book is locked by copy protection (DRM)")]
@@ -198,6 +204,9 @@ impl IngestFault {
             }
             IngestFault::NoText { .. } => {
                 "Run text recognition (OCR) on it with a scanning program, and add the result.".into()
+            }
+            IngestFault::Locked { .. } => {
+                "Open it in the program that made it, save a copy without a password, and add that.".into()
             }
             IngestFault::Drm => "Only files without copy protection can be read.".into(),
             IngestFault::Damaged { .. } => {

@@ -2,7 +2,7 @@
 
 use super::format::Format;
 use super::{IngestError, IngestFault, Limits};
-use super::{code, epub, html, markdown, pdf, text};
+use super::{code, epub, html, mail, markdown, office, pdf, table, text};
 use crate::document::Document;
 use std::fs::File;
 use std::io::Read;
@@ -50,6 +50,13 @@ impl Extraction<'_> {
             Format::Html => html::extract(self),
             Format::Markdown => markdown::extract(self),
             Format::Text => text::extract(self),
+            Format::Docx => office::extract_docx(self),
+            Format::Odt => office::extract_odt(self),
+            Format::Pptx => office::extract_pptx(self),
+            Format::Odp => office::extract_odp(self),
+            Format::Sheets => office::extract_sheet(self),
+            Format::Table => table::extract(self),
+            Format::Mail => mail::extract(self),
         }
     }
 
@@ -90,7 +97,7 @@ impl Extraction<'_> {
         read_file(self.path, self.limits.plain_file_bytes())
     }
 
-    /// The bytes of a PDF or EPUB file.
+    /// The bytes of a PDF, an EPUB or an office file.
     pub fn read_container(&self) -> Result<Vec<u8>, IngestFault> {
         read_file(self.path, self.limits.container_bytes)
     }

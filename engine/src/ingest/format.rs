@@ -23,10 +23,27 @@ pub enum Format {
     Markdown,
     /// Plain text.
     Text,
+    /// Word's DOCX.
+    Docx,
+    /// OpenDocument text.
+    Odt,
+    /// PowerPoint's PPTX.
+    Pptx,
+    /// OpenDocument presentation.
+    Odp,
+    /// Sheets: XLSX, XLSB, XLS, ODS.
+    Sheets,
+    /// A table as plain text: CSV and its relatives.
+    Table,
+    /// A message or a mailbox.
+    Mail,
 }
 
 /// Bytes that decide.
 const HEAD: usize = 1024;
+
+/// How the containers of Word, Excel and PowerPoint before 2007 begin, and those of later files with a password.
+const OLD_OFFICE: &[u8] = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1";
 
 impl Format {
     /// The format of what lies at `path`.
@@ -56,6 +73,15 @@ impl Format {
         if head.windows(5).any(|w| w == b"%PDF-") {
             return Ok(Format::Pdf);
         }
+        if let Some(format) = office_by_name(&extension) {
+            // Word and its kin wrap a file with a password into the container of their oldest formats.
+            return match head.starts_with(OLD_OFFICE) && extension != "xls" {
+                true => Err(IngestFault::Locked {
+                    format: "office".into(),
+                }),
+                false => Ok(format),
+            };
+        }
         if let Some(what) = foreign(head, &extension) {
             return Err(IngestFault::UnknownFormat { what: what.into() });
         }
@@ -67,17 +93,15 @@ impl Format {
                 return Ok(Format::Markdown);
             }
             "txt" | "text" | "asc" | "log" | "rst" | "adoc" | "asciidoc" | "org" | "tex"
-            | "eml" | "srt" | "vtt" => return Ok(Format::Text),
+            | "srt" | "vtt" => return Ok(Format::Text),
+            "csv" | "tsv" | "tab" => return Ok(Format::Table),
+            "eml" | "mbox" => return Ok(Format::Mail),
             _ => {}
         }
         if head.starts_with(b"PK\x03\x04") {
-            let epub = head.windows(20).any(|w| w == b"application/epub+zip");
-            return match epub {
-                true => Ok(Format::Epub),
-                false => Err(IngestFault::UnknownFormat {
-                    what: "archives".into(),
-                }),
-            };
+            return office_by_parts(head).ok_or_else(|| IngestFault::UnknownFormat {
+                what: "archives".into(),
+            });
         }
         if is_source_name(path) {
             return Ok(Format::SourceFile);
@@ -100,6 +124,53 @@ impl Format {
     }
 }
 
+/// Whether a file is, by its name, a document in its own right also where it lies in a folder of text and source.
+/// Word's `~$` files, which say that a file is open, are not.
+pub fn is_book(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let extension = path.extension().unwrap_or_default().to_string_lossy();
+    let extension = extension.to_ascii_lowercase();
+    let book = matches!(extension.as_str(), "pdf" | "epub") || office_by_name(&extension).is_some();
+    book && !name.starts_with("~$")
+}
+
+/// The office format that a name promises.
+fn office_by_name(extension: &str) -> Option<Format> {
+    Some(match extension {
+        "docx" | "docm" | "dotx" | "dotm" => Format::Docx,
+        "odt" | "ott" => Format::Odt,
+        "pptx" | "pptm" | "ppsx" | "potx" => Format::Pptx,
+        "odp" | "otp" => Format::Odp,
+        "xlsx" | "xlsm" | "xltx" | "xlsb" | "xls" | "ods" => Format::Sheets,
+        _ => return None,
+    })
+}
+
+/// What a container without a telling name holds, by what stands in its first bytes: its type, or the name of its
+/// first part.
+fn office_by_parts(head: &[u8]) -> Option<Format> {
+    let holds = |what: &str| head.windows(what.len()).any(|w| w == what.as_bytes());
+    let types = [
+        ("application/epub+zip", Format::Epub),
+        ("application/vnd.oasis.opendocument.text", Format::Odt),
+        (
+            "application/vnd.oasis.opendocument.presentation",
+            Format::Odp,
+        ),
+        (
+            "application/vnd.oasis.opendocument.spreadsheet",
+            Format::Sheets,
+        ),
+        ("word/", Format::Docx),
+        ("ppt/", Format::Pptx),
+        ("xl/", Format::Sheets),
+    ];
+    types
+        .into_iter()
+        .find(|(what, _)| holds(what))
+        .map(|(_, format)| format)
+}
+
 /// Whether a file of a source folder is a document, archive, picture or program rather than text.
 pub(super) fn is_container(path: &Path, bytes: &[u8]) -> bool {
     let head = &bytes[..bytes.len().min(HEAD)];
@@ -115,11 +186,8 @@ pub(super) fn is_container(path: &Path, bytes: &[u8]) -> bool {
 /// Known formats that cannot be read, in the plural, for a person.
 fn foreign(head: &[u8], extension: &str) -> Option<&'static str> {
     let by_name = match extension {
-        "docx" | "doc" | "docm" | "dotx" => "Word documents",
-        "pptx" | "ppt" | "pptm" => "PowerPoint presentations",
-        "xlsx" | "xls" | "xlsm" | "ods" => "spreadsheets",
-        "odt" | "ott" => "OpenDocument texts",
-        "odp" => "OpenDocument presentations",
+        "doc" | "dot" => "Word documents of before 2007",
+        "ppt" | "pps" => "PowerPoint presentations of before 2007",
         "rtf" => "RTF documents",
         "mobi" | "azw" | "azw3" | "prc" => "Kindle books",
         "fb2" => "FictionBook files",
@@ -133,7 +201,7 @@ fn foreign(head: &[u8], extension: &str) -> Option<&'static str> {
         return Some(by_name);
     }
     let magic: [(&[u8], &str); 14] = [
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "old Office documents"),
+        (OLD_OFFICE, "old Office documents"),
         (b"{\\rtf", "RTF documents"),
         (b"\x89PNG", "pictures"),
         (b"\xff\xd8\xff", "pictures"),

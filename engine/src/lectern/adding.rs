@@ -23,8 +23,8 @@ impl Lectern {
     /// Adds files and folders, one after the other. A bad file is an entry with a failure; only being cancelled ends
     /// the whole, and what was added until then stays.
     ///
-    /// One entry a path, with one exception: each PDF and EPUB in a folder is a document of its own, before the
-    /// folder, whose document is made of its source and text files. A folder of books alone gives only the books.
+    /// One entry a path, with one exception: each PDF, EPUB and office file in a folder is a document of its own,
+    /// before the folder, whose document is made of its source and text files. A folder of books alone gives only the books.
     pub async fn add(
         &self,
         paths: &[PathBuf],
@@ -143,11 +143,7 @@ fn items_of(path: &Path) -> Vec<Item> {
             .flatten()
             .filter(|entry| entry.file_type().is_some_and(|kind| kind.is_file()))
             .map(ignore::DirEntry::into_path)
-            .filter(|path| {
-                path.extension().is_some_and(|extension| {
-                    extension.eq_ignore_ascii_case("pdf") || extension.eq_ignore_ascii_case("epub")
-                })
-            })
+            .filter(|path| ingest::is_book(path))
             .take(MOST_BOOKS)
             .map(book)
             .collect(),

@@ -95,6 +95,10 @@ fn kind_of(name: &str) -> Option<DocumentKind> {
         DocumentKind::Markdown,
         DocumentKind::Text,
         DocumentKind::Code,
+        DocumentKind::Word,
+        DocumentKind::Slides,
+        DocumentKind::Sheets,
+        DocumentKind::Mail,
     ]
     .into_iter()
     .find(|kind| super::storing::kind_name(*kind) == name)

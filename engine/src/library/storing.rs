@@ -150,6 +150,10 @@ pub(super) fn kind_name(kind: DocumentKind) -> &'static str {
         DocumentKind::Markdown => "markdown",
         DocumentKind::Text => "text",
         DocumentKind::Code => "code",
+        DocumentKind::Word => "word",
+        DocumentKind::Slides => "slides",
+        DocumentKind::Sheets => "sheets",
+        DocumentKind::Mail => "mail",
     }
 }
 

@@ -76,8 +76,13 @@ pub fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
     use std::io::Write;
     let mut out = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for (name, bytes) in files {
-        out.start_file(*name, zip::write::SimpleFileOptions::default())
-            .unwrap();
+        // The type of an EPUB or OpenDocument stands uncompressed among the first bytes.
+        let method = match *name {
+            "mimetype" => zip::CompressionMethod::Stored,
+            _ => zip::CompressionMethod::Deflated,
+        };
+        let options = zip::write::SimpleFileOptions::default().compression_method(method);
+        out.start_file(*name, options).unwrap();
         out.write_all(bytes).unwrap();
     }
     out.finish().unwrap().into_inner()

@@ -265,7 +265,15 @@ export type DocumentFormat =
 /**  Blocks. */
 "text" | 
 /**  Files of numbered lines. */
-"code";
+"code" | 
+/**  Texts of word processors: blocks. */
+"word" | 
+/**  Presentations: blocks. */
+"slides" | 
+/**  Sheets and tables: rows. */
+"sheets" | 
+/**  Messages: blocks. */
+"mail";
 
 /**  A document in a list. */
 export type DocumentSummary = {
@@ -488,7 +496,7 @@ export type Outcome =
 documents: DocumentSummary[] }) & { added?: never; anchors?: never; answer?: never; blocks?: never; cache_bytes?: never; conversation?: never; conversations?: never; document?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; settings?: never; spans?: never } | 
 /**  Of `add`. */
 ({ kind: "added"; 
-/**  One a path, in order; before a folder's own, one for each PDF and EPUB in it. */
+/**  One a path, in order; before a folder's own, one for each PDF, EPUB and office file in it. */
 added: Added[] }) & { anchors?: never; answer?: never; blocks?: never; cache_bytes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; settings?: never; spans?: never } | 
 /**  Of `read`. */
 ({ kind: "read"; 
@@ -661,8 +669,8 @@ export type Request =
 /**  All documents, newest first. [`Outcome::Library`]. */
 { method: "library" } | 
 /**
- *  Ingests files and folders. Events: [`Event::Ingest`]. [`Outcome::Added`], one entry a path (each PDF and EPUB
- *  in a folder is one of its own); a bad file is an entry with a failure, never the end of the call.
+ *  Ingests files and folders. Events: [`Event::Ingest`]. [`Outcome::Added`], one entry a path (each PDF, EPUB
+ *  and office file in a folder is one of its own); a bad file is an entry with a failure, never the end of the call.
  */
 { method: "add"; params: {
 	/**  Absolute paths. */

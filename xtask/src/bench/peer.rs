@@ -39,6 +39,8 @@ impl Peer {
             // What it keeps of earlier prompts in memory would count as its own need.
             .args(["--cache-ram", "0", "--slot-save-path"])
             .arg(&slots)
+            // The level from which its log says what it was compiled for; a line a request, nothing a token.
+            .args(["-lv", "4"])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
