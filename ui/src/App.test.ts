@@ -103,6 +103,43 @@ describe('the window', () => {
     expect(document.querySelector('[data-highlight]')).toBeNull();
   });
 
+  it('marks beside the scroll bar where the evidence stands, and takes words along with their place', async () => {
+    const { user } = open({ documents: [bohemia()] });
+    await ask(user, 'When did Watson pass through Baker Street?');
+    const log = await screen.findByRole('log');
+    await user.click((await within(log).findAllByRole('button', { name: /^Evidence 1/ }))[0]!);
+    const marks = [...document.querySelectorAll<HTMLElement>('[data-strip="evidence"]')];
+    expect(marks.length).toBeGreaterThan(1);
+    await user.click(marks.at(-1)!);
+    await waitFor(() => expect(marks.at(-1)).toHaveClass('current'));
+    await user.click(screen.getByRole('button', { name: 'Copy the words with their place' }));
+    expect(await screen.findByText('Copied with its place.')).toBeVisible();
+    const copied = await navigator.clipboard.readText();
+    const [, words] = /^“(.*)” \(A Scandal in Bohemia, .+\)$/.exec(copied)!;
+    expect(BOHEMIA.replace(/\s+/g, ' ')).toContain(words);
+  });
+
+  it('asks about words that are selected', async () => {
+    const { user } = open({ documents: [bohemia()] });
+    await screen.findByRole('textbox', { name: 'Ask a question' });
+    const block = await waitFor(() => {
+      const found = document.querySelector('[data-block="1"] p');
+      expect(found).not.toBeNull();
+      return found!;
+    });
+    const range = document.createRange();
+    range.selectNodeContents(block);
+    range.getBoundingClientRect = () => ({ left: 10, right: 110, top: 200, bottom: 220 }) as DOMRect;
+    getSelection()!.addRange(range);
+    document.dispatchEvent(new Event('selectionchange'));
+    const bar = await screen.findByRole('toolbar', { name: 'Selected words' });
+    expect(await faults()).toEqual([]);
+    await user.click(within(bar).getByRole('button', { name: 'Ask about it' }));
+    const field = screen.getByRole<HTMLTextAreaElement>('textbox', { name: 'Ask a question' });
+    expect(field.value).toBe(`About “${block.textContent!.replace(/\s+/g, ' ').trim().slice(0, 500)}”: `);
+    expect(screen.queryByRole('toolbar', { name: 'Selected words' })).toBeNull();
+  });
+
   it('starts a new line with Shift and Enter', async () => {
     const { user } = open({ documents: [bohemia()] });
     const field = await screen.findByRole('textbox', { name: 'Ask a question' });

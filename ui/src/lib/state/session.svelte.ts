@@ -1,14 +1,19 @@
 /** Everything the window knows while it is open; components find it in the context. */
 import { getContext, setContext } from 'svelte';
-import type { Citation, ConversationSummary, DocumentSummary } from '../bindings';
+import type { Citation, ConversationSummary, DocumentSummary, TextSpan } from '../bindings';
 import { failureOf, type Backend, type Drop } from '../backend';
 import { bytes } from '../text/format';
+import { copy, withReference } from '../text/reference';
 import { Dialogue } from './conversation.svelte';
 import { Library } from './library.svelte';
 import { Models } from './models.svelte';
 import { Notices } from './notices.svelte';
 import { Preferences } from './preferences.svelte';
+import { focusPane } from './panes';
 import { Viewer } from './viewer.svelte';
+
+/** Characters of selected words that go into a question. */
+const LONGEST_ASKED = 500;
 
 /** Dialogs, of which one is open at a time. */
 export type Sheet =
@@ -234,11 +239,28 @@ export class Session {
   }
 
   /** Opens the document of a citation at the cited words. */
-  showEvidence(evidence: Citation[], index: number): void {
+  showEvidence(evidence: Citation[], index: number, coverage: TextSpan[]): void {
     const citation = evidence[index];
     if (!citation) return;
     this.open(citation.document);
-    this.viewer?.showEvidence(evidence, index);
+    this.viewer?.showEvidence(evidence, index, coverage);
+  }
+
+  /** Puts selected words into the question box, for a question about them. */
+  askAbout(words: string): void {
+    if (!this.dialogue) return;
+    const quoted = words.replace(/\s+/g, ' ').trim();
+    const short = quoted.length > LONGEST_ASKED ? `${quoted.slice(0, LONGEST_ASKED)}…` : quoted;
+    this.dialogue.draft = `About “${short}”: `;
+    this.preferences.set('conversationOpen', true);
+    queueMicrotask(() => requestAnimationFrame(() => focusPane('conversation')));
+  }
+
+  /** Copies words with where they stand. */
+  async copyQuotation(words: string, title: string, place: string): Promise<void> {
+    const copied = await copy(withReference(words, title, place));
+    if (copied) this.notices.say('Copied with its place.');
+    else this.notices.fail({ message: 'The clipboard cannot be used.', advice: 'Select the words and press Ctrl C.' });
   }
 }
 

@@ -1,4 +1,5 @@
 /** Keys that work anywhere in the window; the help sheet is drawn from the same list. */
+import { focusPane } from './panes';
 import type { Session } from './session.svelte';
 
 interface Shortcut {
@@ -12,13 +13,6 @@ interface Shortcut {
 
 const command = (event: KeyboardEvent) => (event.ctrlKey || event.metaKey) && !event.altKey;
 const key = (event: KeyboardEvent, name: string) => event.key.toLowerCase() === name;
-
-/** Puts the focus on the first control of a pane that asks for it. */
-export function focusPane(pane: 'library' | 'viewer' | 'conversation'): void {
-  const root = document.querySelector<HTMLElement>(`[data-pane="${pane}"]`);
-  const wanted = root?.querySelector<HTMLElement>('[data-focus-first]');
-  (wanted ?? root?.querySelector<HTMLElement>('button, [tabindex="0"], textarea'))?.focus();
-}
 
 export const SHORTCUTS: Shortcut[] = [
   {

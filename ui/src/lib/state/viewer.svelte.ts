@@ -20,6 +20,8 @@ export class Viewer {
   /** Evidence of the answer that is looked at, in order. */
   evidence = $state.raw<Citation[]>([]);
   current = $state(-1);
+  /** What of the document that answer could see. */
+  coverage = $state.raw<TextSpan[]>([]);
   target = $state.raw<Target | null>(null);
   outlineOpen = $state(false);
   findOpen = $state(false);
@@ -108,8 +110,9 @@ export class Viewer {
   }
 
   /** Shows one of an answer's pieces of evidence, and highlights the others too. */
-  showEvidence(evidence: Citation[], index: number): void {
+  showEvidence(evidence: Citation[], index: number, coverage: TextSpan[] = this.coverage): void {
     this.evidence = evidence;
+    this.coverage = coverage;
     this.current = index;
     this.foundAt = -1;
     const citation = evidence[index];
@@ -123,6 +126,7 @@ export class Viewer {
 
   clearEvidence(): void {
     this.evidence = [];
+    this.coverage = [];
     this.current = -1;
   }
 
