@@ -130,6 +130,7 @@ describe('the window', () => {
     const range = document.createRange();
     range.selectNodeContents(block);
     range.getBoundingClientRect = () => ({ left: 10, right: 110, top: 200, bottom: 220 }) as DOMRect;
+    getSelection()!.removeAllRanges();
     getSelection()!.addRange(range);
     document.dispatchEvent(new Event('selectionchange'));
     const bar = await screen.findByRole('toolbar', { name: 'Selected words' });
