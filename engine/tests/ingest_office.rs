@@ -301,6 +301,50 @@ fn tables_and_messages() {
     assert_eq!(document.title, "all");
 }
 
+#[test]
+fn rich_text_in_any_encoding() {
+    let text = br"{\rtf1\ansi\ansicpg1252\deff0{\fonttbl{\f0 Times;}{\f1\fcharset204 Arial;}{\f2\fcharset128 Mincho;}}
+{\stylesheet{\s1 heading 1;}}{\info{\title The L\'f6g}{\author Ann}}{\*\generator Writer;}
+{\header Page {\field{\*\fldinst PAGE}{\fldrslt 1}}}
+\pard\outlinelevel0 Voyage\par
+\pard She {\b sailed\b0  {\i far}} \'96 \u8220?north\u8221?{\footnote\pard See \'abx\'bb.\par} of {\v hidden}here.\line
+Braces \{ \} and \\ stay.\par
+{\f1 \'cf\'f0\'e8\'e2\'e5\'f2} {\f2\'93\'fa\'96\'7b}{\pict\pngblip 0123abcd}{\uc2\u-10179??\u-8704??}\par
+\pard\ls1\ilvl1{\listtext\'b7\tab}item\par
+\trowd\pard\intbl a\par b\cell c\cell\row\trowd\intbl d\cell\cell e\cell\row
+\pard End.{\bin5 }{{\}\par}";
+    let folder = tempfile::tempdir().unwrap();
+    let document = ingest(&write(folder.path(), "log.rtf", text)).unwrap();
+    use BlockKind::*;
+    assert_eq!(
+        blocks(&document),
+        [
+            (Heading(1), "Voyage"),
+            (
+                Paragraph,
+                "She sailed far \u{2013} \u{201c}north\u{201d} of here.\nBraces { } and \\ stay."
+            ),
+            (Note, "See «x»."),
+            (Paragraph, "Привет 日本😀"),
+            (item(1, None), "item"),
+            (TableRow { header: false }, "a b\tc"),
+            (TableRow { header: false }, "d\t\te"),
+            (Paragraph, "End."),
+        ]
+    );
+    assert_eq!(
+        (document.title.as_str(), document.authors.as_deref()),
+        ("The Lög", Some("Ann"))
+    );
+    let deep = "{".repeat(50_000);
+    let fault = fault_of(&write(
+        folder.path(),
+        "deep.rtf",
+        format!("{{\\rtf1 {deep}"),
+    ));
+    assert!(matches!(fault, IngestFault::Damaged { .. }));
+}
+
 /// Every file of that kind in a folder of the shared data.
 fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap();

@@ -42,6 +42,17 @@ fn lines_are_joined_and_hyphens_go_with_boxes_kept() {
 }
 
 #[test]
+fn comments_in_a_page_do_not_end_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = "0 g\nBT\n   % Move there\n   /F1 12 Tf\n 50 200 Td (Before 100%) Tj\n\n   % and here\n 0 -30 Td (behind it) Tj ET";
+    let document = ingest(&write(folder.path(), "c.pdf", pdf(&[page], ""))).unwrap();
+    assert!(document.text.contains("Before 100%") && document.text.contains("behind it"));
+    let Some(data) = data() else { return };
+    let real = ingest(&data.join("formats/pypdf/Sample_Td-matrix.pdf")).unwrap();
+    assert_eq!(real.text.matches("Hello PDF").count(), 4, "{}", real.text);
+}
+
+#[test]
 fn turned_pages_and_crop_boxes_are_in_displayed_space() {
     let folder = tempfile::tempdir().unwrap();
     let page = "BT /F1 10 Tf 60 200 Td (Anchor) Tj ET";

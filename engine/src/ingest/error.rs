@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// Formats that can be read, as a person is told them.
-const SUPPORTED: &str = "PDF with a text layer, EPUB, Word, PowerPoint, Excel and OpenDocument files, CSV, mail, HTML, Markdown, plain \
+const SUPPORTED: &str = "PDF with a text layer, EPUB, Word, PowerPoint, Excel and OpenDocument files, RTF, CSV, mail, HTML, Markdown, plain \
      text, and source code (files and folders)";
 
 /// An item that could not be ingested.

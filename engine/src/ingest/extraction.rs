@@ -2,7 +2,7 @@
 
 use super::format::Format;
 use super::{IngestError, IngestFault, Limits};
-use super::{code, epub, html, mail, markdown, office, pdf, table, text};
+use super::{code, epub, html, mail, markdown, office, pdf, rtf, table, text};
 use crate::document::Document;
 use std::fs::File;
 use std::io::Read;
@@ -56,6 +56,7 @@ impl Extraction<'_> {
             Format::Odp => office::extract_odp(self),
             Format::Sheets => office::extract_sheet(self),
             Format::Table => table::extract(self),
+            Format::Rtf => rtf::extract(self),
             Format::Mail => mail::extract(self),
         }
     }

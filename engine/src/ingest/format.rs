@@ -35,6 +35,8 @@ pub enum Format {
     Sheets,
     /// A table as plain text: CSV and its relatives.
     Table,
+    /// Rich Text Format.
+    Rtf,
     /// A message or a mailbox.
     Mail,
 }
@@ -72,6 +74,9 @@ impl Format {
             .unwrap_or_default();
         if head.windows(5).any(|w| w == b"%PDF-") {
             return Ok(Format::Pdf);
+        }
+        if head.starts_with(b"{\\rtf") {
+            return Ok(Format::Rtf);
         }
         if let Some(format) = office_by_name(&extension) {
             // Word and its kin wrap a file with a password into the container of their oldest formats.
@@ -130,7 +135,8 @@ pub fn is_book(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let extension = path.extension().unwrap_or_default().to_string_lossy();
     let extension = extension.to_ascii_lowercase();
-    let book = matches!(extension.as_str(), "pdf" | "epub") || office_by_name(&extension).is_some();
+    let book = matches!(extension.as_str(), "pdf" | "epub" | "rtf")
+        || office_by_name(&extension).is_some();
     book && !name.starts_with("~$")
 }
 
@@ -180,6 +186,7 @@ pub(super) fn is_container(path: &Path, bytes: &[u8]) -> bool {
         .unwrap_or_default();
     head.starts_with(b"%PDF-")
         || head.starts_with(b"PK\x03\x04")
+        || head.starts_with(b"{\\rtf")
         || foreign(head, &extension).is_some()
 }
 
@@ -188,7 +195,6 @@ fn foreign(head: &[u8], extension: &str) -> Option<&'static str> {
     let by_name = match extension {
         "doc" | "dot" => "Word documents of before 2007",
         "ppt" | "pps" => "PowerPoint presentations of before 2007",
-        "rtf" => "RTF documents",
         "mobi" | "azw" | "azw3" | "prc" => "Kindle books",
         "fb2" => "FictionBook files",
         "djvu" | "djv" => "DjVu files",
@@ -200,9 +206,8 @@ fn foreign(head: &[u8], extension: &str) -> Option<&'static str> {
     if !by_name.is_empty() {
         return Some(by_name);
     }
-    let magic: [(&[u8], &str); 14] = [
+    let magic: [(&[u8], &str); 13] = [
         (OLD_OFFICE, "old Office documents"),
-        (b"{\\rtf", "RTF documents"),
         (b"\x89PNG", "pictures"),
         (b"\xff\xd8\xff", "pictures"),
         (b"GIF8", "pictures"),

@@ -31,6 +31,7 @@ mod mail;
 mod markdown;
 mod office;
 mod pdf;
+mod rtf;
 mod sandbox;
 mod table;
 mod text;

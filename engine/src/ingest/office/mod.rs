@@ -22,6 +22,7 @@ mod sheet;
 mod styles;
 
 pub(super) use docx::extract as extract_docx;
+pub(super) use flow::{Flow, Line};
 pub(super) use odf::{extract_slides as extract_odp, extract_text as extract_odt};
 pub(super) use pptx::extract as extract_pptx;
 pub(super) use sheet::extract as extract_sheet;

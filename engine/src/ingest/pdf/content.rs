@@ -5,6 +5,7 @@
 //! characters are kept, forms are written out in place, and every change of font is announced by a rectangle whose
 //! `x` is the font's number (the only value that reaches an `OutputDev` unchanged).
 
+use super::comments;
 use super::open::{dictionary, get, inherited, number, numbers};
 use pdf_extract::content::{Content, Operation};
 use pdf_extract::{Dictionary, Document as Pdf, Object, ObjectId};
@@ -92,7 +93,7 @@ struct Reduction<'p> {
 
 impl Reduction<'_> {
     fn append(&mut self, content: &[u8], resources: &Dictionary, depth: usize) {
-        let Ok(content) = Content::decode(content) else {
+        let Some(content) = comments::decode(content) else {
             return;
         };
         let saved = self.saved.len();

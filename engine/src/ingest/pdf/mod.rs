@@ -14,6 +14,7 @@
 
 mod assemble;
 mod bidi;
+mod comments;
 mod content;
 mod font;
 mod furniture;
