@@ -286,3 +286,74 @@ fn a_source_file_alone_is_code() {
     // Runs of one file are joined by what stands between them in the file.
     assert!(document.text.contains("line_100()\nline_101()"));
 }
+
+#[test]
+fn archives_of_source_are_read_as_the_folder_they_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let files: [(&str, &[u8]); 7] = [
+        ("tool-1.0/src/main.rs", b"fn main() {\n    start();\n}\n"),
+        ("tool-1.0/README.md", b"A tool.\n"),
+        ("tool-1.0/../../../tool-1.0/up.rs", b"// climbs\n"),
+        ("tool-1.0/.git/config", b"[core]\n"),
+        ("tool-1.0/node_modules/x/index.js", b"x()\n"),
+        ("tool-1.0/logo.png", b"\x89PNG\r\n\x1a\n\0\0"),
+        ("tool-1.0/empty.txt", b""),
+    ];
+    let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(
+        Vec::new(),
+        flate2::Compression::fast(),
+    ));
+    for (name, bytes) in files {
+        let mut header = tar::Header::new_ustar();
+        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_size(bytes.len() as u64);
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_cksum();
+        tar.append(&header, bytes).unwrap();
+    }
+    let packed = tar.into_inner().unwrap().finish().unwrap();
+    let mut plain = Vec::new();
+    std::io::Read::read_to_end(
+        &mut flate2::read::GzDecoder::new(packed.as_slice()),
+        &mut plain,
+    )
+    .unwrap();
+    for (name, bytes) in [
+        ("tool-1.0.zip", zip(&files)),
+        ("tool-1.0.tar.gz", packed.clone()),
+        ("tool-1.0.tar", plain),
+    ] {
+        let document = ingest(&write(folder.path(), name, bytes)).unwrap();
+        assert_eq!(
+            (document.kind, document.title.as_str()),
+            (DocumentKind::Code, "tool-1.0"),
+            "{name}"
+        );
+        let paths: Vec<&str> = document.sections.iter().map(|s| s.title.as_str()).collect();
+        // a path that climbs stays inside
+        assert_eq!(
+            paths,
+            ["README.md", "src/main.rs", "tool-1.0/up.rs"],
+            "{name}"
+        );
+        let span = find(&document, "start();");
+        let Anchor::Lines { file, lines, .. } = document.anchor(span) else {
+            panic!("{name}: not lines");
+        };
+        assert_eq!(
+            (file.as_str(), lines.first_line),
+            ("src/main.rs", 2),
+            "{name}"
+        );
+        assert_eq!(
+            document.notices,
+            ["Left out of the archive: 1 binary file, 1 folder of dependencies or build results."]
+        );
+    }
+    let cut = packed[..packed.len() - 30].to_vec();
+    let fault = fault_of(&write(folder.path(), "cut.tgz", cut));
+    assert!(
+        matches!(fault, lectern_engine::ingest::IngestFault::Damaged { .. }),
+        "{fault}"
+    );
+}

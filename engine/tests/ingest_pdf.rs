@@ -188,6 +188,10 @@ fn passwords_are_asked_for_and_checked() {
     assert_eq!(wrong.fault, IngestFault::WrongPassword);
     let opened = ingest_with(&locked, Some("openpassword"), Default::default()).unwrap();
     assert!(!opened.blocks.is_empty());
+    // typed with a feminine ordinal and an invisible hyphen, kept without
+    let prepared = data.join("formats/pdfjs/saslprep-r6.pdf");
+    let opened = ingest_with(&prepared, Some("S\u{aa}SL\u{ad}prep"), Default::default()).unwrap();
+    assert!(!opened.blocks.is_empty());
 }
 
 /// Words of a text, letters and digits only, in the compatibility form (ligatures spelled out).

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Formats that can be read, as a person is told them.
 const SUPPORTED: &str = "PDF with a text layer, EPUB, Word, PowerPoint, Excel and OpenDocument files, RTF, CSV, mail, HTML, Markdown, plain \
-     text, and source code (files and folders)";
+     text, and source code (files, folders, ZIP and TAR archives)";
 
 /// An item that could not be ingested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -104,8 +104,8 @@ pub enum IngestFault {
         /// Unpacked bytes at most.
         limit: u64,
     },
-    /// A folder without anything to read.
-    #[error("the folder holds no text file{}", if .left_out.is_empty() { String::new() } else { format!(" (left out: {left_out})") })]
+    /// A folder or archive without anything to read.
+    #[error("it holds no text file{}", if .left_out.is_empty() { String::new() } else { format!(" (left out: {left_out})") })]
     NoTextFiles {
         /// "3 binary files, 1 minified file", or empty.
         left_out: String,

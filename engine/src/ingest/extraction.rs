@@ -44,6 +44,7 @@ impl Extraction<'_> {
     fn run(&mut self) -> Result<Document, IngestFault> {
         match Format::of(self.path)? {
             Format::Folder => code::extract_folder(self),
+            Format::Archive => code::extract_archive(self),
             Format::SourceFile => code::extract_file(self),
             Format::Pdf => pdf::extract(self),
             Format::Epub => epub::extract(self),

@@ -11,6 +11,8 @@ use std::path::Path;
 pub enum Format {
     /// A folder of source code and text.
     Folder,
+    /// The same in an archive: ZIP, TAR, TAR.GZ.
+    Archive,
     /// One source file.
     SourceFile,
     /// PDF.
@@ -75,6 +77,9 @@ impl Format {
         if head.windows(5).any(|w| w == b"%PDF-") {
             return Ok(Format::Pdf);
         }
+        if head.get(257..262) == Some(b"ustar") || is_packed_tar(path, head) {
+            return Ok(Format::Archive);
+        }
         if head.starts_with(b"{\\rtf") {
             return Ok(Format::Rtf);
         }
@@ -104,9 +109,7 @@ impl Format {
             _ => {}
         }
         if head.starts_with(b"PK\x03\x04") {
-            return office_by_parts(head).ok_or_else(|| IngestFault::UnknownFormat {
-                what: "archives".into(),
-            });
+            return Ok(office_by_parts(head).unwrap_or(Format::Archive));
         }
         if is_source_name(path) {
             return Ok(Format::SourceFile);
@@ -138,6 +141,16 @@ pub fn is_book(path: &Path) -> bool {
     let book = matches!(extension.as_str(), "pdf" | "epub" | "rtf")
         || office_by_name(&extension).is_some();
     book && !name.starts_with("~$")
+}
+
+/// Whether a compressed file is, by its name, an archive and not one file.
+fn is_packed_tar(path: &Path, head: &[u8]) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.to_ascii_lowercase();
+    head.starts_with(b"\x1f\x8b")
+        && [".tar.gz", ".tgz", ".crate"]
+            .iter()
+            .any(|end| name.ends_with(end))
 }
 
 /// The office format that a name promises.

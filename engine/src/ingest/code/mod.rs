@@ -1,11 +1,13 @@
-//! Source code to blocks: a folder or a single file. Sections are files; blocks are runs of at most 100 lines.
+//! Source code to blocks: a folder, an archive of one, or a single file. Sections are files; blocks are runs of at most 100 lines.
 //!
 //! Each file begins with a heading block that holds its path, so that the model reads where it is. The lines follow
 //! unchanged (control characters become blanks, so columns hold), also between two blocks of the same file.
 
+mod archive;
 mod names;
 mod walk;
 
+pub(super) use archive::extract_archive;
 pub(super) use names::is_source_name;
 pub(super) use walk::walk;
 
@@ -17,6 +19,8 @@ use super::{Extraction, IngestFault};
 use crate::document::{BlockKind, Document, DocumentKind, Section, SectionKind, Span};
 use names::{is_generated, is_minified};
 use std::ops::Range;
+use std::path::Path;
+use walk::LeftOut;
 
 /// Most lines of a block.
 const RUN: usize = 100;
@@ -25,54 +29,73 @@ const SHORT_RUN: usize = 60;
 
 /// Extracts a folder.
 pub(super) fn extract_folder(extraction: &mut Extraction) -> Result<Document, IngestFault> {
-    let mut walked = walk(extraction.path(), extraction.limits())?;
-    let mut builder = DocumentBuilder::new(extraction.limits().text_bytes);
-    let mut sections = Vec::new();
+    let walked = walk(extraction.path(), extraction.limits())?;
+    let mut collection = Collection::new(extraction.limits().text_bytes, walked.left_out);
     let count = walked.files.len().max(1);
     for (index, file) in walked.files.iter().enumerate() {
         extraction.progress(index as f32 / count as f32);
-        let left_out = &mut walked.left_out;
-        let bytes = match read_file(&file.path, extraction.limits().source_bytes) {
-            Ok(bytes) => bytes,
-            Err(IngestFault::Empty) => continue,
-            Err(IngestFault::Vanished) => {
-                left_out.vanished += 1;
-                continue;
-            }
-            Err(_) => {
-                left_out.unreadable += 1;
-                continue;
-            }
-        };
-        let text = match decode(&bytes, None) {
-            Ok((text, _)) if !is_container(&file.path, &bytes) => text,
-            _ => {
-                left_out.binary += 1;
-                continue;
-            }
-        };
-        if is_minified(&text) {
-            left_out.minified += 1;
-        } else if is_generated(&text) {
-            left_out.generated += 1;
-        } else {
-            append_file(&mut builder, &mut sections, &file.relative, &text)?;
+        match read_file(&file.path, extraction.limits().source_bytes) {
+            Ok(bytes) => collection.take(&file.relative, &file.path, &bytes)?,
+            Err(IngestFault::Empty) => {}
+            Err(IngestFault::Vanished) => collection.left_out.vanished += 1,
+            Err(_) => collection.left_out.unreadable += 1,
         }
     }
-    let left_out = walked.left_out.in_words();
-    if sections.is_empty() {
-        return Err(IngestFault::NoTextFiles { left_out });
-    }
-    let notices = match left_out.is_empty() {
-        true => Vec::new(),
-        false => vec![format!("Left out of the folder: {left_out}.")],
-    };
     let name = extraction
         .path()
         .file_name()
         .unwrap_or(extraction.path().as_os_str());
-    let title = name.to_string_lossy().into_owned();
-    builder.finish(DocumentKind::Code, title, None, sections, notices)
+    collection.finish(name.to_string_lossy().into_owned(), "folder")
+}
+
+/// Files of a folder or archive on their way into one document.
+struct Collection {
+    builder: DocumentBuilder,
+    sections: Vec<Section>,
+    left_out: LeftOut,
+}
+
+impl Collection {
+    fn new(limit: u64, left_out: LeftOut) -> Collection {
+        Collection {
+            builder: DocumentBuilder::new(limit),
+            sections: Vec::new(),
+            left_out,
+        }
+    }
+
+    /// Appends a file if it is text that somebody wrote, else counts it as left out.
+    fn take(&mut self, relative: &str, path: &Path, bytes: &[u8]) -> Result<(), IngestFault> {
+        let text = match decode(bytes, None) {
+            Ok((text, _)) if !is_container(path, bytes) => text,
+            _ => {
+                self.left_out.binary += 1;
+                return Ok(());
+            }
+        };
+        if is_minified(&text) {
+            self.left_out.minified += 1;
+        } else if is_generated(&text) {
+            self.left_out.generated += 1;
+        } else {
+            append_file(&mut self.builder, &mut self.sections, relative, &text)?;
+        }
+        Ok(())
+    }
+
+    /// The document; `whole` is what the files came in: "folder".
+    fn finish(self, title: String, whole: &str) -> Result<Document, IngestFault> {
+        let left_out = self.left_out.in_words();
+        if self.sections.is_empty() {
+            return Err(IngestFault::NoTextFiles { left_out });
+        }
+        let notices = match left_out.is_empty() {
+            true => Vec::new(),
+            false => vec![format!("Left out of the {whole}: {left_out}.")],
+        };
+        self.builder
+            .finish(DocumentKind::Code, title, None, self.sections, notices)
+    }
 }
 
 /// Extracts a single source file.

@@ -5,6 +5,7 @@ use crate::ingest::{Extraction, IngestFault};
 use pdf_extract::encryption::DecryptionError;
 use pdf_extract::{Dictionary, Document as Pdf, Error, LoadOptions, Object, ObjectId};
 use std::collections::HashSet;
+use unicode_normalization::UnicodeNormalization;
 
 /// Deepest page tree; honest ones have three or four levels.
 const DEPTH: usize = 64;
@@ -53,11 +54,33 @@ fn load(bytes: &[u8], password: Option<&str>) -> Result<Pdf, Error> {
         Ok(pdf) if !is_locked(&pdf) => Ok(pdf),
         other => match password {
             Some(password) => {
-                Pdf::load_mem_with_options(bytes, LoadOptions::with_password(password))
+                let with = |password: &str| {
+                    Pdf::load_mem_with_options(bytes, LoadOptions::with_password(password))
+                };
+                with(password).or_else(|error| match prepared(password) {
+                    Some(prepared) => with(&prepared),
+                    None => Err(error),
+                })
             }
             None => other,
         },
     }
+}
+
+/// A password as newer files keep it: characters that look alike are one, invisible ones are none (SASLprep,
+/// RFC 4013, 2.1 and 2.2). `None` if it is so already.
+fn prepared(password: &str) -> Option<String> {
+    let prepared: String = password
+        .chars()
+        .filter(|c| {
+            !matches!(
+                c,
+                '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}'
+            )
+        })
+        .nfkc()
+        .collect();
+    (prepared != password).then_some(prepared)
 }
 
 fn is_locked(pdf: &Pdf) -> bool {
