@@ -177,6 +177,30 @@ pub struct Settings {
     pub retrieval_tokens: u32,
     /// How finely what was read is kept.
     pub kv_format: KvFormat,
+    /// Tokens of a read document that each token of a question and an answer looks at, in every layer and head; 0 for
+    /// all of them.
+    pub attention_tokens: u32,
+    /// How these are chosen.
+    pub attention_choice: AttentionChoice,
+}
+
+/// By what the tokens that are looked at are chosen, 64 together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
+#[serde(rename_all = "snake_case")]
+pub enum AttentionChoice {
+    /// The best of their keys, kept coarsely in memory.
+    #[default]
+    Keys,
+    /// Signs of their keys.
+    Signs,
+    /// Means and variances of their keys.
+    Moments,
+    /// Means of their keys.
+    Clusters,
+    /// Bounds of their keys.
+    Bounds,
+    /// Nothing: the document's end is looked at.
+    Window,
 }
 
 /// How keys and values of what was read are kept: bits of a key and of a value.
@@ -210,6 +234,8 @@ impl Default for Settings {
             max_answer_tokens: 256,
             retrieval_tokens: 2048,
             kv_format: KvFormat::Auto,
+            attention_tokens: 2048,
+            attention_choice: AttentionChoice::Keys,
         }
     }
 }

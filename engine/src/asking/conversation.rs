@@ -78,6 +78,7 @@ impl<'c> Conversation<'c> {
         if tokens >= window {
             return Err(AskError::NoRoom { tokens, window });
         }
+        opened.attention.look_at(question.look_at);
         opened.attention.record(reader.retrieval_heads);
         Ok(Conversation {
             model,

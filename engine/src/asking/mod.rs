@@ -33,7 +33,7 @@ pub use sampler::Sampling;
 
 pub use crate::reading::Turn;
 
-use crate::attention::CancelFlag;
+use crate::attention::{CancelFlag, SparseRead};
 use crate::citing::AttentionEvidence;
 use conversation::Conversation;
 use lectern_models::Model;
@@ -51,6 +51,8 @@ pub struct Question<'q> {
     pub max_tokens: usize,
     /// How tokens are chosen.
     pub sampling: Sampling,
+    /// What of a read document each token looks at; all of it without.
+    pub look_at: Option<SparseRead>,
     /// Guess words that the document suggests and check several in one pass: the same answer, sooner.
     pub lookup: bool,
 }

@@ -84,6 +84,7 @@ fn question(text: &str) -> Question<'_> {
         history: &[],
         max_tokens: 40,
         sampling: Sampling::Greedy,
+        look_at: None,
         lookup: true,
     }
 }

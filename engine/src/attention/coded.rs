@@ -11,7 +11,7 @@ use lectern_models::attention::{AttentionShape, RotaryPairing};
 use tempfile::TempDir;
 
 /// The text as attention sees it: sealed tokens as the cache stands for them, the others in half precision.
-fn as_cached(text: &Text, cache: &KvCache) -> Text {
+pub(super) fn as_cached(text: &Text, cache: &KvCache) -> Text {
     let view = cache.view();
     let kv = *view.shape();
     let mut seen = text.clone().halved();
@@ -31,7 +31,12 @@ fn as_cached(text: &Text, cache: &KvCache) -> Text {
     seen
 }
 
-fn read(shape: &AttentionShape, text: &Text, cache: &KvCache, passes: &[usize]) -> DenseAttention {
+pub(super) fn read(
+    shape: &AttentionShape,
+    text: &Text,
+    cache: &KvCache,
+    passes: &[usize],
+) -> DenseAttention {
     let mut attention = DenseAttention::over(cache, shape, CancelFlag::new()).unwrap();
     let mut first = 0;
     for pass in passes {

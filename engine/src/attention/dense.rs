@@ -6,12 +6,12 @@ use super::mass::{Mass, RECORDED_TOKENS, ScoreLog};
 use super::rotation::{Rotation, Turn};
 use super::softmax::Softmax;
 use super::span::{LayerPass, SPAN_BLOCKS, Scratch, Tile};
+use super::sparse::{Audit, Recall, Sparse, SparseRead};
 use super::tail::Tail;
 use crate::kv::{BLOCK_TOKENS, KvCache, KvError, KvShape, KvView};
 use candle_core::Tensor;
 use lectern_models::attention::{Attention, AttentionError, AttentionShape};
 use rayon::prelude::*;
-use std::ops::Range;
 
 /// Tokens of a tile: enough rows that loading a block is small beside multiplying it, few enough that a chunk of 256
 /// tokens gives every thread several tiles.
@@ -34,6 +34,9 @@ pub struct DenseAttention {
     block_turns: Vec<Turn>,
     pass: Option<Pass>,
     mass: Option<Mass>,
+    /// What is looked at; everything without.
+    sparse: Option<Sparse>,
+    audit: Option<Audit>,
     cancel: CancelFlag,
 }
 
@@ -100,6 +103,8 @@ impl DenseAttention {
             block_turns: Vec::new(),
             pass: None,
             mass: None,
+            sparse: None,
+            audit: None,
             cancel,
         })
     }
@@ -128,6 +133,27 @@ impl DenseAttention {
     /// Drops the whole tail: ready for the next question.
     pub fn reset(&mut self) {
         self.rewind(0);
+    }
+
+    /// From now on looks at a part of the cache; at everything with `None`. The index is made when it is first needed.
+    pub fn look_at(&mut self, read: Option<SparseRead>) {
+        self.sparse = read.map(|read| Sparse::new(read, *self.view.shape()));
+    }
+
+    /// From now on measures what these ways of looking would have held of the attention that is paid. Holds all keys
+    /// in memory, and takes several times as long.
+    pub fn audit(&mut self, ways: &[SparseRead]) {
+        self.audit = Some(Audit::new(ways, *self.view.shape()));
+    }
+
+    /// What each way would have held since [`DenseAttention::audit`].
+    pub fn recalls(&self) -> Vec<Recall> {
+        self.audit.as_ref().map_or(Vec::new(), Audit::recalls)
+    }
+
+    /// Bytes of memory that the index of a sparse read takes now.
+    pub fn index_bytes(&self) -> usize {
+        self.sparse.as_ref().map_or(0, Sparse::bytes)
     }
 
     /// Listens to this flag from now on: each question has its own.
@@ -230,18 +256,59 @@ impl DenseAttention {
             start: self.tail.end(),
             cancel: &self.cancel,
         };
+        let sealed = self.tail.first_block();
+        let sparse = self.sparse.as_mut().filter(|s| s.chooses(layer, sealed));
+        let mut tile_tokens = TILE_TOKENS;
+        let sparse = sparse.map(|sparse| {
+            sparse.extend(layer, sealed, |block, kv_head, keys| {
+                pass.turned_keys(block, kv_head, keys);
+            });
+            // Each token chooses for itself.
+            tile_tokens = 1;
+            &*sparse
+        });
+        if let Some(audit) = &mut self.audit {
+            audit.extend(layer, sealed, |block, kv_head, keys| {
+                pass.turned_keys(block, kv_head, keys);
+            });
+            let rows = (0..tokens).flat_map(|t| (0..self.shape.kv_heads).map(move |h| (t, h)));
+            let rows: Vec<(usize, usize)> = rows.collect();
+            rows.par_iter().for_each(|&(token, kv_head)| {
+                let queries = pass.tile_queries(&Tile {
+                    tokens: token..token + 1,
+                    kv_head,
+                    logged_heads: Vec::new(),
+                    blocks: Vec::new(),
+                });
+                audit.add(self.kernels, layer, kv_head, &queries, sealed);
+            });
+        }
         let logged = self.mass.as_ref().filter(|_| tokens <= RECORDED_TOKENS);
-        let tiles: Vec<Tile> = (0..tokens)
-            .step_by(TILE_TOKENS)
+        let mut tiles: Vec<Tile> = (0..tokens)
+            .step_by(tile_tokens)
             .flat_map(|first| (0..self.shape.kv_heads).map(move |kv_head| (first, kv_head)))
             .map(|(first, kv_head)| Tile {
-                tokens: first..tokens.min(first + TILE_TOKENS),
+                tokens: first..tokens.min(first + tile_tokens),
                 kv_head,
                 logged_heads: logged.map_or(Vec::new(), |mass| {
                     mass.heads_in_group(layer, kv_head, self.shape.group_size())
                 }),
+                blocks: Vec::new(),
             })
             .collect();
+        tiles.par_iter_mut().for_each(|tile| {
+            let visible = pass.visible_blocks(tile) as u32;
+            tile.blocks = match sparse {
+                None => (0..visible).collect(),
+                Some(sparse) => {
+                    let queries = pass.tile_queries(tile);
+                    let kernels = self.kernels;
+                    let mut chosen = sparse.choose(kernels, layer, tile.kv_head, &queries, sealed);
+                    chosen.extend(sealed as u32..visible);
+                    chosen
+                }
+            };
+        });
         let finished = if tiles.len() >= 2 * rayon::current_num_threads() {
             pass.by_tile(&tiles)
         } else {
@@ -310,7 +377,7 @@ impl LayerPass<'_> {
             .par_iter()
             .map(|tile| {
                 let queries = self.tile_queries(tile);
-                let spans = spans(self.visible_blocks(tile));
+                let spans = tile.blocks.chunks(SPAN_BLOCKS);
                 Scratch::with(self.shape.head_dim, |scratch| {
                     self.merge(
                         tile,
@@ -324,16 +391,16 @@ impl LayerPass<'_> {
     /// Few tiles: their spans of keys are shared out among the threads and merged afterwards.
     fn by_span(&self, tiles: &[Tile]) -> Vec<(Softmax, Vec<ScoreLog>)> {
         let queries: Vec<Vec<f32>> = tiles.iter().map(|tile| self.tile_queries(tile)).collect();
-        let work: Vec<(usize, Range<usize>)> = tiles
+        let work: Vec<(usize, &[u32])> = tiles
             .iter()
             .enumerate()
-            .flat_map(|(nth, tile)| spans(self.visible_blocks(tile)).map(move |span| (nth, span)))
+            .flat_map(|(nth, tile)| tile.blocks.chunks(SPAN_BLOCKS).map(move |span| (nth, span)))
             .collect();
         let parts: Vec<(Softmax, ScoreLog)> = work
             .par_iter()
             .map(|(nth, span)| {
                 Scratch::with(self.shape.head_dim, |scratch| {
-                    self.attend_span(&tiles[*nth], &queries[*nth], span.clone(), scratch)
+                    self.attend_span(&tiles[*nth], &queries[*nth], span, scratch)
                 })
             })
             .collect();
@@ -341,7 +408,7 @@ impl LayerPass<'_> {
         tiles
             .iter()
             .map(|tile| {
-                let spans = spans(self.visible_blocks(tile)).count();
+                let spans = tile.blocks.chunks(SPAN_BLOCKS).len();
                 self.merge(tile, parts.by_ref().take(spans))
             })
             .collect()
@@ -364,12 +431,6 @@ impl LayerPass<'_> {
         }
         (whole, logs)
     }
-}
-
-fn spans(blocks: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..blocks)
-        .step_by(SPAN_BLOCKS)
-        .map(move |first| first..blocks.min(first + SPAN_BLOCKS))
 }
 
 impl Attention for DenseAttention {

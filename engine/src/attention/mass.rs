@@ -11,8 +11,8 @@ pub(super) const RECORDED_TOKENS: usize = 64;
 /// Scores of the recorded rows of one tile and span of keys, kept until the rows' softmax is complete.
 #[derive(Debug)]
 pub(super) struct ScoreLog {
-    /// First block of the span.
-    pub(super) first_block: usize,
+    /// Blocks of the span.
+    pub(super) blocks: Vec<u32>,
     /// Recorded rows of the tile.
     pub(super) rows: Vec<usize>,
     /// `[blocks][rows][64]`.
@@ -73,7 +73,7 @@ impl Mass {
     ) {
         for log in logs {
             for (nth, scores) in log.scores.iter().enumerate() {
-                let position = (log.first_block + nth / log.rows.len()) * BLOCK_TOKENS;
+                let position = log.blocks[nth / log.rows.len()] as usize * BLOCK_TOKENS;
                 let row = log.rows[nth % log.rows.len()];
                 let of_token = self.rows.get_mut(first_token + row / group);
                 let Some(masses) = of_token.and_then(|masses| masses.get_mut(position..)) else {

@@ -30,12 +30,16 @@ mod mass;
 mod rotation;
 mod softmax;
 mod span;
+mod sparse;
 mod tail;
 
 #[cfg(test)]
 mod coded;
 #[cfg(test)]
 mod reference;
+#[cfg(test)]
+mod sparsely;
 
 pub use cancel::CancelFlag;
 pub use dense::DenseAttention;
+pub use sparse::{PagePolicy, Recall, SparseRead};

@@ -48,6 +48,8 @@ pub(super) struct Tile {
     pub(super) kv_head: usize,
     /// Heads of the group whose scores are to be logged.
     pub(super) logged_heads: Vec<usize>,
+    /// Blocks that it attends to, in order, the sealed ones among them whole.
+    pub(super) blocks: Vec<u32>,
 }
 
 /// Buffers of one thread, kept from pass to pass: decoding allocates none.
@@ -134,7 +136,7 @@ impl LayerPass<'_> {
         &self,
         tile: &Tile,
         queries: &[f32],
-        blocks: Range<usize>,
+        blocks: &[u32],
         scratch: &mut Scratch,
     ) -> (Softmax, ScoreLog) {
         let head_dim = self.shape.head_dim;
@@ -144,11 +146,11 @@ impl LayerPass<'_> {
         let logged_rows = (0..tile.tokens.len())
             .flat_map(|token| tile.logged_heads.iter().map(move |g| token * group + g));
         let mut log = ScoreLog {
-            first_block: blocks.start,
+            blocks: blocks.to_vec(),
             rows: logged_rows.collect(),
             scores: Vec::new(),
         };
-        for block in blocks {
+        for block in blocks.iter().map(|block| *block as usize) {
             if self.cancel.is_cancelled() {
                 break;
             }
@@ -216,28 +218,40 @@ impl LayerPass<'_> {
         (softmax, log)
     }
 
-    /// Brings one head's keys and values of a block into `scratch`: keys with bias, turned to their places, channels as
-    /// rows.
-    fn load(&self, block: usize, kv_head: usize, scratch: &mut Scratch) {
-        let head_dim = self.shape.head_dim;
-        let kv_shape = self.view.shape();
-        let bias = kv_head * head_dim..(kv_head + 1) * head_dim;
-        let turn = KeyTurn {
-            pairing: self.rotation.pairing(),
-            bias: &self.bias[bias],
-            place_cos: &self.rotation.places.cos,
-            place_sin: &self.rotation.places.sin,
-        };
-        let part = if block >= self.tail.first_block() {
+    /// One head's keys of a sealed block, `[head_dim][64]`, with bias, turned to their positions.
+    pub(super) fn turned_keys(&self, block: usize, kv_head: usize, keys: &mut [f32]) {
+        Scratch::with(self.shape.head_dim, |scratch| {
+            self.load_keys(block, kv_head, scratch);
+            let Turn { cos, sin } = &self.block_turns[block];
+            let pairs = cos.len();
+            let (turned, alone) = keys.split_at_mut(2 * pairs * BLOCK_TOKENS);
+            let (firsts, seconds) = turned.split_at_mut(pairs * BLOCK_TOKENS);
+            let (in_block, alone_in_block) = scratch.keys.split_at(2 * pairs * BLOCK_TOKENS);
+            let (xs, ys) = in_block.split_at(pairs * BLOCK_TOKENS);
+            for (at, (x, y)) in xs.iter().zip(ys).enumerate() {
+                let (cos, sin) = (cos[at / BLOCK_TOKENS], sin[at / BLOCK_TOKENS]);
+                firsts[at] = x * cos - y * sin;
+                seconds[at] = x * sin + y * cos;
+            }
+            alone.copy_from_slice(alone_in_block);
+        });
+    }
+
+    fn part(&self, block: usize) -> Part<'_> {
+        if block >= self.tail.first_block() {
             Part::Halves(self.tail.block(block).part(self.layer))
         } else {
             self.view.part(block, self.layer)
-        };
-        match part {
+        }
+    }
+
+    /// Brings one head's keys and values of a block into `scratch`.
+    fn load(&self, block: usize, kv_head: usize, scratch: &mut Scratch) {
+        self.load_keys(block, kv_head, scratch);
+        let head_dim = self.shape.head_dim;
+        match self.part(block) {
             Part::Halves(halves) => {
-                let head = halves.head(kv_shape, kv_head);
-                (self.kernels.widen_transposed)(head.keys, &mut scratch.unturned);
-                (self.kernels.turn_keys)(&scratch.unturned, &turn, &mut scratch.keys);
+                let head = halves.head(self.view.shape(), kv_head);
                 (self.kernels.widen)(head.values, &mut scratch.values.plain);
                 scratch.values.are_spread = false;
                 // What stands behind the last token is left over from something else, and 0 times NaN is NaN. Only
@@ -247,6 +261,35 @@ impl LayerPass<'_> {
                 scratch.values.plain[filled * head_dim..].fill(0.0);
             }
             Part::Codes(codes) => {
+                let values = codes.values(self.view.shape(), kv_head);
+                scratch.values.are_spread = SpreadValues::serves(values.bits, head_dim);
+                if scratch.values.are_spread {
+                    (self.kernels.spread_values)(&values, head_dim, &mut scratch.values.spread);
+                } else {
+                    (self.kernels.values_of_codes)(&values, head_dim, &mut scratch.values.plain);
+                }
+            }
+        }
+    }
+
+    /// Brings one head's keys of a block into `scratch`: with bias, turned to their places, channels as rows.
+    fn load_keys(&self, block: usize, kv_head: usize, scratch: &mut Scratch) {
+        let head_dim = self.shape.head_dim;
+        let kv_shape = self.view.shape();
+        let bias = kv_head * head_dim..(kv_head + 1) * head_dim;
+        let turn = KeyTurn {
+            pairing: self.rotation.pairing(),
+            bias: &self.bias[bias],
+            place_cos: &self.rotation.places.cos,
+            place_sin: &self.rotation.places.sin,
+        };
+        match self.part(block) {
+            Part::Halves(halves) => {
+                let head = halves.head(kv_shape, kv_head);
+                (self.kernels.widen_transposed)(head.keys, &mut scratch.unturned);
+                (self.kernels.turn_keys)(&scratch.unturned, &turn, &mut scratch.keys);
+            }
+            Part::Codes(codes) => {
                 let mut keys = codes.keys(kv_shape, kv_head);
                 if keys.bits < 4 {
                     scratch.nibbles.resize(BLOCK_TOKENS * head_dim / 2, 0);
@@ -254,13 +297,6 @@ impl LayerPass<'_> {
                     (keys.bits, keys.packed) = (4, &scratch.nibbles);
                 }
                 (self.kernels.keys_of_codes)(&keys, &turn, &mut scratch.keys);
-                let values = codes.values(kv_shape, kv_head);
-                scratch.values.are_spread = SpreadValues::serves(values.bits, head_dim);
-                if scratch.values.are_spread {
-                    (self.kernels.spread_values)(&values, head_dim, &mut scratch.values.spread);
-                } else {
-                    (self.kernels.values_of_codes)(&values, head_dim, &mut scratch.values.plain);
-                }
             }
         }
     }

@@ -15,11 +15,13 @@ mod kv;
 mod probe;
 mod record;
 mod score;
+mod sparse;
 mod whole;
 mod words;
 mod xquad;
 
 pub use kv::KvArgs;
+pub use sparse::SparseArgs;
 
 use crate::asking::AskError;
 use crate::kv::{BlockFormat, KvError};
@@ -46,6 +48,8 @@ pub enum Evaluation {
     Clapnq(ClapnqArgs),
     /// What each format of the cache costs: divergence, perplexity, copying and needles against half precision.
     Kv(KvArgs),
+    /// What looking at a part of the cache costs: divergence, copying, needles and chains against looking at all of it.
+    Sparse(SparseArgs),
 }
 
 /// Of [`Evaluation::Heads`].
@@ -217,6 +221,7 @@ pub fn run(
         Evaluation::Cite(args) => cite::run(args, &model()?)?,
         Evaluation::Clapnq(args) => clapnq::run(args, &model()?)?,
         Evaluation::Kv(args) => kv::run(args, &model()?)?,
+        Evaluation::Sparse(args) => sparse::run(args, &model()?)?,
     }
     Ok(())
 }

@@ -117,6 +117,7 @@ impl Records {
                 history: &[],
                 max_tokens: ANSWER_TOKENS,
                 sampling: Sampling::Greedy,
+                look_at: None,
                 lookup: true,
             };
             let mut sentences = Vec::new();

@@ -8,11 +8,14 @@ use super::seat::{Precedence, Seated};
 use super::told::Told;
 use super::{Job, Lectern, blocking, cancelled};
 use crate::asking::{self, Ground, OpenDocument, Question, Reader, Sampling, Turn as Earlier};
+use crate::attention::{PagePolicy, SparseRead};
 use crate::document::{DocumentKind, Span};
 use crate::kv::{KvCache, KvView};
 use crate::library::{StoredDocument, Turn};
 use crate::retrieval;
-use lectern_protocol::{Answer, AnswerSentence, Ask, AskStage, Event, Failure, Strategy};
+use lectern_protocol::{
+    Answer, AnswerSentence, Ask, AskStage, AttentionChoice, Event, Failure, Strategy,
+};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Handle;
@@ -252,6 +255,7 @@ impl Work<'_> {
             text: &self.ask.question,
             history: self.history,
             max_tokens: self.answer_tokens(),
+            look_at: self.look_at(),
             lookup: true,
             sampling: match (self.ask.greedy, self.ask.seed) {
                 (Some(true), _) | (_, None) => Sampling::Greedy,
@@ -309,6 +313,23 @@ impl Work<'_> {
                 Err(error) => tracing::warn!("a citation is shown without its place: {error}"),
             }
         }
+    }
+
+    /// How much of a read document is looked at, and how it is chosen.
+    fn look_at(&self) -> Option<SparseRead> {
+        let settings = self.lectern.settings();
+        (settings.attention_tokens > 0).then_some(SparseRead {
+            policy: match settings.attention_choice {
+                AttentionChoice::Keys => PagePolicy::Keys,
+                AttentionChoice::Signs => PagePolicy::Signs,
+                AttentionChoice::Moments => PagePolicy::Moments,
+                AttentionChoice::Clusters => PagePolicy::Clusters,
+                AttentionChoice::Bounds => PagePolicy::Bounds,
+                AttentionChoice::Window => PagePolicy::Window,
+            },
+            budget: settings.attention_tokens as usize,
+            dense_layers: 0,
+        })
     }
 
     fn answer_tokens(&self) -> usize {

@@ -159,6 +159,21 @@ export type AskStage =
 /**  Citations are being verified. */
 "citing";
 
+/**  By what the tokens that are looked at are chosen, 64 together. */
+export type AttentionChoice = 
+/**  The best of their keys, kept coarsely in memory. */
+"keys" | 
+/**  Signs of their keys. */
+"signs" | 
+/**  Means and variances of their keys. */
+"moments" | 
+/**  Means of their keys. */
+"clusters" | 
+/**  Bounds of their keys. */
+"bounds" | 
+/**  Nothing: the document's end is looked at. */
+"window";
+
 /**  How a block is laid out. */
 export type BlockLayout = 
 /**  Running text. */
@@ -805,6 +820,13 @@ export type Settings = {
 	retrieval_tokens?: number,
 	/**  How finely what was read is kept. */
 	kv_format?: KvFormat,
+	/**
+	 *  Tokens of a read document that each token of a question and an answer looks at, in every layer and head; 0 for
+	 *  all of them.
+	 */
+	attention_tokens?: number,
+	/**  How these are chosen. */
+	attention_choice?: AttentionChoice,
 };
 
 /**  How a question was worked. */

@@ -1,6 +1,8 @@
 //! AVX2, FMA and F16C: every x86-64 processor since 2013 (Haswell, Excavator).
 
-use super::{EXP2, Kernels, KeyTurn, Running, check_codes, coded_values_avx2, even_tile, portable};
+use super::{
+    EXP2, Kernels, KeyTurn, Running, best_key, check_codes, coded_values_avx2, even_tile, portable,
+};
 use crate::kv::format::{RUN, VALUE_GROUP};
 use crate::kv::{BLOCK_TOKENS, Codes};
 use half::f16;
@@ -24,6 +26,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     multiply: detected!(multiply, a, b, c, depth, add),
     weigh_scores: detected!(weigh_scores, scores, running),
     exponentials: detected!(exponentials, scores, maximum),
+    best_key: detected!(best_key::with_avx2, rows, codes, largest),
     scale: detected!(scale, numbers, factor),
 };
 

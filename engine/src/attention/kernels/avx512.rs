@@ -1,8 +1,8 @@
 //! AVX-512 F and BW on top of [`super::avx2`]: wider tiles of the product, wider exponentials and turns.
 
 use super::{
-    EXP2, Kernels, KeyTurn, Running, avx2, check_codes, coded_values_avx2, coded_values_avx512,
-    even_tile,
+    EXP2, Kernels, KeyTurn, Running, avx2, best_key, check_codes, coded_values_avx2,
+    coded_values_avx512, even_tile,
 };
 use crate::kv::format::{RUN, VALUE_GROUP};
 use crate::kv::{BLOCK_TOKENS, Codes};
@@ -26,6 +26,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     multiply: detected!(multiply, a, b, c, depth, add),
     weigh_scores: detected!(weigh_scores, scores, running),
     exponentials: detected!(exponentials, scores, maximum),
+    best_key: detected!(best_key::with_vnni, rows, codes, largest),
     scale: detected!(scale, numbers, factor),
 };
 

@@ -19,6 +19,8 @@ macro_rules! detected {
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod best_key;
 mod coded_values;
 #[cfg(target_arch = "x86_64")]
 mod coded_values_avx2;
@@ -122,6 +124,14 @@ impl Running<'_> {
     }
 }
 
+/// The channels of rows and codes for [`Kernels::best_key`].
+fn check_best_key(rows: &[i8], codes: &[u8], largest: &[i32]) -> usize {
+    let channels = codes.len() / BLOCK_TOKENS;
+    assert!(channels.is_multiple_of(4) && codes.len() == channels * BLOCK_TOKENS);
+    assert_eq!(rows.len(), channels * largest.len());
+    channels
+}
+
 /// See [`Kernels::turn_back`].
 pub type TurnBack = fn(rows: &[f32], channels: usize, cos: &[f32], sin: &[f32], turned: &mut [f32]);
 
@@ -155,6 +165,9 @@ pub struct Kernels {
     pub weigh_scores: fn(scores: &mut [[f32; BLOCK_TOKENS]], running: Running<'_>),
     /// Replaces each score by `2^(score - maximum)` and returns their sum; exactly 0 below `2^-126`.
     pub exponentials: fn(scores: &mut [f32; BLOCK_TOKENS], maximum: f32) -> f32,
+    /// For each row the largest product with any of 64 keys, in whole numbers: `rows` `[rows][channels]`, `codes`
+    /// `[channels / 4][64][4]`, codes of at most 127.
+    pub best_key: fn(rows: &[i8], codes: &[u8], largest: &mut [i32]),
     /// Multiplies all by `factor`.
     pub scale: fn(numbers: &mut [f32], factor: f32),
 }

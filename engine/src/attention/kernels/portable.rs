@@ -1,6 +1,6 @@
 //! Plain loops that the compiler vectorises for whatever it targets; also the reading aid for the other sets.
 
-use super::{EXP2, Kernels, KeyTurn, Running, check_codes, coded_values};
+use super::{EXP2, Kernels, KeyTurn, Running, check_best_key, check_codes, coded_values};
 use crate::kv::format::{RUN, VALUE_GROUP};
 use crate::kv::{BLOCK_TOKENS, Codes};
 use half::f16;
@@ -20,6 +20,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     multiply,
     weigh_scores,
     exponentials,
+    best_key,
     scale,
 };
 
@@ -182,6 +183,25 @@ fn exponentials(scores: &mut [f32; BLOCK_TOKENS], maximum: f32) -> f32 {
         *score = if exponent < -126.0 { 0.0 } else { scaled };
     }
     scores.iter().sum()
+}
+
+fn best_key(rows: &[i8], codes: &[u8], largest: &mut [i32]) {
+    let channels = check_best_key(rows, codes, largest);
+    for (row, largest) in rows.chunks_exact(channels).zip(largest) {
+        let mut products = [0i32; BLOCK_TOKENS];
+        for (row, codes) in row
+            .chunks_exact(4)
+            .zip(codes.chunks_exact(4 * BLOCK_TOKENS))
+        {
+            for (product, codes) in products.iter_mut().zip(codes.chunks_exact(4)) {
+                let pairs = row.iter().zip(codes);
+                *product += pairs
+                    .map(|(a, b)| i32::from(*a) * i32::from(*b))
+                    .sum::<i32>();
+            }
+        }
+        *largest = products.iter().copied().fold(i32::MIN, i32::max);
+    }
 }
 
 fn scale(numbers: &mut [f32], factor: f32) {

@@ -393,3 +393,44 @@ fn tiles_are_even() {
     assert_eq!(even_tile(0, 6), 0);
     assert_eq!(even_tile(13, 6), 5);
 }
+
+#[test]
+fn the_best_key_is_found_in_whole_numbers() {
+    for channels in [4, 64, 80, 128] {
+        for rows in [1, 2, 3, 6, 7, 8, 15] {
+            let queries: Vec<i8> = noise(rows as u64, rows * channels)
+                .iter()
+                .map(|number| (number * 128.0) as i8)
+                .collect();
+            let codes: Vec<u8> = noise(5, channels * BLOCK_TOKENS)
+                .iter()
+                .map(|number| ((number + 1.0) * 64.0) as u8)
+                .collect();
+            let product = |row: usize, key: usize| -> i32 {
+                (0..channels)
+                    .map(|channel| {
+                        let code = codes[(channel / 4 * BLOCK_TOKENS + key) * 4 + channel % 4];
+                        i32::from(queries[row * channels + channel]) * i32::from(code)
+                    })
+                    .sum()
+            };
+            let best = |row| {
+                (0..BLOCK_TOKENS)
+                    .map(|key| product(row, key))
+                    .max()
+                    .unwrap()
+            };
+            let expected: Vec<i32> = (0..rows).map(best).collect();
+            for kernels in Kernels::available() {
+                let mut found = vec![0; rows];
+                (kernels.best_key)(&queries, &codes, &mut found);
+                assert_eq!(
+                    found,
+                    expected,
+                    "{} {rows}x{channels}",
+                    kernels.level.name()
+                );
+            }
+        }
+    }
+}

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 /// Sums over the rows of a text.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Prediction {
+pub(in crate::evaluation) struct Prediction {
     divergence: f64,
     rows: usize,
     surprise: f64,
@@ -32,7 +32,11 @@ impl Prediction {
 }
 
 /// Rows of logits against the exact ones; `targets` are the tokens that came, one a row, perhaps none for the last.
-pub(super) fn compare(exact: &[Vec<f32>], found: &[Vec<f32>], targets: &[u32]) -> Prediction {
+pub(in crate::evaluation) fn compare(
+    exact: &[Vec<f32>],
+    found: &[Vec<f32>],
+    targets: &[u32],
+) -> Prediction {
     let rows = exact.par_iter().zip(found).enumerate();
     rows.map(|(nth, (exact, found))| {
         let (exact_sum, found_sum) = (log_sum(exact), log_sum(found));
@@ -65,7 +69,7 @@ fn log_sum(logits: &[f32]) -> f64 {
 }
 
 /// Whether each row's likeliest token is the one that came.
-pub(super) fn hits(rows: &[Vec<f32>], targets: &[u32]) -> Vec<bool> {
+pub(in crate::evaluation) fn hits(rows: &[Vec<f32>], targets: &[u32]) -> Vec<bool> {
     rows.iter()
         .zip(targets)
         .map(|(row, target)| {

@@ -98,7 +98,7 @@ fn probe(tokenizer: &Tokenizer, question: &str, answer: &str) -> Result<Probe, T
 }
 
 /// A plain text file.
-pub(super) fn novel(path: &Path) -> Result<String, EvaluationError> {
+pub(in crate::evaluation) fn novel(path: &Path) -> Result<String, EvaluationError> {
     let bytes = std::fs::read(path).map_err(unreadable(path))?;
     Ok(String::from_utf8_lossy(&bytes).replace("\r\n", "\n"))
 }

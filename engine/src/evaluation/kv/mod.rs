@@ -8,8 +8,8 @@
 //! All formats read the same document in step, 64 tokens at a time: a row then sees at most its own block in half
 //! precision, which is stricter than reading (256) and closer to what a question sees.
 
-mod divergence;
-mod material;
+pub(super) mod divergence;
+pub(super) mod material;
 mod table;
 
 use super::record::Scratch;

@@ -75,6 +75,8 @@ export class FakeBackend implements Backend {
     max_answer_tokens: 256,
     retrieval_tokens: 2048,
     kv_format: 'auto',
+    attention_tokens: 2048,
+    attention_choice: 'keys',
   };
   readonly conversations = new Map<string, { document: string; turns: Answer[]; updated: number }>();
   readonly #pace: number;

@@ -1,0 +1,133 @@
+//! Looking at a part of the cache: at question time each layer and key/value head attends to the first page, the last
+//! few, and those of the others that promise most.
+//!
+//! In: the sealed pages of a cache (a page is a block of 64 keys), once for each head, and query rows turned to their
+//! positions. Out: for every page an estimate of the attention it would get ([`PageIndex`]), and from these the pages to
+//! attend to within a budget ([`SparseRead`]).
+//!
+//! **Why it is exact about what it looks at.** A page that is chosen is attended to as dense attention would, code by
+//! code; only the choice is an estimate. A row chooses for itself, so its result depends neither on the rows beside it
+//! nor on the pass it came in, and guessed tokens can be checked in one pass without changing the answer. Where all
+//! pages are within the budget the result is that of dense attention, to the last bit.
+//!
+//! **Why the index is not a file.** It is made from the keys' codes when a cache is first asked, at some microseconds a
+//! page and head, which is about what checking the pages' checksums costs anyway; on disk it would take the cache
+//! beyond three tenths of half precision (bounds of 8 bits a channel are 96 bytes a token for the 0.5B model, 33 are
+//! left). So it cannot be stale, and what it was made from was checked.
+//!
+//! **Policies**, each in its own file with its source: [`bounds`], [`clusters`], [`signs`], [`window`] (the floor) and
+//! [`exact`] (what a choice of pages could reach at best; as expensive as looking at all keys, for measurement).
+
+mod bounds;
+mod clusters;
+mod columns;
+mod exact;
+mod index;
+mod keys;
+mod moments;
+mod pick;
+mod recall;
+mod signs;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use super::kernels::Kernels;
+pub(super) use index::Sparse;
+pub(super) use recall::Audit;
+pub use recall::Recall;
+
+/// Pages at the beginning that are always attended to: attention sinks (Xiao et al. 2023, arXiv 2309.17453).
+const SINK_PAGES: usize = 1;
+
+/// Pages before a row's own that are always attended to.
+const WINDOW_PAGES: usize = 4;
+
+/// How pages are judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PagePolicy {
+    /// The last pages only.
+    Window,
+    /// Bounds of each channel's keys.
+    Bounds,
+    /// Means of runs of 16 keys.
+    Clusters,
+    /// Mean and variance of each channel over runs of 16 keys.
+    Moments,
+    /// Signs of each key's channels.
+    Signs,
+    /// Each key in 7 bits a channel.
+    Keys,
+    /// The keys themselves.
+    Exact,
+}
+
+impl PagePolicy {
+    /// All of them.
+    pub const ALL: [PagePolicy; 7] = [
+        PagePolicy::Window,
+        PagePolicy::Bounds,
+        PagePolicy::Clusters,
+        PagePolicy::Moments,
+        PagePolicy::Signs,
+        PagePolicy::Keys,
+        PagePolicy::Exact,
+    ];
+
+    /// Name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            PagePolicy::Window => "window",
+            PagePolicy::Bounds => "bounds",
+            PagePolicy::Clusters => "clusters",
+            PagePolicy::Moments => "moments",
+            PagePolicy::Signs => "signs",
+            PagePolicy::Keys => "keys",
+            PagePolicy::Exact => "exact",
+        }
+    }
+
+    /// The policy of that name.
+    pub fn by_name(name: &str) -> Option<PagePolicy> {
+        Self::ALL.into_iter().find(|policy| policy.name() == name)
+    }
+
+    /// An empty index of a head with so many channels.
+    fn index(self, head_dim: usize) -> Box<dyn PageIndex> {
+        match self {
+            PagePolicy::Window => Box::new(window::Window),
+            PagePolicy::Bounds => Box::new(bounds::Bounds::new(head_dim)),
+            PagePolicy::Clusters => Box::new(clusters::Clusters::new(head_dim)),
+            PagePolicy::Moments => Box::new(moments::Moments::new(head_dim)),
+            PagePolicy::Signs => Box::new(signs::Signs::new(head_dim)),
+            PagePolicy::Keys => Box::new(keys::Keys::new(head_dim)),
+            PagePolicy::Exact => Box::new(exact::Exact::new(head_dim)),
+        }
+    }
+}
+
+/// What is known of the keys of one head of one layer, page by page.
+trait PageIndex: std::fmt::Debug + Send + Sync {
+    /// Adds the next page: its keys `[head_dim][64]`, with bias, turned to their positions, in the order of pairs.
+    fn push(&mut self, keys: &[f32]);
+
+    /// Estimates for each query row and page the binary logarithm of the attention weight that the page would get,
+    /// up to a constant a row. `queries` is `[rows][head_dim]`, turned, scaled, in the order of pairs; `estimates` is
+    /// `[rows][pages]`, of the first pages.
+    fn estimate(&self, kernels: &Kernels, queries: &[f32], pages: usize, estimates: &mut [f32]);
+
+    /// Bytes of memory it takes.
+    fn bytes(&self) -> usize;
+}
+
+/// How much of a cache is looked at, and how it is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SparseRead {
+    /// How pages are judged.
+    pub policy: PagePolicy,
+    /// Cached tokens that a row of a head attends to at most, sinks and window among them; whole pages. Tokens behind
+    /// the cache (question and answer) are always attended to.
+    pub budget: usize,
+    /// Layers, from the first, that attend to everything.
+    pub dense_layers: usize,
+}

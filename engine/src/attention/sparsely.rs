@@ -1,0 +1,197 @@
+//! Sparse attention against dense attention, and against plain attention over the pages that a plain choice takes.
+
+#![allow(clippy::unwrap_used)]
+
+use super::coded::{as_cached, read};
+use super::reference::{Text, bits, cache_in, plain, shape};
+use super::{CancelFlag, DenseAttention, PagePolicy, SparseRead};
+use crate::kv::{BLOCK_TOKENS, BlockFormat};
+use lectern_models::attention::RotaryPairing;
+use tempfile::TempDir;
+
+/// Sealed tokens (three chunks) and all.
+const SEALED: usize = 768;
+const TOKENS: usize = SEALED + 70;
+
+/// With the first page and the last four: two to choose.
+const BUDGET: usize = 7 * BLOCK_TOKENS;
+
+fn sparse(policy: PagePolicy, budget: usize) -> SparseRead {
+    SparseRead {
+        policy,
+        budget,
+        dense_layers: 0,
+    }
+}
+
+#[test]
+fn a_budget_for_everything_is_dense_attention_to_the_bit() {
+    let shape = shape(2, 3, 64, RotaryPairing::Halves);
+    let text = Text::new(&shape, TOKENS, 3.0);
+    let folder = TempDir::new().unwrap();
+    let cache = cache_in(&folder, &shape, BlockFormat::K4V4);
+    let mut attention = read(&shape, &text, &cache, &[256, 256, 256]);
+    let dense = bits(&text.pass(&shape, &mut attention, (SEALED, TOKENS)).unwrap());
+    for policy in PagePolicy::ALL {
+        let mut attention = DenseAttention::over(&cache, &shape, CancelFlag::new()).unwrap();
+        attention.look_at(Some(sparse(policy, SEALED)));
+        let found = text.pass(&shape, &mut attention, (SEALED, TOKENS)).unwrap();
+        assert!(bits(&found) == dense, "{policy:?}");
+    }
+}
+
+/// A token chooses for itself: neither the pass it came in nor the number of threads changes a bit.
+#[test]
+fn the_choice_does_not_depend_on_the_pass() {
+    let shape = shape(2, 3, 64, RotaryPairing::Neighbours);
+    let text = Text::new(&shape, TOKENS, 3.0);
+    let folder = TempDir::new().unwrap();
+    let cache = cache_in(&folder, &shape, BlockFormat::K4V4);
+    drop(read(&shape, &text, &cache, &[256, 256, 256]));
+    let row = shape.query_heads * shape.head_dim;
+    for policy in PagePolicy::ALL {
+        let open = || {
+            let mut attention = DenseAttention::over(&cache, &shape, CancelFlag::new()).unwrap();
+            attention.look_at(Some(sparse(policy, BUDGET)));
+            attention
+        };
+        let whole = bits(&text.pass(&shape, &mut open(), (SEALED, TOKENS)).unwrap());
+        let mut attention = open();
+        let mut first = SEALED;
+        for pass in [1, 1, 40, 5, 23] {
+            let range = (first, first + pass);
+            let found = bits(&text.pass(&shape, &mut attention, range).unwrap());
+            for (found, whole) in found.iter().zip(&whole) {
+                let rows = (first - SEALED) * row..(first - SEALED + pass) * row;
+                assert!(found[..] == whole[rows], "{policy:?}, {range:?}");
+            }
+            first += pass;
+        }
+        assert_eq!(first, TOKENS);
+    }
+}
+
+#[test]
+fn equals_plain_attention_over_the_pages_with_most_of_it() {
+    for (kv_heads, group, head_dim) in [(2, 7, 64), (1, 3, 80)] {
+        let shape = shape(kv_heads, group, head_dim, RotaryPairing::Halves);
+        let text = Text::new(&shape, TOKENS, 3.0);
+        let folder = TempDir::new().unwrap();
+        let cache = cache_in(&folder, &shape, BlockFormat::K4V4);
+        let mut attention = read(&shape, &text, &cache, &[256, 256, 256]);
+        attention.look_at(Some(sparse(PagePolicy::Exact, BUDGET)));
+        let found = text.pass(&shape, &mut attention, (SEALED, TOKENS)).unwrap();
+        let seen = as_cached(&text, &cache);
+        for (layer, found) in found.iter().enumerate() {
+            let (_, probabilities) = plain(&shape, &seen, layer);
+            let mut checked = 0;
+            for asked in 0..TOKENS - SEALED {
+                for kv_head in 0..kv_heads {
+                    let heads = kv_head * group..(kv_head + 1) * group;
+                    let rows: Vec<&[f64]> = heads
+                        .map(|head| &probabilities[head][SEALED + asked][..])
+                        .collect();
+                    let Some(pages) = plain_choice(&rows) else {
+                        continue;
+                    };
+                    checked += 1;
+                    for (nth, row) in rows.iter().enumerate() {
+                        let expected = plain_over(
+                            &seen.values[layer],
+                            row,
+                            &pages,
+                            kv_head,
+                            kv_heads,
+                            head_dim,
+                        );
+                        let head = kv_head * group + nth;
+                        let first = (asked * shape.query_heads + head) * head_dim;
+                        for (found, expected) in found[first..].iter().zip(expected) {
+                            assert!(
+                                (f64::from(*found) - expected).abs() < 3e-3,
+                                "layer {layer}, token {asked}"
+                            );
+                        }
+                    }
+                }
+            }
+            assert!(checked > 40 * kv_heads, "only {checked} choices are clear");
+        }
+    }
+}
+
+/// Sinks, window and the two other pages with most attention; `None` if it is too close to call.
+fn plain_choice(rows: &[&[f64]]) -> Option<Vec<usize>> {
+    let pages = SEALED / BLOCK_TOKENS;
+    let mass = |row: &[f64], page: usize| -> f64 {
+        row[page * BLOCK_TOKENS..(page + 1) * BLOCK_TOKENS]
+            .iter()
+            .sum()
+    };
+    let mut others: Vec<(f64, usize)> = (1..pages - 4)
+        .map(|page| {
+            let share = |row: &&[f64]| mass(row, page) / row[..SEALED].iter().sum::<f64>();
+            (rows.iter().map(share).sum(), page)
+        })
+        .collect();
+    others.sort_by(|a, b| b.0.total_cmp(&a.0));
+    if others[1].0 - others[2].0 < 1e-4 {
+        return None;
+    }
+    let always = [0].into_iter().chain(pages - 4..pages);
+    Some(
+        always
+            .chain(others[..2].iter().map(|other| other.1))
+            .collect(),
+    )
+}
+
+fn plain_over(
+    values: &[f32],
+    row: &[f64],
+    pages: &[usize],
+    kv_head: usize,
+    kv_heads: usize,
+    head_dim: usize,
+) -> Vec<f64> {
+    let mut sum = 0.0;
+    let mut attended = vec![0.0; head_dim];
+    for (position, probability) in row.iter().enumerate() {
+        if position < SEALED && !pages.contains(&(position / BLOCK_TOKENS)) {
+            continue;
+        }
+        sum += probability;
+        let value = &values[(position * kv_heads + kv_head) * head_dim..][..head_dim];
+        for (attended, value) in attended.iter_mut().zip(value) {
+            *attended += probability * f64::from(*value);
+        }
+    }
+    attended.iter().map(|attended| attended / sum).collect()
+}
+
+#[test]
+fn no_choice_holds_more_than_the_exact_one() {
+    let shape = shape(1, 3, 64, RotaryPairing::Halves);
+    let text = Text::new(&shape, TOKENS, 3.0);
+    let folder = TempDir::new().unwrap();
+    let cache = cache_in(&folder, &shape, BlockFormat::K4V4);
+    drop(read(&shape, &text, &cache, &[256, 256, 256]));
+    let mut attention = DenseAttention::over(&cache, &shape, CancelFlag::new()).unwrap();
+    let dense = bits(&text.pass(&shape, &mut attention, (SEALED, TOKENS)).unwrap());
+    attention.reset();
+    attention.audit(&PagePolicy::ALL.map(|policy| sparse(policy, BUDGET)));
+    let audited = text.pass(&shape, &mut attention, (SEALED, TOKENS)).unwrap();
+    assert!(bits(&audited) == dense, "an audit changes nothing");
+    let recalls = attention.recalls();
+    let [.., best] = recalls[..] else {
+        panic!("a recall a way")
+    };
+    assert!(best.whole() < 1.0 && best.chosen() < best.whole());
+    for (policy, recall) in PagePolicy::ALL.iter().zip(&recalls) {
+        let held = recall.chosen();
+        assert!(
+            held > 0.0 && held <= best.chosen() + 1e-9,
+            "{policy:?}: {held}"
+        );
+    }
+}

@@ -1,0 +1,38 @@
+//! The report as a table or as JSON.
+
+use super::Measured;
+
+/// Prints the report.
+pub(super) fn print(model: &str, rows: &[Measured], json: bool) {
+    if json {
+        match serde_json::to_string(&(model, rows)) {
+            Ok(line) => println!("{line}"),
+            Err(error) => eprintln!("the report cannot be written as JSON: {error}"),
+        }
+        return;
+    }
+    println!("{model}\n");
+    println!(
+        "tokens  policy    budget  text KL  answer KL  recall         copied                         needles                        \
+         4 of 4                         chains                         index MB  seconds"
+    );
+    for row in rows {
+        println!(
+            "{:6}  {:8}  {:6}  {:7.4}  {:9.4}  {:13}  {:29}  {:29}  {:29}  {:29}  {:8.1}  {:7.1}",
+            row.tokens,
+            row.policy.unwrap_or("dense"),
+            row.budget,
+            row.divergence,
+            row.answer_divergence,
+            row.recall.map_or("-".to_owned(), |[whole, chosen]| format!(
+                "{whole:.3} ({chosen:.3})"
+            )),
+            row.copied.to_string(),
+            row.needles.to_string(),
+            row.four_needles.to_string(),
+            row.chains.to_string(),
+            row.index_bytes as f64 / 1e6,
+            row.seconds,
+        );
+    }
+}
