@@ -77,7 +77,7 @@ fn equals_plain_attention_over_the_pages_with_most_of_it() {
         let shape = shape(kv_heads, group, head_dim, RotaryPairing::Halves);
         let text = Text::new(&shape, TOKENS, 3.0);
         let folder = TempDir::new().unwrap();
-        let cache = cache_in(&folder, &shape, BlockFormat::K4V4);
+        let cache = cache_in(&folder, &shape, BlockFormat::K8V8);
         let mut attention = read(&shape, &text, &cache, &[256, 256, 256]);
         attention.look_at(Some(sparse(PagePolicy::Exact, BUDGET)));
         let found = text.pass(&shape, &mut attention, (SEALED, TOKENS)).unwrap();

@@ -25,6 +25,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tasks::{Document, Kind, Task};
 
+/// Tokens decoded to measure the speed.
+const DECODED: usize = 24;
+
 /// Of [`super::Evaluation::Sparse`].
 #[derive(Debug, Args)]
 pub struct SparseArgs {
@@ -52,6 +55,9 @@ pub struct SparseArgs {
     /// A folder that keeps what was read for the next measurement.
     #[arg(long)]
     pub caches: Option<PathBuf>,
+    /// Measure only the speed.
+    #[arg(long, conflicts_with = "recall")]
+    pub speed: bool,
     /// One JSON object instead of a table.
     #[arg(long)]
     pub json: bool,
@@ -94,6 +100,10 @@ struct Measured {
     index_bytes: usize,
     /// Seconds of all tasks.
     seconds: f64,
+    /// Milliseconds from a question to the first token of its answer, the index made anew.
+    first_token_ms: f64,
+    /// Milliseconds of a token after the first.
+    token_ms: f64,
 }
 
 /// Measures and prints.
@@ -159,6 +169,13 @@ fn measure(
             let audited: Vec<SparseRead> = ways.iter().copied().flatten().collect();
             attention.audit(&audited);
         }
+        if let Some(task) = document.tasks.iter().find(|task| task.kind == Kind::Needle) {
+            [row.first_token_ms, row.token_ms] = speed(model, &mut attention, task)?;
+        }
+        row.index_bytes = attention.index_bytes();
+        if args.speed {
+            continue;
+        }
         let started = Instant::now();
         for (nth, task) in document.tasks.iter().enumerate() {
             let found = judged_rows(model, &mut attention, task)?;
@@ -168,7 +185,6 @@ fn measure(
             row.count(task, &dense[nth], &found);
         }
         row.seconds += started.elapsed().as_secs_f64();
-        row.index_bytes = attention.index_bytes();
         if way.is_none() {
             recalls = attention.recalls().into_iter();
         }
@@ -197,6 +213,26 @@ impl Measured {
             Kind::Chain => hits.into_iter().for_each(|hit| self.chains.count(hit)),
         }
     }
+}
+
+/// Milliseconds of a first token, and of one after it. The same tokens for every way: those of the task.
+fn speed(
+    model: &Model,
+    attention: &mut DenseAttention,
+    task: &Task,
+) -> Result<[f64; 2], EvaluationError> {
+    let (question, answer) = task.ids.split_at(task.judged[0]);
+    let started = Instant::now();
+    model.forward(question, attention, Logits::Last)?;
+    let first = started.elapsed();
+    let started = Instant::now();
+    let answered = answer.iter().cycle().take(DECODED);
+    for token in answered {
+        model.forward(&[*token], attention, Logits::Last)?;
+    }
+    let rest = started.elapsed() / DECODED as u32;
+    attention.reset();
+    Ok([first, rest].map(|took| took.as_secs_f64() * 1e3))
 }
 
 /// The predictions of a task's judged tokens, behind the document.

@@ -14,11 +14,11 @@ pub(super) fn print(model: &str, rows: &[Measured], json: bool) {
     println!("{model}\n");
     println!(
         "tokens  policy    budget  text KL  answer KL  recall         copied                         needles                        \
-         4 of 4                         chains                         index MB  seconds"
+         4 of 4                         chains                         index MB  first ms  token ms"
     );
     for row in rows {
         println!(
-            "{:6}  {:8}  {:6}  {:7.4}  {:9.4}  {:13}  {:29}  {:29}  {:29}  {:29}  {:8.1}  {:7.1}",
+            "{:6}  {:8}  {:6}  {:7.4}  {:9.4}  {:13}  {:29}  {:29}  {:29}  {:29}  {:8.1}  {:8.0}  {:8.1}",
             row.tokens,
             row.policy.unwrap_or("dense"),
             row.budget,
@@ -32,7 +32,8 @@ pub(super) fn print(model: &str, rows: &[Measured], json: bool) {
             row.four_needles.to_string(),
             row.chains.to_string(),
             row.index_bytes as f64 / 1e6,
-            row.seconds,
+            row.first_token_ms,
+            row.token_ms,
         );
     }
 }
