@@ -70,6 +70,88 @@ fn anchors_hold(document: &Document) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+fn rtf_piece() -> impl Strategy<Value = String> {
+    let words = [
+        "{",
+        "}",
+        "\\par ",
+        "\\pard",
+        "\\b ",
+        "\\cell",
+        "\\row",
+        "\\intbl",
+        "\\footnote ",
+        "\\u-10179?",
+        "\\u8220",
+        "\\'e9",
+        "\\'",
+        "\\bin3 ",
+        "\\outlinelevel1",
+        "\\ls1\\ilvl2",
+        "\\f1",
+        "{\\fonttbl{\\f1\\fcharset128 x;}}",
+        "{\\*\\x y}",
+        "\\uc2 ",
+        "\\ansicpg932",
+        "\\",
+        "\n",
+        "text ",
+        "\\v ",
+        "\\trowd",
+    ];
+    prop::sample::select(words.to_vec()).prop_map(str::to_owned)
+}
+
+/// Elements of all the office formats in one pot, opened and closed in any order.
+fn office_piece() -> impl Strategy<Value = String> {
+    let names = [
+        "p",
+        "r",
+        "t",
+        "tbl",
+        "tr",
+        "tc",
+        "txbxContent",
+        "del",
+        "oMath",
+        "sup",
+        "sp",
+        "h",
+        "span",
+        "list",
+        "list-item",
+        "note",
+        "table-row",
+        "table-cell",
+        "frame",
+        "page",
+        "title",
+        "annotation",
+    ];
+    let empty = [
+        "<tab/>",
+        "<br/>",
+        "<s c='3'/>",
+        "<ph type='title'/>",
+        "<pPr lvl='99'/>",
+        "<ilvl val='70000'/>",
+        "<outlineLvl val='300'/>",
+        "<table-cell number-columns-repeated='9999999'/>",
+        "<numId val='1'/>",
+        "&lt;",
+        "&#0;",
+        "&x;",
+        "words ",
+        "\u{a0}",
+    ];
+    prop_oneof![
+        3 => (prop::sample::select(names.to_vec()), prop::sample::select(empty.to_vec()))
+            .prop_map(|(name, inner)| format!("<{name}>{inner}</{name}>")),
+        2 => prop::sample::select(names.to_vec()).prop_map(|name| format!("<p><{name}>a<t>b</t></{name}>c</p>")),
+        1 => prop::sample::select(empty.to_vec()).prop_map(str::to_owned),
+    ]
+}
+
 fn fragment() -> impl Strategy<Value = String> {
     let tag = prop::sample::select(vec![
         "p",
@@ -180,6 +262,37 @@ proptest! {
         if let Ok(result) = outcome {
             sound(&result)?;
         }
+    }
+
+    #[test]
+    fn any_rtf(parts in prop::collection::vec(rtf_piece(), 0..60), noise: Vec<u8>) {
+        let mut bytes = b"{\\rtf1 ".to_vec();
+        parts.iter().for_each(|part| bytes.extend_from_slice(part.as_bytes()));
+        bytes.extend(noise);
+        sound(&extract_bytes("a.rtf", &bytes))?;
+    }
+
+    #[test]
+    fn any_office_part(parts in prop::collection::vec(office_piece(), 0..40)) {
+        let xml = format!("<d><body>{}</body></d>", parts.concat());
+        for (name, part) in [("a.docx", "word/document.xml"), ("a.odt", "content.xml")] {
+            sound(&extract_bytes(name, &zip(&[(part, xml.as_bytes())])))?;
+        }
+        let slide = [
+            ("ppt/presentation.xml", "<p xmlns:r='r'><sldId r:id='a'/></p>".as_bytes()),
+            ("ppt/_rels/presentation.xml.rels", b"<R><Relationship Id='a' Type='slide' Target='s.xml'/></R>"),
+            ("ppt/s.xml", xml.as_bytes()),
+        ];
+        sound(&extract_bytes("a.pptx", &zip(&slide)))?;
+    }
+
+    #[test]
+    fn any_table_or_message(text in "([a-z]{0,4}[,;|\t\"\n:<>]{0,3}){0,40}", noise: Vec<u8>) {
+        sound(&extract_bytes("a.csv", text.as_bytes()))?;
+        let message = [b"From: a\nSubject: b\n\n".as_slice(), text.as_bytes(), &noise].concat();
+        sound(&extract_bytes("a.eml", &message))?;
+        sound(&extract_bytes("a.tsv", &noise))?;
+        sound(&extract_bytes("a.tar", &[vec![b'a'; 257], b"ustar".to_vec(), noise].concat()))?;
     }
 
     #[test]
