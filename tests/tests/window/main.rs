@@ -150,6 +150,26 @@ async fn a_dropped_pdf_is_read_asked_and_its_citation_covers_the_very_words() ->
     set_theme(&window, "dark").await?;
     window.photograph("citation-dark").await?;
     assert_eq!(faults(&window).await?, Vec::<Value>::new());
+
+    // A mark beside the scroll bar says where the evidence stands; selected words can be asked about.
+    window.wait("[data-strip='evidence']").await?;
+    let selected = window
+        .run(
+            "const line = document.querySelector('.textLayer span'); \
+             getSelection().selectAllChildren(line); return line.textContent.trim();",
+        )
+        .await?;
+    let selected = selected.as_str().context("a string")?.to_owned();
+    window.wait("[aria-label='Selected words']").await?;
+    window.photograph("selection-dark").await?;
+    window.click("[aria-label='Selected words'] button").await?;
+    window
+        .until("document.querySelector('textarea').value.startsWith('About “')")
+        .await?;
+    let draft = window
+        .run("return document.querySelector('textarea').value")
+        .await?;
+    assert_eq!(draft, json!(format!("About “{selected}”: ")));
     window.close().await
 }
 
