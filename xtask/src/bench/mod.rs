@@ -20,11 +20,12 @@ use std::path::PathBuf;
 /// What to measure.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  cargo xtask bench                                the whole table, about half an hour on two slow cores
+  cargo xtask bench                                the whole table, some hours on two slow cores
   cargo xtask bench --quick                        a first look, within two minutes
   cargo xtask bench --json speed.json              also as a file
   cargo xtask bench --only decode                  rows whose names contain `decode`
-  cargo xtask bench --only \"0.5B prefill 512 @ 0\"")]
+  cargo xtask bench --only \"0.5B prefill 512 @ 0\"
+  cargo xtask bench --only 16384                   rows at depth 16,384")]
 pub struct Options {
     /// Write {\"machine\", \"rows\"} to this file.
     #[arg(long, value_name = "FILE")]
@@ -53,7 +54,9 @@ pub fn bench(options: &Options) -> Result<()> {
     for measured in plan.models() {
         let file = model::file(measured)?;
         rows.extend(step(measured.title, || {
-            let mut pair = plan::Pair::start(&program, &llama, &file, &plan, options.threads)?;
+            let short = measured.short;
+            let mut pair =
+                plan::Pair::start(&program, &llama, &file, &plan, short, options.threads)?;
             plan.measure(measured, &mut pair, &mut machine)
         })?);
     }

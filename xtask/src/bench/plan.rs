@@ -19,6 +19,12 @@ const QUESTION: usize = 32;
 /// Steps of a decode.
 const STEPS: usize = 32;
 
+/// Tokens of the documents, shortest first.
+const DEPTHS: [usize; 2] = [4096, 16384];
+
+/// Tokens of the one document of `--quick`.
+const QUICK_DEPTHS: [usize; 1] = [1024];
+
 /// Depths, repetitions, rows.
 pub struct Plan {
     quick: bool,
@@ -42,11 +48,13 @@ impl Pair {
         llama: &Path,
         file: &Path,
         plan: &Plan,
+        short: &str,
         threads: usize,
     ) -> Result<Pair> {
         let mut ours = Ours::start(program, Some(file), threads)?;
         let description = ours.tell(&json!({ "do": "describe" }))?;
-        let room = plan.depth() + PREFILL + 2 * STEPS;
+        let depth = plan.wanted_depths(short).max().unwrap_or(PREFILL);
+        let room = depth + PREFILL + 2 * STEPS;
         Ok(Pair {
             work: Work::of(&description)?,
             vocabulary: description["vocabulary"]
@@ -107,12 +115,20 @@ impl Plan {
         let count = if self.quick { 1 } else { MEASURED.len() };
         MEASURED[..count]
             .iter()
-            .filter(|model| self.names(model).iter().any(|name| self.wants(name)))
+            .filter(|model| self.wants_model(model.short))
     }
 
-    /// Tokens of the document.
-    fn depth(&self) -> usize {
-        if self.quick { 1024 } else { 4096 }
+    fn depths(&self) -> &'static [usize] {
+        if self.quick { &QUICK_DEPTHS } else { &DEPTHS }
+    }
+
+    /// Depths at which any row of a model is wanted, shortest first.
+    fn wanted_depths(&self, short: &str) -> impl Iterator<Item = usize> {
+        let depths = self.depths().iter().copied();
+        depths.filter(move |depth| {
+            let mut names = self.deep_names(short, *depth).into_iter();
+            names.any(|name| self.wants(&name))
+        })
     }
 
     fn runs(&self) -> usize {
@@ -123,20 +139,47 @@ impl Plan {
         self.only.as_ref().is_none_or(|only| name.contains(only))
     }
 
-    fn names(&self, model: &Measured) -> [String; 10] {
-        let (short, depth) = (model.short, self.depth());
+    /// Names of a model's rows on an empty cache.
+    fn shallow_names(short: &str) -> [String; 2] {
         [
             format!("{short} prefill {PREFILL} @ 0"),
             format!("{short} decode @ 0"),
+        ]
+    }
+
+    /// Names of a model's rows on a document; memory is a row of the shortest alone.
+    fn deep_names(&self, short: &str, depth: usize) -> [String; 6] {
+        let memory = if depth == self.depths()[0] {
+            format!("{short} peak memory")
+        } else {
+            format!("{short} peak memory @ {depth}")
+        };
+        [
             format!("{short} read {depth}"),
             format!("{short} prefill {PREFILL} @ {depth}"),
             format!("{short} decode @ {depth}"),
             format!("{short} warm first token @ {depth}"),
             format!("{short} warm first token @ {depth}, peer with a restored slot"),
-            format!("{short} peak memory"),
+            memory,
+        ]
+    }
+
+    /// Names of a model's rows beside candle-transformers.
+    fn reference_names(short: &str) -> [String; 2] {
+        [
             format!("{short} prefill {PREFILL} @ 0, peer candle-transformers"),
             format!("{short} decode @ {PREFILL}, peer candle-transformers"),
         ]
+    }
+
+    fn wants_any(&self, names: &[String]) -> bool {
+        names.iter().any(|name| self.wants(name))
+    }
+
+    fn wants_model(&self, short: &str) -> bool {
+        self.wants_any(&Plan::shallow_names(short))
+            || self.wanted_depths(short).next().is_some()
+            || self.wants_any(&Plan::reference_names(short))
     }
 
     /// Measures one model.
@@ -147,37 +190,19 @@ impl Plan {
         machine: &mut Machine,
     ) -> Result<Vec<Row>> {
         machine.peer_build = pair.peer.build();
-        let names = self.names(model);
-        let [
-            prefill_0,
-            decode_0,
-            read,
-            prefill_deep,
-            decode_deep,
-            first,
-            first_restored,
-            memory,
-            reference_prefill,
-            reference_decode,
-        ] = &names;
+        let short = model.short;
         let mut rows = Vec::new();
-        if [prefill_0, decode_0].iter().any(|name| self.wants(name)) {
-            rows.extend(self.shallow(model, pair, machine, prefill_0, decode_0)?);
+        let names = Plan::shallow_names(short);
+        if self.wants_any(&names) {
+            rows.extend(self.shallow(model, pair, machine, &names)?);
         }
-        let deep = [
-            read,
-            prefill_deep,
-            decode_deep,
-            first,
-            first_restored,
-            memory,
-        ];
-        if deep.iter().any(|name| self.wants(name)) {
-            rows.extend(self.deep(model, pair, machine, deep)?);
+        for depth in self.wanted_depths(short) {
+            let names = self.deep_names(short, depth);
+            rows.extend(self.deep(model, pair, machine, depth, &names)?);
         }
-        let reference = [reference_prefill, reference_decode];
-        if reference.iter().any(|name| self.wants(name)) {
-            rows.extend(self.reference(model, pair, machine, reference)?);
+        let names = Plan::reference_names(short);
+        if self.wants_any(&names) {
+            rows.extend(self.reference(model, pair, machine, &names)?);
         }
         rows.retain(|row| self.wants(&row.name));
         Ok(rows)
@@ -189,8 +214,7 @@ impl Plan {
         model: &Measured,
         pair: &mut Pair,
         machine: &Machine,
-        prefill_name: &str,
-        decode_name: &str,
+        [prefill_name, decode_name]: &[String; 2],
     ) -> Result<[Row; 2]> {
         let (mut prefill, mut decode) = (Runs::default(), Runs::default());
         pair.ours.tell(&json!({ "do": "empty" }))?;
@@ -211,7 +235,7 @@ impl Plan {
         let limit = pair.work.prefill(machine, PREFILL as f64, 0.0);
         let (ours, peer) = prefill.medians();
         let prefill = Row::speed(
-            prefill_name.to_owned(),
+            prefill_name.clone(),
             model.title,
             ours,
             peer,
@@ -219,19 +243,19 @@ impl Plan {
         );
         let (ours, peer) = decode.medians();
         let limit = 1.0 / pair.work.step(machine, 0.0);
-        let decode = Row::speed(decode_name.to_owned(), model.title, ours, peer, Some(limit));
+        let decode = Row::speed(decode_name.clone(), model.title, ours, peer, Some(limit));
         Ok([prefill, decode])
     }
 
-    /// Rows on a document of [`Plan::depth`] tokens.
+    /// Rows on a document of `depth` tokens.
     fn deep(
         &self,
         model: &Measured,
         pair: &mut Pair,
         machine: &Machine,
-        names: [&String; 6],
+        depth: usize,
+        names: &[String; 6],
     ) -> Result<Vec<Row>> {
-        let depth = self.depth();
         let [mut read, mut prefill, mut decode, mut cold, mut restored] =
             [(); 5].map(|()| Runs::default());
         let mut memory = None;
@@ -274,7 +298,7 @@ impl Plan {
             prefill.add(PREFILL as f64 / ours_deep, peer.prompt_tokens / peer.prompt);
 
             // A whole prompt again: only where its row is wanted.
-            if self.wants(names[3]) {
+            if self.wants(&names[3]) {
                 let peer = pair.peer.complete(&with(&question), 1, false)?;
                 cold.add(ours * 1e3, peer.wall * 1e3);
             }
@@ -331,7 +355,7 @@ impl Plan {
         model: &Measured,
         pair: &mut Pair,
         machine: &Machine,
-        [prefill_name, decode_name]: [&String; 2],
+        [prefill_name, decode_name]: &[String; 2],
     ) -> Result<[Row; 2]> {
         let (mut prefill, mut decode) = (Runs::default(), Runs::default());
         for run in 0..self.runs() {
