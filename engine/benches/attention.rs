@@ -2,7 +2,8 @@
 //! decoding a token.
 //!
 //! `cargo bench -p lectern-engine --bench attention -- [DEPTH] [FORMAT]`; prints all layers' time for one pass, or with
-//! `kernels` instead the time of each inner loop by itself. What was expected and what came out stands in `NOTES.md`
+//! `kernels` instead the time of each inner loop by itself (`kernels once` runs each once, under `valgrind
+//! --tool=callgrind`). What was expected and what came out stands in `NOTES.md`
 //! beside this file. Besides the time on the clock it prints the time the processor spent on this process (both
 //! threads' added up), which says something on a busy machine too.
 #![allow(clippy::unwrap_used)]
@@ -76,15 +77,17 @@ fn processor_time() -> Duration {
     time(usage.ru_utime) + time(usage.ru_stime)
 }
 
-/// Nanoseconds of the fastest of many runs.
+/// Nanoseconds of the fastest of many runs; with the argument `once` of a single one, for who counts instructions.
 fn nanoseconds(mut run: impl FnMut()) -> f64 {
+    let once = std::env::args().any(|argument| argument == "once");
+    let (rounds, runs) = if once { (1, 1) } else { (400, 8) };
     let mut best = Duration::MAX;
-    for _ in 0..400 {
+    for _ in 0..rounds {
         let began = Instant::now();
-        for _ in 0..8 {
+        for _ in 0..runs {
             run();
         }
-        best = best.min(began.elapsed() / 8);
+        best = best.min(began.elapsed() / runs);
     }
     best.as_secs_f64() * 1e9
 }

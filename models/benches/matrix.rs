@@ -2,7 +2,8 @@
 //! against the memory's bandwidth.
 //!
 //! `cargo bench -p lectern-models --bench matrix`; `RAYON_NUM_THREADS` sets the threads, an argument such as `avx2` a
-//! single level. Shapes and formats are those of the Q4_K_M files of Qwen2.5 0.5B and 1.5B. What was expected and what
+//! single level, `once` a single small product of each, for counting instructions under `valgrind --tool=callgrind`.
+//! Shapes and formats are those of the Q4_K_M files of Qwen2.5 0.5B and 1.5B. What was expected and what
 //! came out stands in `engine/benches/NOTES.md`.
 #![allow(clippy::unwrap_used)]
 
@@ -28,16 +29,25 @@ const MATRICES: [(&str, GgmlDType, usize, usize); 6] = [
 const MEMORY: usize = 192 << 20;
 
 fn main() {
-    let wanted = std::env::args()
-        .skip(1)
-        .find(|argument| !argument.starts_with('-'));
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let once = arguments.iter().any(|argument| argument == "once");
+    let wanted = arguments
+        .into_iter()
+        .find(|argument| !argument.starts_with('-') && argument != "once");
     println!("{} threads", rayon::current_num_threads());
-    for (name, dtype, rows, columns) in MATRICES {
+    for (name, dtype, mut rows, mut columns) in MATRICES {
+        if once {
+            (rows, columns) = (16, 2048);
+        }
         let weights = Tensor::randn(0f32, 1.0, (rows, columns), &Device::Cpu).unwrap();
         let weights = QTensor::quantize(&weights, dtype).unwrap();
         let pack = || PackedMatrix::pack(dtype, &weights.data().unwrap(), rows, columns);
         let first = pack().unwrap().unwrap();
-        let copies = MEMORY.div_ceil(first.bytes());
+        let copies = if once {
+            1
+        } else {
+            MEMORY.div_ceil(first.bytes())
+        };
         let mut matrices = vec![first];
         matrices.resize_with(copies, || pack().unwrap().unwrap());
         for kernels in Kernels::available() {
@@ -47,12 +57,18 @@ fn main() {
             {
                 continue;
             }
-            let [chunk, chunk_processor] = seconds(kernels, &matrices[..1], 256);
-            let [token, token_processor] = seconds(kernels, &matrices, 1);
-            let work = (256 * rows * columns) as f64 / 1e9;
+            let many = if once { 8 } else { 256 };
+            let runs = match kernels.level {
+                _ if once => 1,
+                Level::Portable => 2,
+                _ => 7,
+            };
+            let [chunk, chunk_processor] = seconds(kernels, &matrices[..1], many, runs);
+            let [token, token_processor] = seconds(kernels, &matrices, 1, runs);
+            let work = (many * rows * columns) as f64 / 1e9;
             let bytes = (copies * matrices[0].bytes()) as f64 / 1e9;
             println!(
-                "{name} {dtype:?} {rows} x {columns} {:8}: 256 tokens {:6.1} GMAC/s ({:6.1} of processor), 1 token {:5.2} GB/s ({:5.2} of processor)",
+                "{name} {dtype:?} {rows} x {columns} {:8}: {many} tokens {:6.1} GMAC/s ({:6.1} of processor), 1 token {:5.2} GB/s ({:5.2} of processor)",
                 kernels.level.name(),
                 work / chunk,
                 work / chunk_processor,
@@ -65,7 +81,12 @@ fn main() {
 
 /// Shortest time that rounding activations and multiplying them with all matrices took: on the clock, and of the
 /// processor for all threads together, which says something on a busy machine too.
-fn seconds(kernels: &'static Kernels, matrices: &[PackedMatrix], tokens: usize) -> [f64; 2] {
+fn seconds(
+    kernels: &'static Kernels,
+    matrices: &[PackedMatrix],
+    tokens: usize,
+    runs: usize,
+) -> [f64; 2] {
     let columns = matrices[0].columns();
     let activations = Tensor::randn(0f32, 1.0, tokens * columns, &Device::Cpu).unwrap();
     let activations: Vec<f32> = activations.to_vec1().unwrap();

@@ -98,4 +98,10 @@ pub trait Attention: Send {
         keys: &Tensor,
         values: &Tensor,
     ) -> Result<Tensor, AttentionError>;
+
+    /// Whether the pass is to stop. The forward pass looks between the products of a layer, which for many tokens and
+    /// a large model each take some tens of milliseconds, and gives up with [`AttentionError::Cancelled`].
+    fn is_cancelled(&self) -> bool {
+        false
+    }
 }

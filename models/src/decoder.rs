@@ -10,7 +10,7 @@
 use candle_core::{Device, Tensor};
 
 use crate::architecture::{Architecture, Hyperparameters};
-use crate::attention::Attention;
+use crate::attention::{Attention, AttentionError};
 use crate::error::{ForwardError, ModelError};
 use crate::gguf::Gguf;
 use crate::matrix::{Input, Matrix};
@@ -127,7 +127,14 @@ impl Decoder {
                     Logits::All => {}
                 }
             }
-            block.finish(&mut hidden, &attended, &self.parameters, &mut scratch)?;
+            go_on(attention)?;
+            block.finish(
+                &mut hidden,
+                &attended,
+                attention,
+                &self.parameters,
+                &mut scratch,
+            )?;
         }
         rms_norm(&mut hidden, &self.norm, epsilon);
         let rows = hidden.len() / width;
@@ -222,22 +229,33 @@ impl Block {
         &self,
         hidden: &mut [f32],
         attended: &[f32],
+        attention: &dyn Attention,
         parameters: &Hyperparameters,
         scratch: &mut Scratch,
-    ) -> candle_core::Result<()> {
+    ) -> Result<(), ForwardError> {
         let width = parameters.width;
         let columns = attended.len() / (hidden.len() / width);
         Input::new(attended, columns).times([&self.attention_output], [&mut scratch.sum])?;
         add(hidden, &scratch.sum);
+        go_on(attention)?;
         scratch.norm(hidden, &self.feed_forward_norm, parameters);
         Input::new(&scratch.normed, width)
             .times([&self.gate, &self.up], [&mut scratch.gate, &mut scratch.up])?;
+        go_on(attention)?;
         swiglu(&mut scratch.gate, &scratch.up);
         Input::new(&scratch.gate, parameters.feed_forward)
             .times([&self.down], [&mut scratch.sum])?;
         add(hidden, &scratch.sum);
         Ok(())
     }
+}
+
+/// An error if the pass is to stop.
+fn go_on(attention: &dyn Attention) -> Result<(), AttentionError> {
+    if attention.is_cancelled() {
+        return Err(AttentionError::Cancelled);
+    }
+    Ok(())
 }
 
 /// Memory for what a block computes, used again by the next one.

@@ -16,6 +16,7 @@ use crate::chat::ChatTemplate;
 use crate::decoder::{Decoder, Logits};
 use crate::error::{ForwardError, ModelError};
 use crate::gguf::Gguf;
+use crate::storage::release;
 use crate::tokenizer::Tokenizer;
 
 /// Weights, tokenizer and chat template of one GGUF file, ready to run on the CPU. Shared freely between threads.
@@ -39,7 +40,7 @@ impl Model {
         })?;
         let chat_template = ChatTemplate::of(file.metadata(), &tokenizer);
         let ends_answer = tokenizer.ends_of_turn();
-        file.release(file.header());
+        release(file.map(), file.header());
         Ok(Self {
             name: file.name(),
             fingerprint: fingerprint(path).map_err(|source| ModelError::Unreadable {

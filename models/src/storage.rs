@@ -1,6 +1,7 @@
 //! Where the blocks of a tensor lie that is not packed, as candle sees them: in the mapped file.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::CpuStorage;
@@ -10,6 +11,23 @@ use half::f16;
 use memmap2::Mmap;
 
 use crate::gguf::TensorInfo;
+
+/// Gives the memory of some bytes of a file back to the system: they were copied or packed, and will hardly be read
+/// again soon.
+pub(crate) fn release(map: &Mmap, bytes: Range<usize>) {
+    #[cfg(unix)]
+    // SAFETY: the map is shared, backed by the file and never written: a page that is dropped comes back from the
+    // file, unchanged, should it be read again.
+    let released = unsafe {
+        let advice = memmap2::UncheckedAdvice::DontNeed;
+        map.unchecked_advise_range(advice, bytes.start, bytes.len())
+    };
+    #[cfg(not(unix))]
+    let released = std::io::Result::Ok((map, bytes)).map(drop);
+    if let Err(error) = released {
+        tracing::debug!(%error, "memory of the model file was not released");
+    }
+}
 
 /// Blocks of a tensor inside a mapped file, as candle's storage.
 pub(crate) struct MappedBlocks<T> {

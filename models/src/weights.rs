@@ -3,6 +3,9 @@
 //! In: a GGUF file. Out: vectors as F32, matrices packed for the products ([`packed`](crate::packed)) or, in formats
 //! that are not packed, mapped from the file ([`storage`](crate::storage)), and the embedding table, mapped too.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use candle_core::quantized::k_quants::{
     BlockQ2K, BlockQ3K, BlockQ4_0, BlockQ4_1, BlockQ4K, BlockQ5_0, BlockQ5_1, BlockQ5K, BlockQ6K,
     BlockQ8_0,
@@ -10,24 +13,37 @@ use candle_core::quantized::k_quants::{
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor, QuantizedType};
 use candle_core::{Device, Tensor};
 use half::{bf16, f16};
+use memmap2::Mmap;
 
 use crate::error::ModelError;
 use crate::gguf::{Gguf, TensorInfo};
 use crate::matrix::Matrix;
-use crate::packed::PackedMatrix;
-use crate::storage::MappedBlocks;
+use crate::packed::{Arena, PackedMatrix};
+use crate::storage::{MappedBlocks, release};
 
 /// An embedding table, `[rows, width]`, left in the file: only the rows of a chunk's tokens are ever dequantized.
 #[derive(Debug)]
 pub(crate) struct Embedding {
     table: QTensor,
+    map: Arc<Mmap>,
+    /// Of the table in the map.
+    bytes: Range<usize>,
 }
 
 impl Embedding {
     /// Token ids to `[tokens, width]` F32.
     pub(crate) fn forward(&self, tokens: &[u32]) -> candle_core::Result<Vec<f32>> {
-        let rows = self.table.embedding(&Tensor::new(tokens, &Device::Cpu)?)?;
-        rows.flatten_all()?.to_vec1()
+        /// Each row that is looked up brings 64 KB of the file: soon all of the table, if nothing is given back.
+        const TOGETHER: usize = 32;
+        let mut values = Vec::new();
+        for tokens in tokens.chunks(TOGETHER) {
+            let rows = self.table.embedding(&Tensor::new(tokens, &Device::Cpu)?)?;
+            values.extend(rows.flatten_all()?.to_vec1::<f32>()?);
+            if tokens.len() == TOGETHER {
+                release(&self.map, self.bytes.clone());
+            }
+        }
+        Ok(values)
     }
 }
 
@@ -35,6 +51,7 @@ impl Embedding {
 pub(crate) struct Weights<'a> {
     file: &'a Gguf,
     taken: std::collections::HashSet<String>,
+    arena: Arena,
 }
 
 impl<'a> Weights<'a> {
@@ -42,6 +59,7 @@ impl<'a> Weights<'a> {
         Self {
             file,
             taken: std::collections::HashSet::new(),
+            arena: Arena::default(),
         }
     }
 
@@ -53,7 +71,11 @@ impl<'a> Weights<'a> {
         let rows = self.rows(name)?;
         let info = self.take(name, &[rows, width])?;
         let table = self.failing(self.mapped(name, info))?;
-        Ok(Embedding { table })
+        Ok(Embedding {
+            table,
+            map: self.file.map().clone(),
+            bytes: info.bytes.clone(),
+        })
     }
 
     /// Rows of a matrix whose number of rows the metadata does not say.
@@ -73,12 +95,12 @@ impl<'a> Weights<'a> {
         let info = self.take(name, &[rows, columns])?;
         let bytes = &self.file.map()[info.bytes.clone()];
         let packed = match info.quantization.dtype() {
-            Some(dtype) => PackedMatrix::pack(dtype, bytes, rows, columns),
+            Some(dtype) => PackedMatrix::pack_into(&mut self.arena, dtype, bytes, rows, columns),
             None => Ok(None),
         };
         let packed = packed.map_err(|source| Refusal::Tensor(source.into()));
         if let Some(packed) = self.failing(packed)? {
-            self.file.release(info.bytes.clone());
+            release(self.file.map(), info.bytes.clone());
             return Ok(Matrix::Packed(packed));
         }
         let tensor = self.failing(self.mapped(name, info))?;

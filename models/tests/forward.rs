@@ -3,8 +3,10 @@
 
 mod reference;
 
-use lectern_models::{ChatMessage, Logits, Role};
+use candle_core::Tensor;
+use lectern_models::{Attention, AttentionError, ChatMessage, ForwardError, Logits, Role};
 use reference::{PlainAttention, QWEN_HALF_B, SMOLLM2, continue_greedily, greedy, load};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 #[test]
 fn the_small_models_answer() {
@@ -53,4 +55,54 @@ fn chunks_and_logits_asked_for_do_not_change_the_result() {
     let difference = (last - expected).unwrap().abs().unwrap();
     let difference = difference.max_all().unwrap().to_scalar::<f32>().unwrap();
     assert!(difference < 1e-3, "{difference}");
+}
+
+/// Stops the pass when the given number of questions whether to stop have been answered with no.
+struct Stopping {
+    attention: PlainAttention,
+    patience: AtomicUsize,
+}
+
+impl Attention for Stopping {
+    fn attend(
+        &mut self,
+        layer: usize,
+        queries: &Tensor,
+        keys: &Tensor,
+        values: &Tensor,
+    ) -> Result<Tensor, AttentionError> {
+        self.attention.attend(layer, queries, keys, values)
+    }
+
+    fn is_cancelled(&self) -> bool {
+        let asked = self
+            .patience
+            .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+        asked.is_err()
+    }
+}
+
+#[test]
+fn a_pass_stops_between_products() {
+    let model = load(SMOLLM2);
+    let shape = model.shape();
+    // Three times a layer, and not for a last layer that goes no further than its keys and values.
+    for (patience, logits, stops) in [
+        (0, Logits::Last, true),
+        (2, Logits::Last, true),
+        (3 * shape.layers - 1, Logits::Last, true),
+        (3 * shape.layers, Logits::Last, false),
+        (3 * (shape.layers - 1), Logits::None, false),
+    ] {
+        let mut attention = Stopping {
+            attention: PlainAttention::of(&model),
+            patience: AtomicUsize::new(patience),
+        };
+        let outcome = model.forward(&[1, 2, 3], &mut attention, logits);
+        let stopped = matches!(
+            outcome,
+            Err(ForwardError::Attention(AttentionError::Cancelled))
+        );
+        assert_eq!(stopped, stops, "{patience}, {logits:?}");
+    }
 }

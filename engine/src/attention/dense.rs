@@ -463,4 +463,8 @@ impl Attention for DenseAttention {
         let row = self.shape.query_heads * self.shape.head_dim;
         Ok(Tensor::from_vec(attended, (tokens, row), queries.device())?)
     }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
 }

@@ -81,23 +81,6 @@ impl Gguf {
         &self.map
     }
 
-    /// Gives the memory of some bytes back to the system: they were copied or packed, and will hardly be read again.
-    pub(crate) fn release(&self, bytes: Range<usize>) {
-        #[cfg(unix)]
-        // SAFETY: the map is shared, backed by the file and never written: a page that is dropped comes back from
-        // the file, unchanged, should it be read again.
-        let released = unsafe {
-            let advice = memmap2::UncheckedAdvice::DontNeed;
-            self.map
-                .unchecked_advise_range(advice, bytes.start, bytes.len())
-        };
-        #[cfg(not(unix))]
-        let released = std::io::Result::Ok(bytes).map(drop);
-        if let Err(error) = released {
-            tracing::debug!(%error, "memory of the model file was not released");
-        }
-    }
-
     /// Where the weights begin.
     pub(crate) fn header(&self) -> Range<usize> {
         let starts = self.tensors.values().map(|tensor| tensor.bytes.start);

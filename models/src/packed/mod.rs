@@ -4,15 +4,18 @@
 //! In: the blocks of a GGUF tensor, once; rows of F32 activations, at every product. Out: rows of F32.
 //!
 //! Decoding a token takes as long as reading all weights, so a packed matrix has as many bytes as its tensor in the
-//! file ([`layout`]). Reading many tokens takes as long as multiplying, so weights are unpacked to bytes in the
-//! first-level cache, a tile of sixteen rows at a time ([`unpack`]), and multiplied with panels of activations that
-//! keep all sums in registers ([`kernels`]). Both are the same code. Threads share tiles ([`product`]); they are
-//! rayon's, which sleep when there is nothing to do.
+//! file ([`layout`]), in large pages ([`arena`]), and for a few rows codes are unpacked in registers on their way from
+//! memory to the dot product. Reading many tokens takes as long as multiplying, so there weights are unpacked to bytes
+//! in the first-level cache, a tile of sixteen rows at a time ([`unpack`]), and multiplied with panels of activations
+//! that keep all sums in registers ([`kernels`]). Both give the same bits. Threads share tiles ([`product`]); they are
+//! rayon's, which sleep when there is nothing to do, but not within a pass over a few tokens
+//! ([`awake`](crate::awake)).
 //!
 //! Why not candle's kernels: they pack only Q4_K, Q6_K and Q8_0, only rows that are multiples of 256, with one scale
 //! for 256 activations, and their threads spin, which halves the speed wherever anything else runs.
 
 mod activations;
+mod arena;
 mod kernels;
 mod layout;
 mod pack;
@@ -23,10 +26,11 @@ mod tests;
 mod unpack;
 
 use candle_core::quantized::GgmlDType;
-use memmap2::MmapMut;
 use rayon::prelude::*;
 
 pub use activations::Quantized;
+pub(crate) use arena::Arena;
+use arena::Piece;
 pub use kernels::Kernels;
 use layout::{BLOCK, Layout, TILE_ROWS};
 pub use product::multiply;
@@ -36,8 +40,8 @@ pub struct PackedMatrix {
     layout: Layout,
     rows: usize,
     columns: usize,
-    /// Tile after tile, in memory of its own that starts at a page.
-    tiles: MmapMut,
+    /// Tile after tile.
+    tiles: Piece,
 }
 
 impl PackedMatrix {
@@ -52,6 +56,17 @@ impl PackedMatrix {
         rows: usize,
         columns: usize,
     ) -> std::io::Result<Option<Self>> {
+        PackedMatrix::pack_into(&mut Arena::default(), dtype, bytes, rows, columns)
+    }
+
+    /// The same beside other matrices of a model.
+    pub(crate) fn pack_into(
+        arena: &mut Arena,
+        dtype: GgmlDType,
+        bytes: &[u8],
+        rows: usize,
+        columns: usize,
+    ) -> std::io::Result<Option<Self>> {
         let Some(layout) = Layout::of(dtype) else {
             return Ok(None);
         };
@@ -59,13 +74,9 @@ impl PackedMatrix {
         let row_bytes = columns / layout.file_block() * pack::file_block_bytes(layout);
         assert_eq!(bytes.len(), rows * row_bytes);
         let tile_bytes = layout.tile_bytes(columns / BLOCK);
-        let mut tiles = MmapMut::map_anon(rows.div_ceil(TILE_ROWS) * tile_bytes)?;
-        // Large pages: a tile is read from end to end, and the processor does not look ahead across pages.
-        #[cfg(target_os = "linux")]
-        if let Err(error) = tiles.advise(memmap2::Advice::HugePage) {
-            tracing::debug!(%error, "no large pages for weights");
-        }
+        let mut tiles = arena.take(rows.div_ceil(TILE_ROWS) * tile_bytes)?;
         tiles
+            .bytes_mut()
             .par_chunks_mut(tile_bytes)
             .zip(bytes.par_chunks(TILE_ROWS * row_bytes))
             .for_each(|(tile, bytes)| {
@@ -87,12 +98,12 @@ impl PackedMatrix {
 
     /// Bytes in memory, which are those of the tensor in the file but for rows that fill the last tile.
     pub fn bytes(&self) -> usize {
-        self.tiles.len()
+        self.tiles.bytes().len()
     }
 
     fn tile(&self, tile: usize) -> &[u8] {
         let bytes = self.layout.tile_bytes(self.columns / BLOCK);
-        &self.tiles[tile * bytes..][..bytes]
+        &self.tiles.bytes()[tile * bytes..][..bytes]
     }
 
     fn tile_count(&self) -> usize {

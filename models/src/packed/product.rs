@@ -1,10 +1,10 @@
 //! Products of several matrices with the same activations, shared among threads.
 //!
 //! The work is cut by tiles of all the matrices together, so that the threads meet once for queries, keys and values
-//! and once for gate and up. Within a tile 512 columns are unpacked and multiplied with all panels, then the next
-//! 512. Where there are many tokens a thread takes a few tiles at a time, so that 512 columns of all the activations
-//! are brought to the second-level cache once for all of them. The order in which blocks are added is that of the
-//! columns, whoever does it.
+//! and once for gate and up. A few rows are multiplied with a whole tile as it is packed. With more, within a tile 512
+//! columns are unpacked and multiplied with all panels, then the next 512. Where there are many tokens a thread takes
+//! a few tiles at a time, so that 512 columns of all the activations are brought to the second-level cache once for
+//! all of them. The order in which blocks are added is that of the columns, whoever does it.
 
 use rayon::prelude::*;
 

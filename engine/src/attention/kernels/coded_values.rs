@@ -88,8 +88,7 @@ pub(super) fn spread(codes: &Codes<'_>, channels: usize, values: &mut SpreadValu
 }
 
 /// Steps and middles of the grids, groups as rows.
-#[inline(always)]
-pub(super) fn spread_grids(codes: &Codes<'_>, values: &mut SpreadValues) {
+fn spread_grids(codes: &Codes<'_>, values: &mut SpreadValues) {
     let groups = values.groups();
     for (nth, [a, b, c, d]) in codes.grids.iter().enumerate() {
         let at = nth % groups * BLOCK_TOKENS + nth / groups;

@@ -13,7 +13,7 @@ use crate::packed::layout::{
 pub(super) const ROWS: usize = 4;
 
 /// See [`super::avx512_packed`].
-const AHEAD: usize = 2048;
+const AHEAD: usize = 12 << 10;
 
 /// # Safety
 ///
@@ -100,9 +100,10 @@ unsafe fn whole_tile<
             let chunk = &tile[layout.tile_bytes(start)..][..layout.tile_bytes(count)];
             let (codes, scales) = chunk.split_at(layout.code_bytes(count));
             for (nth, codes) in codes.chunks_exact(BITS * GROUP_CODES).enumerate() {
-                for line in chunk.len() * nth / count / 64..chunk.len() * (nth + 1) / count / 64 {
-                    let ahead = chunk.as_ptr().wrapping_add(AHEAD + line * 64);
-                    _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
+                // A line more than its codes are: those of the chunk's scales, which are at most as many.
+                let ahead = chunk.as_ptr().wrapping_add(AHEAD + nth * (BITS + 1) * 64);
+                for line in 0..=BITS {
+                    _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(line * 64).cast());
                 }
                 let block = start + nth;
                 let activations = &panel.codes[block * ROWS * BLOCK..][..ROWS * BLOCK];

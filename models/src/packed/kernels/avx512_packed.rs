@@ -16,8 +16,9 @@ use crate::packed::layout::{
 /// Most rows of activations.
 pub(super) const ROWS: usize = 4;
 
-/// How far ahead of the loads weights are asked for, in bytes: the processor by itself does not look beyond a page.
-const AHEAD: usize = 2048;
+/// How far ahead of the loads weights are asked for, in bytes: more than a chunk has, because its scales, which stand at
+/// its end, are needed at its beginning; the processor by itself does not look beyond a page.
+const AHEAD: usize = 12 << 10;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) fn multiply(
@@ -98,9 +99,10 @@ fn whole_tile<const ROWS: usize, const BITS: usize, const PARTS: usize>(
         let chunk = &tile[layout.tile_bytes(start)..][..layout.tile_bytes(count)];
         let (codes, scales) = chunk.split_at(layout.code_bytes(count));
         for (nth, codes) in codes.chunks_exact(BITS * GROUP_CODES).enumerate() {
-            for line in chunk.len() * nth / count / 64..chunk.len() * (nth + 1) / count / 64 {
-                let ahead = chunk.as_ptr().wrapping_add(AHEAD + line * 64);
-                _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
+            // A line more than its codes are: those of the chunk's scales, which are at most as many.
+            let ahead = chunk.as_ptr().wrapping_add(AHEAD + nth * (BITS + 1) * 64);
+            for line in 0..=BITS {
+                _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(line * 64).cast());
             }
             let block = start + nth;
             let activations = &panel.codes[block * ROWS * BLOCK..][..ROWS * BLOCK];
