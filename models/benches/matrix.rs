@@ -90,11 +90,6 @@ fn seconds(
     let columns = matrices[0].columns();
     let activations = Tensor::randn(0f32, 1.0, tokens * columns, &Device::Cpu).unwrap();
     let activations: Vec<f32> = activations.to_vec1().unwrap();
-    let runs = if kernels.level == Level::Portable {
-        2
-    } else {
-        7
-    };
     let mut product = Vec::new();
     let mut best = [f64::INFINITY; 2];
     for _ in 0..runs {
