@@ -9,14 +9,6 @@ use lectern_engine::document::{
 };
 use lectern_engine::ingest::fingerprint;
 
-fn blocks(document: &Document) -> Vec<(BlockKind, &str)> {
-    document
-        .blocks
-        .iter()
-        .map(|b| (b.kind, b.span.of(&document.text).unwrap()))
-        .collect()
-}
-
 fn find(document: &Document, words: &str) -> Span {
     let start = document
         .text

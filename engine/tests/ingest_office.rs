@@ -5,18 +5,10 @@
 mod ingest_support;
 
 use ingest_support::*;
-use lectern_engine::document::{BlockKind, Document, DocumentKind, MarkKind};
+use lectern_engine::document::{BlockKind, DocumentKind, MarkKind};
 use lectern_engine::ingest::{IngestFault, Limits};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-
-fn blocks(document: &Document) -> Vec<(BlockKind, &str)> {
-    document
-        .blocks
-        .iter()
-        .map(|b| (b.kind, b.span.of(&document.text).unwrap()))
-        .collect()
-}
 
 fn item(depth: u8, number: Option<u32>) -> BlockKind {
     BlockKind::ListItem { depth, number }

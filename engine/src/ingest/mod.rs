@@ -29,6 +29,7 @@ mod html;
 mod limits;
 mod mail;
 mod markdown;
+mod numerals;
 mod office;
 mod pdf;
 mod rtf;

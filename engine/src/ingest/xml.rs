@@ -46,12 +46,23 @@ impl Tag<'_> {
 
 /// What is told of the elements of a part, in order.
 pub(super) trait Visitor {
+    /// Whether nothing of an element is to be told, neither it nor what is in it.
+    fn passes_over(&self, _name: &str) -> bool {
+        false
+    }
+
     /// An element begins; an empty one ends at once.
     fn open(&mut self, tag: &Tag) -> Result<(), IngestFault>;
+
     /// Words inside the innermost open element.
-    fn words(&mut self, words: &str) -> Result<(), IngestFault>;
+    fn words(&mut self, _words: &str) -> Result<(), IngestFault> {
+        Ok(())
+    }
+
     /// The innermost open element ends.
-    fn close(&mut self, name: &str) -> Result<(), IngestFault>;
+    fn close(&mut self, _name: &str) -> Result<(), IngestFault> {
+        Ok(())
+    }
 }
 
 /// Walks through `xml`; `format` names the file in errors.
@@ -61,17 +72,34 @@ pub(super) fn walk(
     visitor: &mut dyn Visitor,
 ) -> Result<(), IngestFault> {
     let mut reader = Reader::from_str(xml);
+    let mut passed_over = 0usize; // open elements of which nothing is told
     loop {
-        match reader.read_event() {
-            Ok(Event::Start(start)) => open(&start, visitor)?,
-            Ok(Event::Empty(start)) => {
+        let event = reader
+            .read_event()
+            .map_err(|error| damaged(format, &error))?;
+        if passed_over > 0 {
+            match event {
+                Event::Start(_) => passed_over += 1,
+                Event::End(_) => passed_over -= 1,
+                Event::Eof => return Ok(()),
+                _ => {}
+            }
+            continue;
+        }
+        match event {
+            Event::Start(start) if visitor.passes_over(start.local_name().into_inner()) => {
+                passed_over = 1;
+            }
+            Event::Start(start) => open(&start, visitor)?,
+            Event::Empty(start) if visitor.passes_over(start.local_name().into_inner()) => {}
+            Event::Empty(start) => {
                 open(&start, visitor)?;
                 visitor.close(start.local_name().into_inner())?;
             }
-            Ok(Event::End(end)) => visitor.close(end.local_name().into_inner())?,
-            Ok(Event::Text(words)) => visitor.words(&words.xml10_content())?,
-            Ok(Event::CData(words)) => visitor.words(&words.xml10_content())?,
-            Ok(Event::GeneralRef(reference)) => {
+            Event::End(end) => visitor.close(end.local_name().into_inner())?,
+            Event::Text(words) => visitor.words(&words.xml10_content())?,
+            Event::CData(words) => visitor.words(&words.xml10_content())?,
+            Event::GeneralRef(reference) => {
                 if let Ok(Some(character)) = reference.resolve_char_ref() {
                     visitor.words(character.encode_utf8(&mut [0; 4]))?;
                 } else if let Some(words) =
@@ -80,9 +108,8 @@ pub(super) fn walk(
                     visitor.words(words)?;
                 }
             }
-            Ok(Event::Eof) => return Ok(()),
-            Ok(Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_)) => {}
-            Err(error) => return Err(damaged(format, &error)),
+            Event::Eof => return Ok(()),
+            Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
         }
     }
 }

@@ -2,7 +2,7 @@
 #![allow(dead_code)] // each test program uses a part of it
 #![allow(clippy::unwrap_used)]
 
-use lectern_engine::document::Document;
+use lectern_engine::document::{BlockKind, Document};
 use lectern_engine::ingest::{ExtractOptions, IngestError, IngestFault, Limits, extract};
 use std::path::{Path, PathBuf};
 
@@ -34,6 +34,15 @@ pub fn fault_of(path: &Path) -> IngestFault {
             error.fault
         }
     }
+}
+
+/// Kind and words of every block.
+pub fn blocks(document: &Document) -> Vec<(BlockKind, &str)> {
+    document
+        .blocks
+        .iter()
+        .map(|b| (b.kind, b.span.of(&document.text).unwrap()))
+        .collect()
 }
 
 /// The shared test data: `$LECTERN_TEST_DATA`, or `shared/data` beside the repository. Says so when it is missing.

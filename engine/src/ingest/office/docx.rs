@@ -51,7 +51,6 @@ pub(in crate::ingest) fn extract(extraction: &mut Extraction) -> Result<Document
         open: Vec::new(),
         run: Run::default(),
         sign: None,
-        skipped: 0,
     };
     walk(&archive.needed(body)?, FORMAT, &mut reader)?;
     reader.flow.finish()?;
@@ -124,8 +123,6 @@ struct Body<'r, 'b> {
     run: Run,
     /// What joins the next words of a formula, which is set in one line, to those before.
     sign: Option<&'static str>,
-    /// Open elements of which nothing is read.
-    skipped: usize,
 }
 
 impl Body<'_, '_> {
@@ -243,11 +240,11 @@ impl Body<'_, '_> {
 }
 
 impl Visitor for Body<'_, '_> {
+    fn passes_over(&self, name: &str) -> bool {
+        is_passed_over(name)
+    }
+
     fn open(&mut self, tag: &Tag) -> Result<(), IngestFault> {
-        if self.skipped > 0 || is_passed_over(tag.name) {
-            self.skipped += 1;
-            return Ok(());
-        }
         match tag.name {
             "p" => {
                 self.open.push(Paragraph::default());
@@ -287,7 +284,7 @@ impl Visitor for Body<'_, '_> {
     }
 
     fn words(&mut self, words: &str) -> Result<(), IngestFault> {
-        if self.skipped == 0 && self.run.words {
+        if self.run.words {
             if let Some(sign) = self.sign.take() {
                 self.push(sign);
             }
@@ -297,10 +294,6 @@ impl Visitor for Body<'_, '_> {
     }
 
     fn close(&mut self, name: &str) -> Result<(), IngestFault> {
-        if self.skipped > 0 {
-            self.skipped -= 1;
-            return Ok(());
-        }
         match name {
             "p" => {
                 self.end_paragraph()?;
@@ -324,15 +317,14 @@ struct Notes {
     open: Option<(&'static str, String)>,
     line: Line,
     words: bool,
-    skipped: usize,
 }
 
 impl Visitor for Notes {
+    fn passes_over(&self, name: &str) -> bool {
+        is_passed_over(name)
+    }
+
     fn open(&mut self, tag: &Tag) -> Result<(), IngestFault> {
-        if self.skipped > 0 || is_passed_over(tag.name) {
-            self.skipped += 1;
-            return Ok(());
-        }
         match tag.name {
             "footnote" | "endnote" | "comment" => {
                 let kind = match tag.name {
@@ -359,17 +351,13 @@ impl Visitor for Notes {
     }
 
     fn words(&mut self, words: &str) -> Result<(), IngestFault> {
-        if self.words && self.skipped == 0 {
+        if self.words {
             self.line.push(words, &[]);
         }
         Ok(())
     }
 
     fn close(&mut self, name: &str) -> Result<(), IngestFault> {
-        if self.skipped > 0 {
-            self.skipped -= 1;
-            return Ok(());
-        }
         match name {
             "t" => self.words = false,
             "footnote" | "endnote" | "comment" => {

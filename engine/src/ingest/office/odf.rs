@@ -124,10 +124,6 @@ impl Visitor for Styles {
         Ok(())
     }
 
-    fn words(&mut self, _: &str) -> Result<(), IngestFault> {
-        Ok(())
-    }
-
     fn close(&mut self, name: &str) -> Result<(), IngestFault> {
         if name == "style" {
             self.style.clear();
@@ -170,7 +166,6 @@ struct Body<'s, 'b> {
     slides: usize,
     /// A slide's title shape is open.
     titled: bool,
-    skipped: usize,
 }
 
 impl<'s, 'b> Body<'s, 'b> {
@@ -189,7 +184,6 @@ impl<'s, 'b> Body<'s, 'b> {
             header: false,
             slides: 0,
             titled: false,
-            skipped: 0,
         }
     }
 
@@ -268,15 +262,15 @@ fn is_passed_over(name: &str) -> bool {
 }
 
 impl Visitor for Body<'_, '_> {
+    fn passes_over(&self, name: &str) -> bool {
+        is_passed_over(name)
+    }
+
     fn open(&mut self, tag: &Tag) -> Result<(), IngestFault> {
         if tag.name == "body" {
             self.inside = true;
         }
         if !self.inside {
-            return Ok(());
-        }
-        if self.skipped > 0 || is_passed_over(tag.name) {
-            self.skipped += 1;
             return Ok(());
         }
         match tag.name {
@@ -343,9 +337,6 @@ impl Visitor for Body<'_, '_> {
     }
 
     fn words(&mut self, words: &str) -> Result<(), IngestFault> {
-        if self.skipped > 0 {
-            return Ok(());
-        }
         if let Some(caption) = &mut self.caption {
             caption.push_str(words);
             return Ok(());
@@ -366,10 +357,6 @@ impl Visitor for Body<'_, '_> {
     }
 
     fn close(&mut self, name: &str) -> Result<(), IngestFault> {
-        if self.skipped > 0 {
-            self.skipped -= 1;
-            return Ok(());
-        }
         match name {
             "body" => self.inside = false,
             "h" | "p" => self.end_paragraph()?,

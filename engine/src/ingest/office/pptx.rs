@@ -111,14 +111,6 @@ impl Visitor for Order {
         }
         Ok(())
     }
-
-    fn words(&mut self, _: &str) -> Result<(), IngestFault> {
-        Ok(())
-    }
-
-    fn close(&mut self, _: &str) -> Result<(), IngestFault> {
-        Ok(())
-    }
 }
 
 enum Piece {
@@ -153,7 +145,6 @@ struct Slide {
     bullet: Option<bool>,
     marks: Vec<MarkKind>,
     words: bool,
-    skipped: usize,
 }
 
 impl Slide {
@@ -186,11 +177,12 @@ impl Slide {
 }
 
 impl Visitor for Slide {
+    /// The second form of what a writer gives in two.
+    fn passes_over(&self, name: &str) -> bool {
+        name == "Fallback"
+    }
+
     fn open(&mut self, tag: &Tag) -> Result<(), IngestFault> {
-        if self.skipped > 0 || tag.name == "Fallback" {
-            self.skipped += 1;
-            return Ok(());
-        }
         match tag.name {
             "sp" | "graphicFrame" | "pic" => self.place = Place::Free,
             "ph" => {
@@ -230,7 +222,7 @@ impl Visitor for Slide {
     }
 
     fn words(&mut self, words: &str) -> Result<(), IngestFault> {
-        if self.words && self.skipped == 0 {
+        if self.words {
             let marks = std::mem::take(&mut self.marks);
             self.line.push(words, &marks);
             self.marks = marks;
@@ -239,10 +231,6 @@ impl Visitor for Slide {
     }
 
     fn close(&mut self, name: &str) -> Result<(), IngestFault> {
-        if self.skipped > 0 {
-            self.skipped -= 1;
-            return Ok(());
-        }
         match name {
             "t" => self.words = false,
             "p" => self.end_paragraph(),

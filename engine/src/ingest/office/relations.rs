@@ -57,14 +57,6 @@ impl Visitor for Relations<'_> {
         }
         Ok(())
     }
-
-    fn words(&mut self, _: &str) -> Result<(), IngestFault> {
-        Ok(())
-    }
-
-    fn close(&mut self, _: &str) -> Result<(), IngestFault> {
-        Ok(())
-    }
 }
 
 /// `target` seen from `folder`.

@@ -129,10 +129,6 @@ impl Visitor for Reader {
         Ok(())
     }
 
-    fn words(&mut self, _: &str) -> Result<(), IngestFault> {
-        Ok(())
-    }
-
     fn close(&mut self, name: &str) -> Result<(), IngestFault> {
         if name == "style" {
             let id = std::mem::take(&mut self.id);

@@ -1,6 +1,7 @@
 //! The outline (bookmarks) and the page labels of a PDF.
 
 use super::open::{catalog, dictionary, get, number, resolve};
+use crate::ingest::numerals::{letters, roman};
 use pdf_extract::{Dictionary, Document as Pdf, Object, ObjectId};
 use std::collections::{HashMap, HashSet};
 
@@ -203,48 +204,6 @@ fn numeral(style: &[u8], n: usize) -> String {
         b"A" => letters(n),
         b"a" => letters(n).to_lowercase(),
         _ => String::new(),
-    }
-}
-
-fn roman(mut n: usize) -> String {
-    const VALUES: [(usize, &str); 13] = [
-        (1000, "M"),
-        (900, "CM"),
-        (500, "D"),
-        (400, "CD"),
-        (100, "C"),
-        (90, "XC"),
-        (50, "L"),
-        (40, "XL"),
-        (10, "X"),
-        (9, "IX"),
-        (5, "V"),
-        (4, "IV"),
-        (1, "I"),
-    ];
-    if n > 10_000 {
-        return n.to_string();
-    }
-    let mut out = String::new();
-    for (value, digits) in VALUES {
-        while n >= value {
-            out.push_str(digits);
-            n -= value;
-        }
-    }
-    out
-}
-
-/// A to Z, then AA to ZZ, and so on.
-fn letters(n: usize) -> String {
-    match n {
-        0 => String::new(),
-        n => {
-            let letter = char::from(b'A' + ((n - 1) % 26) as u8);
-            std::iter::repeat_n(letter, (n - 1) / 26 + 1)
-                .take(40)
-                .collect()
-        }
     }
 }
 
