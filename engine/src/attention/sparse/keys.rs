@@ -20,6 +20,11 @@ const MIDDLE: f32 = 64.0;
 /// Codes to each side of the middle that the second page takes.
 const USED: f32 = 32.0;
 
+/// The nearest whole number to one that is not below 0, without the call that `round` is on processors before SSE4.
+fn nearest(number: f32) -> i32 {
+    (number + 0.5) as i32
+}
+
 /// Channels that an instruction multiplies together.
 const TOGETHER: usize = 4;
 
@@ -69,14 +74,18 @@ impl PageIndex for Keys {
         }
         let start = self.codes.len();
         self.codes.resize(start + self.page_bytes(), MIDDLE as u8);
-        let page = &mut self.codes[start..];
-        for (channel, step) in self.steps.iter().enumerate() {
-            let keys = &keys[channel * BLOCK_TOKENS..][..BLOCK_TOKENS];
-            let codes = &mut page[channel / TOGETHER * TOGETHER * BLOCK_TOKENS..];
-            let places = codes.iter_mut().skip(channel % TOGETHER).step_by(TOGETHER);
-            for (code, key) in places.zip(keys) {
-                let steps = (key - ranges[channel].0) / step + MIDDLE;
-                *code = steps.round().clamp(0.0, 127.0) as u8;
+        let quads = self.codes[start..].chunks_exact_mut(TOGETHER * BLOCK_TOKENS);
+        let channels = keys
+            .chunks_exact(BLOCK_TOKENS)
+            .zip(&ranges)
+            .zip(&self.steps);
+        let mut channels = channels.map(|((keys, (centre, _)), step)| (keys, centre, step));
+        for quad in quads {
+            for (nth, (keys, centre, step)) in channels.by_ref().take(TOGETHER).enumerate() {
+                let per_step = step.recip();
+                for (codes, key) in quad.as_chunks_mut::<TOGETHER>().0.iter_mut().zip(keys) {
+                    codes[nth] = nearest((key - centre) * per_step + MIDDLE).clamp(0, 127) as u8;
+                }
             }
         }
     }
@@ -103,7 +112,7 @@ impl PageIndex for Keys {
             units[row] = largest / 127.0;
             let rounded = &mut rounded[row * width..(row + 1) * width];
             for (rounded, step) in rounded.iter_mut().zip(&steps) {
-                *rounded = (step / units[row]).round() as i8;
+                *rounded = (nearest(step / units[row] + 127.0) - 127) as i8;
             }
             offsets[row] = rounded
                 .iter()
