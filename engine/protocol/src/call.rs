@@ -178,7 +178,7 @@ pub struct Settings {
     /// How finely what was read is kept.
     pub kv_format: KvFormat,
     /// Tokens of a read document that each token of a question and an answer looks at, in every layer and head; 0 for
-    /// all of them.
+    /// all of them. A document of less than four times as many is looked at whole.
     pub attention_tokens: u32,
     /// How these are chosen.
     pub attention_choice: AttentionChoice,

@@ -1,4 +1,5 @@
-//! Attention that looks at every cached token, exactly.
+//! Attention that looks at every cached token, exactly; or, if it is told to, at the pages that
+//! [`sparse`](super::sparse) chooses, as exactly.
 
 use super::CancelFlag;
 use super::kernels::Kernels;

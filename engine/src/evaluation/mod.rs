@@ -2,7 +2,8 @@
 //!
 //! In: a model and a folder of public question sets. Out: tables on standard output (or one JSON object), with the
 //! number of questions and 95% intervals. What ships is chosen here: retrieval heads ([`heads`](self)), the
-//! weights of [`citing`](crate::citing), the wording of the prompt, the format of the cache. Results are kept in
+//! weights of [`citing`](crate::citing), the wording of the prompt, the format of the cache, which pages of it
+//! are looked at. Results are kept in
 //! `docs/citations.md` and `docs/long-context.md`.
 //!
 //! Nothing here is used by the rest of the engine.

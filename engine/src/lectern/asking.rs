@@ -20,6 +20,10 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Handle;
 
+/// How many times the budget of a sparse read a document must be long: on shorter ones the choice, which each token of a
+/// question makes for itself, costs more than it saves.
+const WORTH_CHOOSING: usize = 4;
+
 /// Tokens of passages that a question asked at once reads: a few seconds' worth on a slow machine.
 const TOKENS_AT_ONCE: usize = 768;
 
@@ -255,7 +259,7 @@ impl Work<'_> {
             text: &self.ask.question,
             history: self.history,
             max_tokens: self.answer_tokens(),
-            look_at: self.look_at(),
+            look_at: self.look_at(lesson),
             lookup: true,
             sampling: match (self.ask.greedy, self.ask.seed) {
                 (Some(true), _) | (_, None) => Sampling::Greedy,
@@ -316,9 +320,10 @@ impl Work<'_> {
     }
 
     /// How much of a read document is looked at, and how it is chosen.
-    fn look_at(&self) -> Option<SparseRead> {
+    fn look_at(&self, lesson: &Lesson) -> Option<SparseRead> {
         let settings = self.lectern.settings();
-        (settings.attention_tokens > 0).then_some(SparseRead {
+        let budget = settings.attention_tokens as usize;
+        (budget > 0 && lesson.total() > WORTH_CHOOSING * budget).then_some(SparseRead {
             policy: match settings.attention_choice {
                 AttentionChoice::Keys => PagePolicy::Keys,
                 AttentionChoice::Signs => PagePolicy::Signs,
@@ -327,7 +332,7 @@ impl Work<'_> {
                 AttentionChoice::Bounds => PagePolicy::Bounds,
                 AttentionChoice::Window => PagePolicy::Window,
             },
-            budget: settings.attention_tokens as usize,
+            budget,
             dense_layers: 0,
         })
     }

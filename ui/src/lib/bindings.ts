@@ -822,7 +822,7 @@ export type Settings = {
 	kv_format?: KvFormat,
 	/**
 	 *  Tokens of a read document that each token of a question and an answer looks at, in every layer and head; 0 for
-	 *  all of them.
+	 *  all of them. A document of less than four times as many is looked at whole.
 	 */
 	attention_tokens?: number,
 	/**  How these are chosen. */
