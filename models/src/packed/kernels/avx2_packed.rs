@@ -182,7 +182,11 @@ unsafe fn two_groups<
                 let upper =
                     upper_bits::<BITS, PAIR>(line(if BITS == 5 { 4 } else { 4 + PAIR / 2 }));
                 let mask = _mm256_set1_epi8((1 << BITS) - 16);
-                [0, 1].map(|nth| _mm256_or_si256(low[nth], _mm256_and_si256(upper[nth], mask)))
+                // No closure: those of a function that is only inlined into one with AVX2 are compiled without it.
+                [
+                    _mm256_or_si256(low[0], _mm256_and_si256(upper[0], mask)),
+                    _mm256_or_si256(low[1], _mm256_and_si256(upper[1], mask)),
+                ]
             }
         };
         let sums = &mut sums[PAIR * 2 / (GROUPS / PARTS)];
