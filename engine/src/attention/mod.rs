@@ -1,7 +1,7 @@
 //! Attention over a cache: what a model's forward pass calls to look back at the document.
 //!
 //! In: a [`KvView`](crate::kv::KvView) of sealed blocks, and layer by layer a chunk's queries, keys and values. Out:
-//! the attended values. [`DenseAttention`] looks at everything, exactly, or at the pages that [`sparse`] chooses.
+//! the attended values. [`DenseAttention`] looks at everything, exactly, or at the pages that `sparse` chooses.
 //!
 //! **How.** FlashAttention (Dao et al. 2022, arXiv 2205.14135) on a CPU: for each key/value head, tiles of query rows
 //! (all query heads that share it) meet the cache one block of 64 keys at a time. A block's keys are widened to F32,
