@@ -1,9 +1,9 @@
 //! Every key, in 7 bits a channel: its product with a query is taken in whole numbers, and a page is worth its best key.
 //!
 //! A fact stands in a few tokens, and what tells its page from others is one key among 64; means, bounds and signs of
-//! keys lose it (measured, see `docs/long-context.md`). Looking at all keys should cost a fifteenth of dense attention, by count of instructions:
-//! one byte for a number of 4, four products an instruction lane, and no values. The label cache of Double Sparsity
-//! (Yang et al. 2024, arXiv 2408.07092) does the same with few channels in place of few bits.
+//! keys lose it (measured, see `docs/long-context.md`). Looking at all keys should cost a fifteenth of dense attention,
+//! by count of instructions: one byte for a number of 4, four products an instruction lane, and no values. The label
+//! cache of Double Sparsity (Yang et al. 2024, arXiv 2408.07092) does the same with few channels in place of few bits.
 //!
 //! A key is the centre of its page and a multiple of a step for each channel, the same for all pages so that a query is
 //! rounded once. Steps are twice as wide as the second page needs (the first holds the sinks, which lie far out, and is
