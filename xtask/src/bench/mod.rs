@@ -30,9 +30,9 @@ pub struct Options {
     /// Write {\"machine\", \"rows\"} to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Only rows whose names contain this.
+    /// Only the row of this name, or rows whose names contain this; may be given several times.
     #[arg(long, value_name = "PATTERN")]
-    only: Option<String>,
+    only: Vec<String>,
     /// The small model, short documents, one run of each.
     #[arg(long)]
     quick: bool,
@@ -43,7 +43,7 @@ pub struct Options {
 
 /// `cargo xtask bench`.
 pub fn bench(options: &Options) -> Result<()> {
-    let plan = plan::Plan::new(options.quick, options.only.as_deref());
+    let plan = plan::Plan::new(options.quick, &options.only);
     let program = step("Benchmark (release build)", ours::build)?;
     let smallest = model::file(&model::MEASURED[0])?;
     let llama = step("Peer: llama.cpp", || {

@@ -28,7 +28,7 @@ const QUICK_DEPTHS: [usize; 1] = [1024];
 /// Depths, repetitions, rows.
 pub struct Plan {
     quick: bool,
-    only: Option<String>,
+    only: Vec<String>,
 }
 
 /// Both programs with the same model loaded.
@@ -102,11 +102,11 @@ impl Runs {
 }
 
 impl Plan {
-    /// A plan for the rows whose names contain `only`.
-    pub fn new(quick: bool, only: Option<&str>) -> Plan {
+    /// A plan for the rows that `only` names, or whose names contain one of `only`; for all if it is empty.
+    pub fn new(quick: bool, only: &[String]) -> Plan {
         Plan {
             quick,
-            only: only.map(str::to_owned),
+            only: only.to_vec(),
         }
     }
 
@@ -136,7 +136,23 @@ impl Plan {
     }
 
     fn wants(&self, name: &str) -> bool {
-        self.only.as_ref().is_none_or(|only| name.contains(only))
+        let wanted = |only: &String| match self.names_a_row(only) {
+            true => name == only,
+            false => name.contains(only),
+        };
+        self.only.is_empty() || self.only.iter().any(wanted)
+    }
+
+    /// Whether a pattern is the whole name of a row: other names may begin with it.
+    fn names_a_row(&self, pattern: &str) -> bool {
+        MEASURED.iter().any(|model| {
+            let depths = self.depths().iter();
+            let deep = depths.flat_map(|depth| self.deep_names(model.short, *depth));
+            let mut names = deep
+                .chain(Plan::shallow_names(model.short))
+                .chain(Plan::reference_names(model.short));
+            names.any(|name| name == pattern)
+        })
     }
 
     /// Names of a model's rows on an empty cache.
