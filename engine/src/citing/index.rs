@@ -11,12 +11,22 @@ pub(super) const STEM_SHARE: f32 = 0.6;
 /// Sentences on either side that still count as the same paragraph, in a text that has no paragraphs.
 const PARAGRAPH_REACH: usize = 8;
 
+/// A sentence that begins with one of these is about what the one before it was about.
+const PRONOUNS: &[&str] = &[
+    "he", "she", "it", "they", "his", "her", "its", "their", "this", "these",
+];
+
+/// Whether a word at the beginning of a sentence points back to the one before.
+pub(super) fn is_pronoun(word: &str) -> bool {
+    PRONOUNS.contains(&word.to_lowercase().as_str())
+}
+
 /// Sentences of one document and the terms they hold. Built once a document, in one pass over its text; a query
 /// then costs the postings of its terms, not the document's length.
 pub struct SentenceIndex {
     spans: Vec<Span>,
-    /// Index of the block each sentence stands in.
-    blocks: Vec<u32>,
+    /// Number of the paragraph each sentence stands in: a block, and those behind it that begin with a pronoun.
+    paragraphs: Vec<u32>,
     /// Terms of each sentence, for the length penalty.
     lengths: Vec<u32>,
     /// At least one.
@@ -32,8 +42,8 @@ impl SentenceIndex {
     /// Indexes every sentence of `document`.
     pub fn new(document: &Document) -> SentenceIndex {
         let spans = document.sentences();
-        let mut blocks = Vec::with_capacity(spans.len());
-        let mut block = 0;
+        let mut paragraphs = Vec::with_capacity(spans.len());
+        let (mut block, mut paragraph) = (0, 0);
         for span in &spans {
             while document
                 .blocks
@@ -41,8 +51,13 @@ impl SentenceIndex {
                 .is_some_and(|b| b.span.end <= span.start)
             {
                 block += 1;
+                let words = span.of(&document.text).unwrap_or_default();
+                let first = words.split(|c: char| !c.is_alphanumeric()).next();
+                if !first.is_some_and(is_pronoun) {
+                    paragraph = block as u32;
+                }
             }
-            blocks.push(block as u32);
+            paragraphs.push(paragraph);
         }
         let mut postings: HashMap<u64, Vec<u32>> = HashMap::new();
         let (mut small, mut inside) = (HashSet::new(), HashSet::new());
@@ -68,7 +83,7 @@ impl SentenceIndex {
         SentenceIndex {
             mean_length: (words as f32 / lengths.len().max(1) as f32).max(1.0),
             spans,
-            blocks,
+            paragraphs,
             lengths,
             postings,
             small,
@@ -103,13 +118,13 @@ impl SentenceIndex {
 
     /// The sentences of the paragraph that holds `sentence`, no more than [`PARAGRAPH_REACH`] away.
     pub(super) fn paragraph(&self, sentence: usize) -> RangeInclusive<usize> {
-        let block = self.blocks[sentence];
+        let paragraph = self.paragraphs[sentence];
         let first = sentence.saturating_sub(PARAGRAPH_REACH);
         let last = (sentence + PARAGRAPH_REACH).min(self.spans.len() - 1);
-        // blocks ascend with the sentences
-        let here = &self.blocks[first..=last];
-        first + here.partition_point(|&b| b < block)
-            ..=first + here.partition_point(|&b| b <= block) - 1
+        // their numbers ascend with the sentences
+        let here = &self.paragraphs[first..=last];
+        first + here.partition_point(|&p| p < paragraph)
+            ..=first + here.partition_point(|&p| p <= paragraph) - 1
     }
 
     /// Terms of the paragraph that holds `sentence`.

@@ -5,7 +5,7 @@
 //! for the name ("He was called for holding"), if the name stands before it in the paragraph and the sentence itself
 //! names nobody else.
 
-use super::index::SentenceIndex;
+use super::index::{SentenceIndex, is_pronoun};
 use super::query::{Keys, Query, Weighed};
 use super::terms::{Term, TermKind, terms};
 use std::ops::Range;
@@ -35,11 +35,6 @@ const NEAR_CONTEXT: f32 = 0.5;
 const PREPOSITIONS: &[&str] = &[
     "in", "at", "on", "from", "near", "by", "with", "for", "to", "into", "during", "since",
     "until", "after", "before", "against", "over", "through", "between", "under", "behind",
-];
-
-/// A sentence that begins with one of these is about whom the one before it was about.
-const PRONOUNS: &[&str] = &[
-    "he", "she", "it", "they", "his", "her", "its", "their", "this", "these",
 ];
 
 /// A name, a number, or several that stand side by side in the answer ("Von Miller", "7 January 1943").
@@ -331,8 +326,7 @@ fn names_another(query: &Query, index: &SentenceIndex, words: &str, held: &[Term
     let Some(last) = held.iter().rposition(|term| query.tells(term)) else {
         return false;
     };
-    let first = held[0].span.of(words).unwrap_or_default().to_lowercase();
-    if PRONOUNS.contains(&first.as_str()) {
+    if is_pronoun(held[0].span.of(words).unwrap_or_default()) {
         return false;
     }
     let mut placed = false;

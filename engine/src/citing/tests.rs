@@ -262,6 +262,24 @@ fn a_pronoun_stands_for_a_name_unless_the_sentence_names_another() {
 }
 
 #[test]
+fn a_paragraph_that_begins_with_a_pronoun_goes_on_with_the_one_before() {
+    let text = "The lighthouse on Skarn rock was built of grey granite, and its lamp was first lit in 1874.\n\n\
+Its first keeper was Marta Olsen, a fisherman's daughter who had taught herself to grind lenses.\n\n\
+The inn has a garden.";
+    let question = "Who was the first keeper of the lighthouse on Skarn rock?";
+    let answer = "Marta Olsen was the first keeper of the lighthouse on Skarn rock.";
+    let (state, quotes) = verdict(text, question, answer);
+    assert_eq!(state, SupportState::Supported);
+    assert!(
+        quotes[0].starts_with("Its first keeper was Marta Olsen"),
+        "{quotes:?}"
+    );
+    let elsewhere = text.replace("Its first keeper", "The first keeper of the inn");
+    let (state, _) = verdict(&elsewhere, question, answer);
+    assert_ne!(state, SupportState::Supported);
+}
+
+#[test]
 fn a_premise_does_not_make_another_ones_number_its_own() {
     let question = "How many sacks did Kawann Short have?";
     let (state, _) = verdict(PANTHERS, question, "Kawann Short had 6½ sacks.");
