@@ -195,7 +195,7 @@ impl Plan {
     fn wants_model(&self, short: &str) -> bool {
         self.wants_any(&Plan::shallow_names(short))
             || self.wanted_depths(short).next().is_some()
-            || self.wants_any(&Plan::reference_names(short))
+            || !self.quick && self.wants_any(&Plan::reference_names(short))
     }
 
     /// Measures one model.
@@ -216,8 +216,9 @@ impl Plan {
             let names = self.deep_names(short, depth);
             rows.extend(self.deep(model, pair, machine, depth, &names)?);
         }
+        // candle takes longer for its two rows than all else in a first look.
         let names = Plan::reference_names(short);
-        if self.wants_any(&names) {
+        if !self.quick && self.wants_any(&names) {
             rows.extend(self.reference(model, pair, machine, &names)?);
         }
         rows.retain(|row| self.wants(&row.name));
