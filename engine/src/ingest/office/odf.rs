@@ -244,8 +244,8 @@ impl<'s, 'b> Body<'s, 'b> {
     }
 }
 
-/// Elements of which nothing is read: deleted text, what repeats on every page, tables of contents and indexes, and the
-/// cells that another cell covers.
+/// Elements of which nothing is read: deleted text, what repeats on every page, marks of notes, tables of contents and
+/// indexes.
 fn is_passed_over(name: &str) -> bool {
     matches!(
         name,
