@@ -24,7 +24,7 @@ mod viewing;
 pub use choosing::ChosenModel;
 pub use export::place;
 
-use crate::attention::CancelFlag;
+use crate::attention::{CancelFlag, KeptIndex};
 use crate::home::Home;
 use crate::library::Library;
 use crate::settings;
@@ -79,6 +79,8 @@ pub struct Lectern {
     options: Options,
     seat: Seat,
     opened: OpenDocuments,
+    /// Of the document that was asked last.
+    index: KeptIndex,
     /// One job at a time for a document's cache; others wait.
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     /// Jobs that hold a document or look at it, so that removing it can end them.
@@ -100,6 +102,7 @@ impl Lectern {
             options,
             seat: Seat::new(),
             opened: OpenDocuments::new(),
+            index: KeptIndex::default(),
             turns: Mutex::new(HashMap::new()),
             running: Mutex::new(Vec::new()),
             under_way: UnderWay::default(),
@@ -110,9 +113,11 @@ impl Lectern {
         Ok(lectern)
     }
 
-    /// Lets the model go if nobody used it for `idle`.
+    /// Lets the model go if nobody used it for `idle`, and what it was asked by.
     pub fn release_if_idle(&self, idle: std::time::Duration) {
-        self.seat.release_if_idle(idle);
+        if self.seat.release_if_idle(idle) {
+            self.index.forget();
+        }
     }
 
     /// Writes what is to be written and closes the library. Jobs must have ended.

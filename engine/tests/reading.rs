@@ -34,6 +34,7 @@ fn input(model: &Model, tokens: usize) -> ReadingInput {
     );
     document.truncate(tokens);
     ReadingInput {
+        scope: None,
         identity: CacheIdentity {
             text: [1; 32],
             model: model.fingerprint().to_owned(),

@@ -107,6 +107,7 @@ impl Engine {
             })
             .collect();
         let input = ReadingInput {
+            scope: None,
             prefix: Vec::new(),
             tokens,
             identity: self.identity(),

@@ -78,7 +78,10 @@ impl<'c> Conversation<'c> {
         if tokens >= window {
             return Err(AskError::NoRoom { tokens, window });
         }
-        opened.attention.look_at(question.look_at);
+        match ground.kept_index() {
+            Some(kept) => opened.attention.look_at_with(question.look_at, kept),
+            None => opened.attention.look_at(question.look_at),
+        }
         opened.attention.record(reader.retrieval_heads);
         Ok(Conversation {
             model,
@@ -183,6 +186,13 @@ impl<'c> Conversation<'c> {
             };
         }
         Ok(())
+    }
+
+    /// Leaves what the next question can use.
+    pub fn leave_index(&mut self, ground: &Ground) {
+        if let Some(kept) = ground.kept_index() {
+            self.opened.attention.leave_index(kept);
+        }
     }
 
     /// Cites what is left and puts the answer together.

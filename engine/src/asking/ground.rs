@@ -2,7 +2,7 @@
 
 use super::document::{OpenDocument, Positions, in_order};
 use super::{AskError, Listener};
-use crate::attention::{CancelFlag, DenseAttention};
+use crate::attention::{CancelFlag, DenseAttention, KeptIndex};
 use crate::document::Span;
 use crate::kv::{KvCache, KvView};
 use crate::reading::prefix;
@@ -25,6 +25,8 @@ pub enum Ground<'g> {
         cache: &'g KvCache,
         /// The document's tokens as they were read, without the prefix.
         tokens: &'g [Token],
+        /// Where the index of its pages is kept between questions.
+        index: &'g KeptIndex,
     },
     /// Spans of it, which are read now, into memory, in the document's order.
     Passages(&'g [Span]),
@@ -53,6 +55,14 @@ pub(super) struct Opened {
 }
 
 impl Ground<'_> {
+    /// Where the index of the pages is kept between questions, if it is.
+    pub(super) fn kept_index(&self) -> Option<&KeptIndex> {
+        match self {
+            Ground::WholeDocument { index, .. } => Some(index),
+            _ => None,
+        }
+    }
+
     /// Opens the cache, or reads the passages. Being stopped meanwhile leaves a ground that holds less.
     pub(super) fn open(
         &self,
@@ -63,7 +73,7 @@ impl Ground<'_> {
     ) -> Result<Opened, AskError> {
         let prefix = prefix(model.chat_template(), model.tokenizer())?;
         match self {
-            Ground::WholeDocument { cache, tokens } => {
+            Ground::WholeDocument { cache, tokens, .. } => {
                 let total = prefix.len() + tokens.len();
                 if cache.tokens() != total {
                     return Err(AskError::NotRead {

@@ -113,6 +113,7 @@ pub(crate) fn ask_observed(
     listener.stage(AskStage::ReadingQuestion);
     let first = conversation.read_question()?;
     conversation.answer(first, started, &mut listener)?;
+    conversation.leave_index(ground);
     listener.stage(AskStage::Citing);
     Ok(conversation.finish(&mut listener))
 }

@@ -2,7 +2,7 @@
 
 use super::test_model::smollm;
 use super::*;
-use crate::attention::DenseAttention;
+use crate::attention::{DenseAttention, KeptIndex};
 use crate::document::{Block, BlockKind, Document, DocumentKind, Span};
 use crate::kv::{CacheIdentity, FORMAT_F16, KvCache};
 use crate::reading::prefix;
@@ -134,6 +134,7 @@ fn an_answer_is_streamed_cited_and_the_same_again() {
     let (cache, tokens) = read(folder.path(), 0);
     let document = open_document();
     let ground = Ground::WholeDocument {
+        index: &KeptIndex::default(),
         cache: &cache,
         tokens: &tokens,
     };
@@ -236,6 +237,7 @@ fn a_stop_ends_the_answer_within_a_token_and_keeps_what_was_said() {
     let (cache, tokens) = read(folder.path(), 0);
     let document = open_document();
     let ground = Ground::WholeDocument {
+        index: &KeptIndex::default(),
         cache: &cache,
         tokens: &tokens,
     };
@@ -281,6 +283,7 @@ fn what_cannot_be_asked_is_said_before_anything_is_computed() {
     let (cache, tokens) = read(folder.path(), 5);
     let document = open_document();
     let ground = Ground::WholeDocument {
+        index: &KeptIndex::default(),
         cache: &cache,
         tokens: &tokens,
     };

@@ -6,8 +6,8 @@ use super::kernels::Kernels;
 use super::mass::{Mass, RECORDED_TOKENS, ScoreLog};
 use super::rotation::{Rotation, Turn};
 use super::softmax::Softmax;
-use super::span::{LayerPass, SPAN_BLOCKS, Scratch, Tile};
-use super::sparse::{Audit, Recall, Sparse, SparseRead};
+use super::span::{FarBlocks, LayerPass, SPAN_BLOCKS, Scratch, Tile, TileQueries};
+use super::sparse::{Audit, Choosers, KeptIndex, Recall, Sparse, SparseRead};
 use super::tail::Tail;
 use crate::kv::{BLOCK_TOKENS, KvCache, KvError, KvShape, KvView};
 use candle_core::Tensor;
@@ -17,6 +17,9 @@ use rayon::prelude::*;
 /// Tokens of a tile: enough rows that loading a block is small beside multiplying it, few enough that a chunk of 256
 /// tokens gives every thread several tiles.
 const TILE_TOKENS: usize = 32;
+
+/// Of a tile's tokens, every so manieth chooses for all, if they choose together: four of 32.
+const CHOOSER_STEP: usize = 8;
 
 /// The cache's sealed tokens, a tail in memory behind them, and attention to both.
 ///
@@ -37,6 +40,8 @@ pub struct DenseAttention {
     mass: Option<Mass>,
     /// What is looked at; everything without.
     sparse: Option<Sparse>,
+    /// Turn of the distance of far pages.
+    far_turn: Option<Turn>,
     audit: Option<Audit>,
     cancel: CancelFlag,
 }
@@ -105,6 +110,7 @@ impl DenseAttention {
             pass: None,
             mass: None,
             sparse: None,
+            far_turn: None,
             audit: None,
             cancel,
         })
@@ -138,7 +144,24 @@ impl DenseAttention {
 
     /// From now on looks at a part of the cache; at everything with `None`. The index is made when it is first needed.
     pub fn look_at(&mut self, read: Option<SparseRead>) {
+        let far = read.and_then(|read| read.far);
+        self.far_turn = far.map(|far| self.rotation.at(far.distance));
         self.sparse = read.map(|read| Sparse::new(read, *self.view.shape()));
+    }
+
+    /// As [`DenseAttention::look_at`], with the index that an earlier question left in `kept`.
+    pub fn look_at_with(&mut self, read: Option<SparseRead>, kept: &KeptIndex) {
+        self.look_at(read);
+        if let Some(index) = read.and_then(|read| kept.take(&self.view, read)) {
+            self.sparse = Some(index);
+        }
+    }
+
+    /// Leaves the index in `kept` for the next question. From now on looks at everything.
+    pub fn leave_index(&mut self, kept: &KeptIndex) {
+        if let Some(index) = self.sparse.take() {
+            kept.put(&self.view, index);
+        }
     }
 
     /// From now on measures what these ways of looking would have held of the attention that is paid. Holds all keys
@@ -243,6 +266,15 @@ impl DenseAttention {
         self.view
             .verify(layer, 0..self.tail.first_block())
             .map_err(|error| AttentionError::Cache(Box::new(error)))?;
+        let sealed = self.tail.first_block();
+        let sparse = self.sparse.as_mut().filter(|s| s.chooses(layer, sealed));
+        let far = sparse.as_ref().and_then(|sparse| {
+            Some(FarBlocks {
+                end: sealed.saturating_sub(sparse.window_pages()),
+                far: sparse.read().far?,
+                query_turn: self.far_turn.as_ref()?,
+            })
+        });
         let pass = LayerPass {
             kernels: self.kernels,
             shape: &self.shape,
@@ -252,20 +284,20 @@ impl DenseAttention {
             tail: &self.tail,
             rotation: &self.rotation,
             block_turns: &self.block_turns,
+            far,
             query_turns,
             queries,
             start: self.tail.end(),
             cancel: &self.cancel,
         };
-        let sealed = self.tail.first_block();
-        let sparse = self.sparse.as_mut().filter(|s| s.chooses(layer, sealed));
-        let mut tile_tokens = TILE_TOKENS;
+        let (mut tile_tokens, mut chooser_step) = (TILE_TOKENS, CHOOSER_STEP);
         let sparse = sparse.map(|sparse| {
             sparse.extend(layer, sealed, |block, kv_head, keys| {
                 pass.turned_keys(block, kv_head, keys);
             });
-            // Each token chooses for itself.
-            tile_tokens = 1;
+            if sparse.read().choosers == Choosers::EachToken {
+                (tile_tokens, chooser_step) = (1, 1);
+            }
             &*sparse
         });
         if let Some(audit) = &mut self.audit {
@@ -275,12 +307,13 @@ impl DenseAttention {
             let rows = (0..tokens).flat_map(|t| (0..self.shape.kv_heads).map(move |h| (t, h)));
             let rows: Vec<(usize, usize)> = rows.collect();
             rows.par_iter().for_each(|&(token, kv_head)| {
-                let queries = pass.tile_queries(&Tile {
+                let tile = Tile {
                     tokens: token..token + 1,
                     kv_head,
                     logged_heads: Vec::new(),
                     blocks: Vec::new(),
-                });
+                };
+                let queries = pass.index_queries(&tile, 1);
                 audit.add(self.kernels, layer, kv_head, &queries, sealed);
             });
         }
@@ -302,7 +335,7 @@ impl DenseAttention {
             tile.blocks = match sparse {
                 None => (0..visible).collect(),
                 Some(sparse) => {
-                    let queries = pass.tile_queries(tile);
+                    let queries = pass.index_queries(tile, chooser_step);
                     let kernels = self.kernels;
                     let mut chosen = sparse.choose(kernels, layer, tile.kv_head, &queries, sealed);
                     chosen.extend(sealed as u32..visible);
@@ -391,7 +424,7 @@ impl LayerPass<'_> {
 
     /// Few tiles: their spans of keys are shared out among the threads and merged afterwards.
     fn by_span(&self, tiles: &[Tile]) -> Vec<(Softmax, Vec<ScoreLog>)> {
-        let queries: Vec<Vec<f32>> = tiles.iter().map(|tile| self.tile_queries(tile)).collect();
+        let queries: Vec<TileQueries> = tiles.iter().map(|tile| self.tile_queries(tile)).collect();
         let work: Vec<(usize, &[u32])> = tiles
             .iter()
             .enumerate()

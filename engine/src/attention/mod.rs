@@ -38,10 +38,12 @@ mod tail;
 #[cfg(test)]
 mod coded;
 #[cfg(test)]
+mod placed;
+#[cfg(test)]
 mod reference;
 #[cfg(test)]
 mod sparsely;
 
 pub use cancel::CancelFlag;
 pub use dense::DenseAttention;
-pub use sparse::{PagePolicy, Recall, SparseRead};
+pub use sparse::{Choosers, Far, KeptIndex, PagePolicy, Recall, SparseRead};

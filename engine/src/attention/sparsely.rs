@@ -16,14 +16,6 @@ const TOKENS: usize = SEALED + 70;
 /// With the first page and the last four: two to choose.
 const BUDGET: usize = 7 * BLOCK_TOKENS;
 
-fn sparse(policy: PagePolicy, budget: usize) -> SparseRead {
-    SparseRead {
-        policy,
-        budget,
-        dense_layers: 0,
-    }
-}
-
 #[test]
 fn a_budget_for_everything_is_dense_attention_to_the_bit() {
     let shape = shape(2, 3, 64, RotaryPairing::Halves);
@@ -34,7 +26,7 @@ fn a_budget_for_everything_is_dense_attention_to_the_bit() {
     let dense = bits(&text.pass(&shape, &mut attention, (SEALED, TOKENS)).unwrap());
     for policy in PagePolicy::ALL {
         let mut attention = DenseAttention::over(&cache, &shape, CancelFlag::new()).unwrap();
-        attention.look_at(Some(sparse(policy, SEALED)));
+        attention.look_at(Some(SparseRead::new(policy, SEALED)));
         let found = text.pass(&shape, &mut attention, (SEALED, TOKENS)).unwrap();
         assert!(bits(&found) == dense, "{policy:?}");
     }
@@ -52,7 +44,7 @@ fn the_choice_does_not_depend_on_the_pass() {
     for policy in PagePolicy::ALL {
         let open = || {
             let mut attention = DenseAttention::over(&cache, &shape, CancelFlag::new()).unwrap();
-            attention.look_at(Some(sparse(policy, BUDGET)));
+            attention.look_at(Some(SparseRead::new(policy, BUDGET)));
             attention
         };
         let whole = bits(&text.pass(&shape, &mut open(), (SEALED, TOKENS)).unwrap());
@@ -79,7 +71,7 @@ fn equals_plain_attention_over_the_pages_with_most_of_it() {
         let folder = TempDir::new().unwrap();
         let cache = cache_in(&folder, &shape, BlockFormat::K8V8);
         let mut attention = read(&shape, &text, &cache, &[256, 256, 256]);
-        attention.look_at(Some(sparse(PagePolicy::Exact, BUDGET)));
+        attention.look_at(Some(SparseRead::new(PagePolicy::Exact, BUDGET)));
         let found = text.pass(&shape, &mut attention, (SEALED, TOKENS)).unwrap();
         let seen = as_cached(&text, &cache);
         for (layer, found) in found.iter().enumerate() {
@@ -179,7 +171,7 @@ fn no_choice_holds_more_than_the_exact_one() {
     let mut attention = DenseAttention::over(&cache, &shape, CancelFlag::new()).unwrap();
     let dense = bits(&text.pass(&shape, &mut attention, (SEALED, TOKENS)).unwrap());
     attention.reset();
-    attention.audit(&PagePolicy::ALL.map(|policy| sparse(policy, BUDGET)));
+    attention.audit(&PagePolicy::ALL.map(|policy| SparseRead::new(policy, BUDGET)));
     let audited = text.pass(&shape, &mut attention, (SEALED, TOKENS)).unwrap();
     assert!(bits(&audited) == dense, "an audit changes nothing");
     let recalls = attention.recalls();

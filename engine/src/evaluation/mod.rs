@@ -8,6 +8,7 @@
 //!
 //! Nothing here is used by the rest of the engine.
 
+mod beyond;
 mod cite;
 mod clapnq;
 mod fit;
@@ -21,6 +22,7 @@ mod whole;
 mod words;
 mod xquad;
 
+pub use beyond::BeyondArgs;
 pub use kv::KvArgs;
 pub use sparse::SparseArgs;
 
@@ -51,6 +53,8 @@ pub enum Evaluation {
     Kv(KvArgs),
     /// What looking at a part of the cache costs: divergence, copying, needles and chains against looking at all of it.
     Sparse(SparseArgs),
+    /// How well a document is known that is longer than the model's window, by how what lies beyond is read.
+    Beyond(BeyondArgs),
 }
 
 /// Of [`Evaluation::Heads`].
@@ -223,6 +227,7 @@ pub fn run(
         Evaluation::Clapnq(args) => clapnq::run(args, &model()?)?,
         Evaluation::Kv(args) => kv::run(args, &model()?)?,
         Evaluation::Sparse(args) => sparse::run(args, &model()?)?,
+        Evaluation::Beyond(args) => beyond::run(args, &model()?)?,
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::EvaluationError;
 use super::whole::read_whole;
 use super::xquad::{Exam, GoldQuestion};
 use crate::asking::{Ground, OpenDocument, Question, Reader, Sampling, ask_observed};
-use crate::attention::{CancelFlag, DenseAttention};
+use crate::attention::{CancelFlag, DenseAttention, KeptIndex};
 use crate::citing::AttentionEvidence;
 use crate::kv::BlockFormat;
 use lectern_models::{ChatMessage, Logits, Model, Role};
@@ -108,6 +108,7 @@ impl Records {
             read_whole(reader.model, &exam.document.text, &folder.0, self.format)?;
         let document = OpenDocument::new(String::new(), exam.document.clone());
         let ground = Ground::WholeDocument {
+            index: &KeptIndex::default(),
             cache: &cache,
             tokens: &tokens,
         };

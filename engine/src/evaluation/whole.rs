@@ -16,6 +16,7 @@ pub(super) fn read_whole(
 ) -> Result<(KvCache, Vec<Token>), EvaluationError> {
     let prefix = prefix(model.chat_template(), model.tokenizer())?;
     let input = ReadingInput {
+        scope: None,
         tokens: model.tokenizer().encode_with_offsets(text)?,
         identity: CacheIdentity {
             text: Default::default(), // the folder is new: nothing else can be in it

@@ -186,6 +186,7 @@ impl Work<'_> {
         let ground = Ground::WholeDocument {
             cache,
             tokens: &lesson.tokens,
+            index: &self.lectern.index,
         };
         self.work(&seated, lesson, &ground, cost)
     }
@@ -323,18 +324,16 @@ impl Work<'_> {
     fn look_at(&self, lesson: &Lesson) -> Option<SparseRead> {
         let settings = self.lectern.settings();
         let budget = settings.attention_tokens as usize;
-        (budget > 0 && lesson.total() > WORTH_CHOOSING * budget).then_some(SparseRead {
-            policy: match settings.attention_choice {
-                AttentionChoice::Keys => PagePolicy::Keys,
-                AttentionChoice::Signs => PagePolicy::Signs,
-                AttentionChoice::Moments => PagePolicy::Moments,
-                AttentionChoice::Clusters => PagePolicy::Clusters,
-                AttentionChoice::Bounds => PagePolicy::Bounds,
-                AttentionChoice::Window => PagePolicy::Window,
-            },
-            budget,
-            dense_layers: 0,
-        })
+        let policy = match settings.attention_choice {
+            AttentionChoice::Keys => PagePolicy::Keys,
+            AttentionChoice::Signs => PagePolicy::Signs,
+            AttentionChoice::Moments => PagePolicy::Moments,
+            AttentionChoice::Clusters => PagePolicy::Clusters,
+            AttentionChoice::Bounds => PagePolicy::Bounds,
+            AttentionChoice::Window => PagePolicy::Window,
+        };
+        (budget > 0 && lesson.total() > WORTH_CHOOSING * budget)
+            .then(|| SparseRead::new(policy, budget))
     }
 
     fn answer_tokens(&self) -> usize {

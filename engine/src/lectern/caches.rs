@@ -41,6 +41,7 @@ impl Lectern {
         let _turn = self.end_jobs(id).await;
         self.library.remove(id).await?;
         self.opened.forget(id);
+        self.index.forget();
         self.remove_caches(&row.text_sha256).await
     }
 

@@ -174,6 +174,7 @@ impl Lectern {
         }
         self.make_room(on, lesson, &cache, job)?;
         let input = ReadingInput {
+            scope: None,
             prefix: lesson.prefix.clone(),
             tokens: lesson.tokens.to_vec(),
             identity: lesson.identity(),

@@ -125,19 +125,20 @@ impl Seat {
         Ok(model)
     }
 
-    /// Lets the model go if nobody used it for `idle`.
-    pub fn release_if_idle(&self, idle: Duration) {
+    /// Lets the model go if nobody used it for `idle`; returns whether nobody did.
+    pub fn release_if_idle(&self, idle: Duration) -> bool {
         if lock(&self.line).taken {
-            return;
+            return false;
         }
         let mut loaded = lock(&self.loaded);
-        if loaded
+        let unused = loaded
             .as_ref()
-            .is_some_and(|loaded| loaded.last_used.elapsed() >= idle)
-        {
+            .is_some_and(|loaded| loaded.last_used.elapsed() >= idle);
+        if unused {
             *loaded = None;
             tracing::info!("the model was not used for {idle:?} and is let go");
         }
+        unused
     }
 }
 

@@ -12,6 +12,7 @@ mod error;
 mod pace;
 mod prompt;
 mod read;
+mod scope;
 
 pub use crate::attention::CancelFlag;
 pub use error::ReadingError;
@@ -19,3 +20,4 @@ pub use lectern_protocol::ReadProgress;
 pub use pace::{Pace, TokenCost};
 pub use prompt::{PromptError, Suffix, Turn, prefix, suffix};
 pub use read::{CHUNK_TOKENS, ReadingInput, read};
+pub use scope::Scope;

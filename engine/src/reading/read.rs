@@ -1,7 +1,7 @@
 //! The loop over chunks.
 
 use super::pace::Pace;
-use super::{CancelFlag, ReadProgress, ReadingError};
+use super::{CancelFlag, ReadProgress, ReadingError, Scope};
 use crate::attention::DenseAttention;
 use crate::kv::{CacheIdentity, KvCache};
 use lectern_models::{Logits, Model, Token};
@@ -20,6 +20,8 @@ pub struct ReadingInput {
     pub tokens: Vec<Token>,
     /// Whose cache it fills; [`CacheIdentity::prompt`] is that of `prefix`.
     pub identity: CacheIdentity,
+    /// How to read beyond the model's window; without it a document that is longer is refused.
+    pub scope: Option<Scope>,
 }
 
 /// Reads `input` into `cache` from where the cache ends, and returns when the cache holds all of it, with what it took.
@@ -50,7 +52,7 @@ pub fn read(
         .copied()
         .chain(input.tokens.iter().map(|token| token.id))
         .collect();
-    if ids.len() > model.context_length() {
+    if ids.len() > model.context_length() && input.scope.is_none() {
         return Err(ReadingError::TooLong {
             tokens: ids.len(),
             window: model.context_length(),
@@ -73,12 +75,19 @@ pub fn read(
         return Ok(pace);
     }
     let mut attention = DenseAttention::over(cache, model.shape(), cancel.clone())?;
+    let mut bounded = false;
     for chunk in ids[tokens..].chunks(CHUNK_TOKENS) {
         yield_point();
         if cancel.is_cancelled() {
             return Err(ReadingError::Cancelled);
         }
         let began = Instant::now();
+        if let Some(scope) = input.scope.filter(|_| !bounded)
+            && tokens + chunk.len() > scope.whole
+        {
+            attention.look_at(Some(scope.read));
+            bounded = true;
+        }
         model.forward(chunk, &mut attention, Logits::None)?;
         attention.seal(cache, chunk)?;
         pace.add(tokens, chunk.len(), began.elapsed());

@@ -3,7 +3,7 @@
 use super::super::kernels::Kernels;
 use super::pick::pick;
 use super::{PageIndex, SparseRead};
-use crate::kv::{BLOCK_TOKENS, KvShape};
+use crate::kv::{BLOCK_TOKENS, KvShape, KvView};
 use rayon::prelude::*;
 
 /// What is looked at of a cache, with the index that it is chosen by.
@@ -37,15 +37,26 @@ impl Sparse {
         }
     }
 
+    /// The same index for another budget; `None` if this one judges pages in another way, or was made of more of them
+    /// than `view` has.
+    pub(super) fn serving(self, read: SparseRead, view: &KvView) -> Option<Sparse> {
+        let same = self.read.policy == read.policy
+            && self.read.far == read.far
+            && self.shape == *view.shape()
+            && self.layers.iter().all(|layer| layer.pages <= view.blocks());
+        same.then_some(Sparse { read, ..self })
+    }
+
     /// Bytes of memory of the index.
     pub(in crate::attention) fn bytes(&self) -> usize {
         let heads = self.layers.iter().flat_map(|layer| &layer.heads);
         heads.map(|head| head.bytes()).sum()
     }
 
-    /// Whether `pages` sealed pages of this layer are chosen from, and not all attended to.
+    /// Whether `pages` sealed pages of this layer are chosen from or placed, and not all attended to where they are.
     pub(in crate::attention) fn chooses(&self, layer: usize, pages: usize) -> bool {
-        layer >= self.read.dense_layers && pages * BLOCK_TOKENS > self.read.budget
+        layer >= self.read.dense_layers
+            && (pages * BLOCK_TOKENS > self.read.budget || self.read.far.is_some())
     }
 
     /// Makes the index of a layer reach to page `pages`. `turned` gives the keys of a page and head, `[head_dim][64]`,
@@ -84,7 +95,22 @@ impl Sparse {
         pages: usize,
     ) -> Vec<u32> {
         let estimates = self.estimates(kernels, layer, kv_head, queries, pages);
-        pick(&estimates, pages, self.read.budget / BLOCK_TOKENS)
+        pick(
+            &estimates,
+            pages,
+            self.read.budget / BLOCK_TOKENS,
+            self.window_pages(),
+        )
+    }
+
+    /// Pages of the window.
+    pub(in crate::attention) fn window_pages(&self) -> usize {
+        self.read.window / BLOCK_TOKENS
+    }
+
+    /// What is looked at.
+    pub(in crate::attention) fn read(&self) -> &SparseRead {
+        &self.read
     }
 
     /// `[rows][pages]`, see [`PageIndex::estimate`].

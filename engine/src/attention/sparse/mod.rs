@@ -22,7 +22,9 @@ mod bounds;
 mod clusters;
 mod columns;
 mod exact;
+mod far;
 mod index;
+mod kept;
 mod keys;
 mod moments;
 mod pick;
@@ -33,15 +35,14 @@ mod tests;
 mod window;
 
 use super::kernels::Kernels;
+pub use far::Far;
 pub(super) use index::Sparse;
+pub use kept::KeptIndex;
 pub(super) use recall::Audit;
 pub use recall::Recall;
 
 /// Pages at the beginning that are always attended to: attention sinks (Xiao et al. 2023, arXiv 2309.17453).
 const SINK_PAGES: usize = 1;
-
-/// Pages before a row's own that are always attended to.
-const WINDOW_PAGES: usize = 4;
 
 /// How pages are judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -130,4 +131,36 @@ pub struct SparseRead {
     pub budget: usize,
     /// Layers, from the first, that attend to everything.
     pub dense_layers: usize,
+    /// The last cached tokens, which are always attended to; whole pages.
+    pub window: usize,
+    /// Where the pages outside the window stand; where they are in the document without.
+    pub far: Option<Far>,
+    /// Who chooses.
+    pub choosers: Choosers,
+}
+
+/// Which rows of a head choose pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choosers {
+    /// Each token for itself: what it gets does not depend on the pass it came in.
+    EachToken,
+    /// A few of every 32 tokens of a pass for all 32, which then share the work of loading keys.
+    Tile,
+}
+
+impl SparseRead {
+    /// [`SparseRead::window`] where the whole document is within the model's own.
+    pub const WINDOW: usize = 256;
+
+    /// Each token chooses among pages at their own places.
+    pub fn new(policy: PagePolicy, budget: usize) -> SparseRead {
+        SparseRead {
+            policy,
+            budget,
+            dense_layers: 0,
+            window: SparseRead::WINDOW,
+            far: None,
+            choosers: Choosers::EachToken,
+        }
+    }
 }

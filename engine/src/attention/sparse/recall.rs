@@ -38,11 +38,7 @@ pub(in crate::attention) struct Audit {
 
 impl Audit {
     pub(in crate::attention) fn new(ways: &[SparseRead], shape: KvShape) -> Audit {
-        let exact = SparseRead {
-            policy: PagePolicy::Exact,
-            budget: 0,
-            dense_layers: 0,
-        };
+        let exact = SparseRead::new(PagePolicy::Exact, 0);
         Audit {
             exact: Sparse::new(exact, shape),
             ways: ways
@@ -91,7 +87,7 @@ impl Audit {
                     pages.iter().map(|page| weight(row[*page as usize])).sum()
                 };
                 recall.held += on(&chosen) / whole;
-                recall.always += on(&always(pages)) / whole;
+                recall.always += on(&always(pages, way.window_pages())) / whole;
                 recall.rows += 1;
             }
         }

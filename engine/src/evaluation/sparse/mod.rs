@@ -8,7 +8,7 @@
 //! does not spoil those after it and every policy is asked the same.
 
 mod table;
-mod tasks;
+pub(in crate::evaluation) mod tasks;
 
 use super::kv::divergence::{Prediction, compare, hits};
 use super::record::Scratch;
@@ -114,9 +114,8 @@ pub(super) fn run(args: &SparseArgs, model: &MeasuredModel) -> Result<(), Evalua
     for &policy in &args.policies {
         ways.extend(args.budgets.iter().map(|&budget| {
             Some(SparseRead {
-                policy,
-                budget,
                 dense_layers: args.dense_layers,
+                ..SparseRead::new(policy, budget)
             })
         }));
     }
@@ -236,7 +235,7 @@ fn speed(
 }
 
 /// The predictions of a task's judged tokens, behind the document.
-fn judged_rows(
+pub(in crate::evaluation) fn judged_rows(
     model: &Model,
     attention: &mut DenseAttention,
     task: &Task,
@@ -259,6 +258,7 @@ fn read_into(
         text.update(token.id.to_le_bytes());
     }
     let input = ReadingInput {
+        scope: None,
         identity: CacheIdentity {
             text: text.finalize().into(),
             model: model.fingerprint().to_owned(),

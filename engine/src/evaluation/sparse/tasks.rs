@@ -33,7 +33,7 @@ const NOUNS: [&str; 16] = [
 ];
 
 /// What is asked: tokens to put behind the document, of which those in `judged` are to be predicted.
-pub(super) struct Task {
+pub(in crate::evaluation) struct Task {
     pub kind: Kind,
     pub ids: Vec<u32>,
     /// Places in `ids`, one list an item: an item is right if all its tokens are predicted.
@@ -42,7 +42,7 @@ pub(super) struct Task {
 
 /// Kinds of tasks, in the order of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub(super) enum Kind {
+pub(in crate::evaluation) enum Kind {
     /// The text goes on.
     Continuation,
     /// A passage is said again.
@@ -56,7 +56,7 @@ pub(super) enum Kind {
 }
 
 /// A document and its tasks.
-pub(super) struct Document {
+pub(in crate::evaluation) struct Document {
     /// The prompt's prefix and the document.
     pub prefix: Vec<u32>,
     pub tokens: Vec<Token>,
