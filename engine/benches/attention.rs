@@ -198,6 +198,7 @@ fn main() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         let identity = CacheIdentity {
+            scope: 0,
             text: [0; 32],
             model: name.into(),
             prompt: 0,

@@ -296,6 +296,59 @@ async fn a_document_longer_than_the_window_is_asked_through_its_passages() {
     assert!(answer.timings.read_tokens < 700, "{:?}", answer.timings);
 }
 
+/// Its text repeats itself, so that there is little to read into it: what is tested is the way, not the model.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_longer_than_the_window_is_read_if_the_person_wants_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let lectern = open(folder.path(), |settings| {
+        settings.beyond_window = BeyondWindow::Read;
+        settings.retrieval_tokens = 300;
+    })
+    .await;
+    let filler = "The crew mended nets, slept, and wrote nothing down about it. ".repeat(300);
+    let facts =
+        format!("{filler}\n\nThe harbour master kept an albatross called Ottoline.\n\n{filler}");
+    let document = add(&lectern, folder.path(), "long.txt", &facts).await;
+    let events = Events::default();
+    let read = lectern.read(&document.id, &job(&events)).await.unwrap();
+    assert!(
+        matches!(read.reading, ReadState::Read { tokens, .. } if tokens > 8192),
+        "{:?}",
+        read.reading
+    );
+    let ask = || {
+        question(
+            &document.id,
+            "What was the albatross of the harbour master called?",
+        )
+    };
+    let answer = lectern.ask(ask(), &job(&events)).await.unwrap();
+    assert_eq!(answer.strategy, Strategy::BoundedScope);
+    assert_eq!(answer.timings.read_tokens, 0);
+    assert_eq!(answer.coverage.len(), 1);
+    let text = lectern.text(&document.id).await.unwrap();
+    assert_eq!(answer.coverage[0].end as usize, text.len());
+    assert!(!answer.answer.is_empty());
+
+    // The other way: what was read stays, answers come from passages.
+    let change = |beyond_window| {
+        let settings = Settings {
+            beyond_window,
+            ..lectern.settings()
+        };
+        lectern.change_settings(settings).unwrap();
+    };
+    change(BeyondWindow::Passages);
+    let answer = lectern.ask(ask(), &job(&events)).await.unwrap();
+    assert_eq!(answer.strategy, Strategy::RetrievedPassages);
+    let measured = lectern.summary(&document.id).await.unwrap();
+    assert!(matches!(measured.reading, ReadState::TooLong { .. }));
+    change(BeyondWindow::Read);
+    let answer = lectern.ask(ask(), &job(&events)).await.unwrap();
+    assert_eq!(answer.strategy, Strategy::BoundedScope);
+    assert_eq!(answer.timings.read_tokens, 0, "it was read before");
+}
+
 /// Far more than a question asked at once would read first.
 fn long_text() -> String {
     let days: String = (0..100)

@@ -180,6 +180,7 @@ impl Engine {
             prompt: 0,
             // What the catalogue's models keep by default.
             format: BlockFormat::K4V4.number(),
+            scope: 0,
         }
     }
 }

@@ -173,6 +173,8 @@ pub struct Settings {
     pub read_when_added: bool,
     /// Tokens of an answer at most.
     pub max_answer_tokens: u32,
+    /// What is done with a document that is longer than the model's window.
+    pub beyond_window: BeyondWindow,
     /// Tokens of retrieved passages for documents longer than the model's window.
     pub retrieval_tokens: u32,
     /// How finely what was read is kept.
@@ -182,6 +184,18 @@ pub struct Settings {
     pub attention_tokens: u32,
     /// How these are chosen.
     pub attention_choice: AttentionChoice,
+}
+
+/// What is done with a document that is longer than the model's window.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
+#[serde(rename_all = "snake_case")]
+pub enum BeyondWindow {
+    /// It is not read; each question reads the passages that match it best.
+    #[default]
+    Passages,
+    /// It is read whole: up to the window with attention to everything, behind it with attention to what is near and
+    /// what promises most.
+    Read,
 }
 
 /// By what the tokens that are looked at are chosen, 64 together.
@@ -232,6 +246,7 @@ impl Default for Settings {
             cache_budget_bytes: 20 << 30,
             read_when_added: true,
             max_answer_tokens: 256,
+            beyond_window: BeyondWindow::Passages,
             retrieval_tokens: 2048,
             kv_format: KvFormat::Auto,
             attention_tokens: 2048,

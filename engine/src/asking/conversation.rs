@@ -72,9 +72,14 @@ impl<'c> Conversation<'c> {
             question.history,
             question.text.trim(),
         )?;
-        let mut opened = ground.open(model, document, cancel, listener)?;
+        let mut opened = ground.open(model, document, question.look_at, cancel, listener)?;
         let window = model.context_length();
-        let tokens = opened.attention.tokens() + suffix.tokens.len();
+        // Far pages stand at a distance that the model knows, however many there are.
+        let behind = match question.look_at {
+            Some(read) if read.far.is_some() => read.budget.min(opened.attention.tokens()),
+            _ => opened.attention.tokens(),
+        };
+        let tokens = behind + suffix.tokens.len();
         if tokens >= window {
             return Err(AskError::NoRoom { tokens, window });
         }
@@ -82,6 +87,8 @@ impl<'c> Conversation<'c> {
             Some(kept) => opened.attention.look_at_with(question.look_at, kept),
             None => opened.attention.look_at(question.look_at),
         }
+        let also = opened.positions.within(question.look_also_at);
+        opened.attention.look_also_at(also);
         opened.attention.record(reader.retrieval_heads);
         Ok(Conversation {
             model,

@@ -2,7 +2,7 @@
 
 use super::document::{OpenDocument, Positions, in_order};
 use super::{AskError, Listener};
-use crate::attention::{CancelFlag, DenseAttention, KeptIndex};
+use crate::attention::{CancelFlag, DenseAttention, KeptIndex, SparseRead};
 use crate::document::Span;
 use crate::kv::{KvCache, KvView};
 use crate::reading::prefix;
@@ -63,14 +63,16 @@ impl Ground<'_> {
         }
     }
 
-    /// Opens the cache, or reads the passages. Being stopped meanwhile leaves a ground that holds less.
+    /// Opens the cache, or reads the passages; `look_at` is what will be looked at of a read document. Being stopped meanwhile leaves a ground that holds less.
     pub(super) fn open(
         &self,
         model: &Model,
         document: &OpenDocument,
+        look_at: Option<SparseRead>,
         cancel: &CancelFlag,
         listener: &mut Listener,
     ) -> Result<Opened, AskError> {
+        let far = look_at.is_some_and(|read| read.far.is_some());
         let prefix = prefix(model.chat_template(), model.tokenizer())?;
         match self {
             Ground::WholeDocument { cache, tokens, .. } => {
@@ -86,7 +88,10 @@ impl Ground<'_> {
                     positions: Positions::whole(prefix.len(), tokens),
                     tokens: tokens.iter().map(|token| token.id).collect(),
                     coverage: vec![Span::new(0, document.document.text.len())],
-                    strategy: Strategy::WholeDocument,
+                    strategy: match far && total > model.context_length() {
+                        true => Strategy::BoundedScope,
+                        false => Strategy::WholeDocument,
+                    },
                     read_tokens: 0,
                     read_s: 0.0,
                 })
@@ -139,6 +144,8 @@ impl Ground<'_> {
                     read_tokens: 0,
                     read_s: 0.0,
                 };
+                // Passages behind a beginning that is longer than the window cannot look at all of it either.
+                opened.attention.look_at(look_at.filter(|_| far));
                 let rest = in_order(&rest, text);
                 opened.read(model, document, Vec::new(), &rest, cancel, listener)?;
                 Ok(opened)

@@ -54,6 +54,7 @@ fn read(folder: &std::path::Path, missing: usize) -> (KvCache, Vec<Token>) {
     let model = smollm();
     let mut ids = prefix(model.chat_template(), model.tokenizer()).unwrap();
     let identity = CacheIdentity {
+        scope: 0,
         text: [7; 32],
         model: model.fingerprint().to_owned(),
         prompt: CacheIdentity::prompt_hash(&ids),
@@ -85,6 +86,7 @@ fn question(text: &str) -> Question<'_> {
         max_tokens: 40,
         sampling: Sampling::Greedy,
         look_at: None,
+        look_also_at: &[],
         lookup: true,
     }
 }

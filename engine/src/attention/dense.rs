@@ -157,6 +157,17 @@ impl DenseAttention {
         }
     }
 
+    /// Within what is looked at, these positions are always, and with them their pages. Until the next
+    /// [`DenseAttention::look_at`]; of no effect where everything is looked at.
+    pub fn look_also_at(&mut self, positions: impl Iterator<Item = usize>) {
+        if let Some(sparse) = &mut self.sparse {
+            let pages: Vec<u32> = positions
+                .map(|position| (position / BLOCK_TOKENS) as u32)
+                .collect();
+            sparse.want(&pages);
+        }
+    }
+
     /// Leaves the index in `kept` for the next question. From now on looks at everything.
     pub fn leave_index(&mut self, kept: &KeptIndex) {
         if let Some(index) = self.sparse.take() {

@@ -221,6 +221,7 @@ fn cache(folder: &TempDir, shape: &AttentionShape) -> KvCache {
 
 pub(super) fn cache_in(folder: &TempDir, shape: &AttentionShape, format: BlockFormat) -> KvCache {
     let identity = CacheIdentity {
+        scope: 0,
         text: [1; 32],
         model: "noise".into(),
         prompt: 0,

@@ -38,6 +38,10 @@ pub fn print_evidence(answer: &Answer) {
     let seen = answer.coverage.len();
     match answer.strategy {
         Strategy::WholeDocument => {}
+        Strategy::BoundedScope => say(&format!(
+            "  {dim}The document is longer than the model's window: the rest was read with attention to a part of what \
+             came before.{plain}"
+        )),
         Strategy::RetrievedPassages => say(&format!(
             "  {dim}The document is longer than the model's window: the answer saw {seen} passages of it.{plain}"
         )),

@@ -121,6 +121,7 @@ pub(super) fn run(args: &BeyondArgs, model: &MeasuredModel) -> Result<(), Evalua
         let input = ReadingInput {
             scope,
             identity: CacheIdentity {
+                scope: 0,
                 text: Default::default(),
                 model: model.fingerprint().to_owned(),
                 prompt: CacheIdentity::prompt_hash(&document.prefix),

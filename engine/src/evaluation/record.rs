@@ -119,6 +119,7 @@ impl Records {
                 max_tokens: ANSWER_TOKENS,
                 sampling: Sampling::Greedy,
                 look_at: None,
+                look_also_at: &[],
                 lookup: true,
             };
             let mut sentences = Vec::new();

@@ -19,6 +19,7 @@ pub(super) fn read_whole(
         scope: None,
         tokens: model.tokenizer().encode_with_offsets(text)?,
         identity: CacheIdentity {
+            scope: 0,
             text: Default::default(), // the folder is new: nothing else can be in it
             model: model.fingerprint().to_owned(),
             prompt: CacheIdentity::prompt_hash(&prefix),

@@ -15,6 +15,9 @@ pub struct CacheIdentity {
     pub prompt: u64,
     /// Block format, see [`super::format`].
     pub format: u32,
+    /// How the document was read beyond the model's window; 0 if it was not.
+    #[serde(default)]
+    pub scope: u64,
 }
 
 impl CacheIdentity {
@@ -36,6 +39,10 @@ impl CacheIdentity {
         bytes.extend_from_slice(&self.prompt.to_le_bytes());
         bytes.extend_from_slice(&self.format.to_le_bytes());
         bytes.extend_from_slice(self.model.as_bytes());
+        // Caches from before there were scopes keep their names.
+        if self.scope != 0 {
+            bytes.extend_from_slice(&self.scope.to_le_bytes());
+        }
         xxh3_64(&bytes)
     }
 
@@ -49,6 +56,8 @@ impl CacheIdentity {
             Some("another prompt before the text")
         } else if self.format != other.format {
             Some("another block format")
+        } else if self.scope != other.scope {
+            Some("another way of reading beyond the model's window")
         } else {
             None
         }
@@ -84,16 +93,18 @@ mod tests {
     #[test]
     fn any_difference_gives_another_folder() {
         let identity = CacheIdentity {
+            scope: 0,
             text: [7; 32],
             model: "m".into(),
             prompt: 1,
             format: 1,
         };
-        let mut others = vec![identity.clone(); 4];
+        let mut others = vec![identity.clone(); 5];
         others[0].text[31] = 8;
         others[1].model = "n".into();
         others[2].prompt = 2;
         others[3].format = 2;
+        others[4].scope = 1;
         for other in others {
             assert_ne!(identity.folder_name(), other.folder_name());
             assert!(identity.difference(&other).is_some());
@@ -104,6 +115,7 @@ mod tests {
     #[test]
     fn json_round_trip_and_bad_digits() {
         let identity = CacheIdentity {
+            scope: 0,
             text: [0xab; 32],
             model: "m".into(),
             prompt: u64::MAX,

@@ -108,6 +108,7 @@ mod tests {
         CacheEntry {
             folder: name.into(),
             identity: CacheIdentity {
+                scope: 0,
                 text: [0; 32],
                 model: String::new(),
                 prompt: 0,

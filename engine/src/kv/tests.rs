@@ -36,6 +36,7 @@ fn identity() -> CacheIdentity {
 
 fn identity_in(format: BlockFormat) -> CacheIdentity {
     CacheIdentity {
+        scope: 0,
         text: [5; 32],
         model: "model".into(),
         prompt: 3,

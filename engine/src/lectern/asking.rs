@@ -24,6 +24,9 @@ use tokio::runtime::Handle;
 /// question makes for itself, costs more than it saves.
 const WORTH_CHOOSING: usize = 4;
 
+/// Tokens before a question that it looks at whatever it asks, in a document longer than the model's window.
+const NEAR_THE_END: usize = 1024;
+
 /// Tokens of passages that a question asked at once reads: a few seconds' worth on a slow machine.
 const TOKENS_AT_ONCE: usize = 768;
 
@@ -65,11 +68,12 @@ impl Lectern {
                 ask: &question,
                 history: &history,
                 heads: &chosen.retrieval_heads,
+                ranked: &ranked,
                 asked,
             };
             let seated = work.sit()?;
             let lesson = lectern.prepare(&on, &seated, &chosen, stored, &asking)?;
-            work.answer(seated, lesson, &ranked, overtakes)
+            work.answer(seated, lesson, overtakes)
         })
         .await?;
         drop(held);
@@ -116,6 +120,8 @@ struct Work<'w> {
     ask: &'w Ask,
     history: &'w [Earlier],
     heads: &'w [(usize, usize)],
+    /// Passages that hold a word of the question, best first.
+    ranked: &'w [retrieval::Ranked],
     /// When the question was put.
     asked: Instant,
 }
@@ -125,7 +131,6 @@ impl Work<'_> {
         &self,
         seated: Seated<'_>,
         lesson: Lesson,
-        ranked: &[retrieval::Ranked],
         overtakes: bool,
     ) -> Result<Answer, Failure> {
         let answer = self.answer_tokens();
@@ -133,18 +138,18 @@ impl Work<'_> {
             self.lectern.note_too_long(self.on, &lesson, answer)?;
             self.stage(AskStage::Retrieving);
             let budget = self.lectern.settings().retrieval_tokens as usize;
-            let passages = self.passages(&lesson, ranked, budget);
+            let passages = self.passages(&lesson, budget);
             let ground = Ground::Passages(&passages);
             return self.work(&seated, &lesson, &ground, ReadCost::default());
         }
         if overtakes {
             let view = self.lectern.under_way.view(&self.ask.document);
-            return self.ask_at_once(&seated, &lesson, view, ranked);
+            return self.ask_at_once(&seated, &lesson, view);
         }
         if self.ask.at_once == Some(true) {
             match self.lectern.read_so_far(&lesson)? {
                 Some(view) if lesson.total() - view.tokens() <= LITTLE_LEFT => {}
-                view => return self.ask_at_once(&seated, &lesson, view, ranked),
+                view => return self.ask_at_once(&seated, &lesson, view),
             }
         }
         let (cache, cost) = self.read(seated, &lesson)?;
@@ -197,10 +202,9 @@ impl Work<'_> {
         seated: &Seated<'_>,
         lesson: &Lesson,
         view: Option<KvView>,
-        ranked: &[retrieval::Ranked],
     ) -> Result<Answer, Failure> {
         self.stage(AskStage::Retrieving);
-        let passages = self.passages(lesson, ranked, TOKENS_AT_ONCE);
+        let passages = self.passages(lesson, TOKENS_AT_ONCE);
         let view = view.filter(|view| view.tokens() > lesson.prefix.len());
         let ground = match &view {
             Some(view) => Ground::PartlyRead {
@@ -227,7 +231,7 @@ impl Work<'_> {
 
     /// The passages that are read, `budget` tokens at most: those that match best, or the beginning if no word of the
     /// question stands in the document.
-    fn passages(&self, lesson: &Lesson, ranked: &[retrieval::Ranked], budget: usize) -> Vec<Span> {
+    fn passages(&self, lesson: &Lesson, budget: usize) -> Vec<Span> {
         let budget = budget.min(lesson.window(self.answer_tokens()));
         let tokens_in = |span: Span| {
             let before = |byte: usize| {
@@ -238,14 +242,14 @@ impl Work<'_> {
             before(span.end) - before(span.start)
         };
         let document = &lesson.stored.document;
-        if ranked.is_empty() {
+        if self.ranked.is_empty() {
             let opening: Vec<retrieval::Ranked> = retrieval::passages(document)
                 .into_iter()
                 .map(|span| retrieval::Ranked { span, score: 0.0 })
                 .collect();
             return retrieval::pick(&opening, budget, tokens_in);
         }
-        retrieval::pick(ranked, budget, tokens_in)
+        retrieval::pick(self.ranked, budget, tokens_in)
     }
 
     fn work(
@@ -256,11 +260,20 @@ impl Work<'_> {
         cost: ReadCost,
     ) -> Result<Answer, Failure> {
         let document: Arc<OpenDocument> = self.lectern.opened.ask(&lesson.stored);
+        let look_at = self.look_at(lesson);
+        // In a book longer than the window, what matches the question by its words is always looked at.
+        let also = match (lesson.scope, look_at) {
+            (Some(_), Some(read)) if !self.ranked.is_empty() => {
+                self.passages(lesson, (read.budget - read.window) / 4)
+            }
+            _ => Vec::new(),
+        };
         let question = Question {
             text: &self.ask.question,
             history: self.history,
             max_tokens: self.answer_tokens(),
-            look_at: self.look_at(lesson),
+            look_at,
+            look_also_at: &also,
             lookup: true,
             sampling: match (self.ask.greedy, self.ask.seed) {
                 (Some(true), _) | (_, None) => Sampling::Greedy,
@@ -332,6 +345,14 @@ impl Work<'_> {
             AttentionChoice::Bounds => PagePolicy::Bounds,
             AttentionChoice::Window => PagePolicy::Window,
         };
+        if let Some(scope) = lesson.scope {
+            // Looked at whole, such a document would be more than the model knows.
+            let chosen = if budget == 0 { lesson.total() } else { budget };
+            return Some(SparseRead {
+                policy,
+                ..scope.asked(NEAR_THE_END, chosen)
+            });
+        }
         (budget > 0 && lesson.total() > WORTH_CHOOSING * budget)
             .then(|| SparseRead::new(policy, budget))
     }

@@ -17,6 +17,8 @@ pub struct ChosenModel {
     pub path: PathBuf,
     /// Its retrieval heads, `(layer, query head)`; none if they were not measured.
     pub retrieval_heads: Vec<(usize, usize)>,
+    /// Tokens of its window; unknown of a file that is not in the catalogue.
+    pub context: Option<usize>,
     /// Smallest cache format that was measured to be good enough for it.
     pub kv_format: BlockFormat,
 }
@@ -70,6 +72,7 @@ impl Lectern {
                 retrieval_heads: entry
                     .map(|entry| entry.retrieval_heads.clone())
                     .unwrap_or_default(),
+                context: entry.map(|entry| entry.context as usize),
                 kv_format: measured_format(entry),
                 path,
             });
@@ -122,6 +125,7 @@ fn chosen(catalogue: &Catalogue, entry: &CatalogueEntry) -> ChosenModel {
         name: entry.name.clone(),
         path: catalogue.path(entry),
         retrieval_heads: entry.retrieval_heads.clone(),
+        context: Some(entry.context as usize),
         kv_format: measured_format(Some(entry)),
     }
 }

@@ -5,7 +5,7 @@
 //! nothing, for that would be a guess about the machine.
 
 use super::lock;
-use crate::reading::Pace;
+use crate::reading::{Pace, Scope, TokenCost};
 use lectern_protocol::Forecast;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -45,6 +45,8 @@ pub(super) struct Ended<'r> {
     pub cache_bytes: u64,
     /// Tokens that this reading found read already.
     pub resumed_at: usize,
+    /// How it was read beyond the window.
+    pub scope: Option<&'r Scope>,
     pub pace: &'r Pace,
 }
 
@@ -75,6 +77,7 @@ impl Forecaster {
         model: &str,
         text_bytes: u64,
         tokens: Option<u64>,
+        scope: Option<&Scope>,
         room: u64,
     ) -> Option<Forecast> {
         let known = *lock(&self.known).get(model)?;
@@ -83,7 +86,7 @@ impl Forecaster {
         Some(Forecast {
             tokens: tokens as u32,
             cache_bytes,
-            seconds: known.seconds(0.0, tokens),
+            seconds: known.cost().seconds(0.0, tokens, scope),
             error: known.error,
             fits: cache_bytes <= room,
         })
@@ -104,7 +107,8 @@ impl Forecaster {
             error: None,
         };
         if let Some(old) = all.get(ended.model) {
-            let foretold = old.seconds(ended.resumed_at as f64, tokens);
+            let from = ended.resumed_at as f64;
+            let foretold = old.cost().seconds(from, tokens, ended.scope);
             let error = (foretold / ended.pace.taken().as_secs_f64() - 1.0).abs();
             let mean = |old: f64, new: f64| old + NEWEST * (new - old);
             new = Known {
@@ -134,9 +138,11 @@ impl Forecaster {
 }
 
 impl Known {
-    fn seconds(&self, from: f64, to: f64) -> f64 {
-        self.seconds_per_token * (to - from)
-            + self.seconds_per_token_before * (to * to - from * from) / 2.0
+    fn cost(&self) -> TokenCost {
+        TokenCost {
+            per_token: self.seconds_per_token,
+            per_token_before: self.seconds_per_token_before,
+        }
     }
 }
 
@@ -164,6 +170,7 @@ mod tests {
             tokens: chunks * 256,
             cache_bytes: chunks as u64 * 256 * 3648,
             resumed_at: 0,
+            scope: None,
             pace,
         }
     }
@@ -173,14 +180,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("paces.json");
         let forecaster = Forecaster::open(path.clone());
-        assert_eq!(forecaster.foretell("m", 1000, None, u64::MAX), None);
+        assert_eq!(forecaster.foretell("m", 1000, None, None, u64::MAX), None);
 
         let short = paced(8, 0.01, 1e-6);
         forecaster.learn(&ended(&short, 8));
         // Another program, after a restart.
         let forecaster = Forecaster::open(path);
         let foretold = forecaster
-            .foretell("m", 40 * 1024, None, 30_000_000)
+            .foretell("m", 40 * 1024, None, None, 30_000_000)
             .unwrap();
         assert_eq!(foretold.tokens, 10_240);
         assert!(!foretold.fits, "{foretold:?}");
@@ -192,7 +199,9 @@ mod tests {
         // The machine is half as fast now: the error says so, and the next forecast leans to it.
         let slower = paced(40, 0.02, 2e-6);
         forecaster.learn(&ended(&slower, 40));
-        let next = forecaster.foretell("m", 40 * 1024, None, u64::MAX).unwrap();
+        let next = forecaster
+            .foretell("m", 40 * 1024, None, None, u64::MAX)
+            .unwrap();
         assert!((next.error.unwrap() - 0.5).abs() < 0.01, "{next:?}");
         let ratio = next.seconds / expected;
         assert!((1.39..1.41).contains(&ratio), "{next:?}");
@@ -205,11 +214,11 @@ mod tests {
         let path = folder.path().join("paces.json");
         std::fs::write(&path, "{\"m\": 3").unwrap();
         let forecaster = Forecaster::open(path.clone());
-        assert_eq!(forecaster.foretell("m", 1000, None, u64::MAX), None);
+        assert_eq!(forecaster.foretell("m", 1000, None, None, u64::MAX), None);
         forecaster.learn(&ended(&paced(4, 0.01, 0.0), 4));
         assert!(
             Forecaster::open(path)
-                .foretell("m", 1000, None, u64::MAX)
+                .foretell("m", 1000, None, None, u64::MAX)
                 .is_some()
         );
     }

@@ -6,9 +6,9 @@ use super::told::Told;
 use super::{ChosenModel, Job, Lectern, blocking, cancelled};
 use crate::kv::{BlockFormat, CacheIdentity, KvCache, KvError, KvView};
 use crate::library::{Reading, StoredDocument};
-use crate::reading::{self, ReadingInput};
+use crate::reading::{self, ReadingInput, Scope};
 use lectern_models::{Model, Token};
-use lectern_protocol::{AskStage, DocumentSummary, Event, Failure, ReadProgress};
+use lectern_protocol::{AskStage, BeyondWindow, DocumentSummary, Event, Failure, ReadProgress};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -30,6 +30,8 @@ pub(super) struct Lesson {
     pub prefix: Vec<u32>,
     /// How its cache is kept.
     pub format: BlockFormat,
+    /// How it is read beyond the model's window, if it is longer and is to be read all the same.
+    pub scope: Option<Scope>,
 }
 
 impl Lesson {
@@ -45,9 +47,17 @@ impl Lesson {
         context.saturating_sub(taken)
     }
 
-    /// Whether the document is longer than that.
+    /// Whether the document is longer than that and is not to be read even so.
     pub fn is_too_long(&self, answer: usize) -> bool {
-        self.tokens.len() > self.window(answer)
+        self.tokens.len() > self.room(answer)
+    }
+
+    /// Tokens of a document that can be read.
+    fn room(&self, answer: usize) -> usize {
+        match self.scope {
+            Some(_) => usize::MAX,
+            None => self.window(answer),
+        }
     }
 
     /// Tokens of the document that a cache of so many tokens holds.
@@ -62,6 +72,11 @@ impl Lesson {
             model: self.model.fingerprint().to_owned(),
             prompt: CacheIdentity::prompt_hash(&self.prefix),
             format: self.format.number(),
+            // Up to the window every way of reading is the same.
+            scope: self
+                .scope
+                .filter(|scope| self.total() > scope.whole)
+                .map_or(0, |scope| scope.number()),
         }
     }
 }
@@ -74,7 +89,8 @@ pub(super) struct ReadCost {
 }
 
 impl Lectern {
-    /// Reads a document, or goes on reading it. A document longer than the model's window is only measured.
+    /// Reads a document, or goes on reading it. A document longer than the model's window is only measured, unless the
+    /// settings say that it is to be read.
     pub async fn read(self: &Arc<Self>, id: &str, job: &Job) -> Result<DocumentSummary, Failure> {
         let chosen = self.chosen_model()?;
         let stored = self.stored(id).await?;
@@ -129,7 +145,14 @@ impl Lectern {
             model,
             stored,
             format: chosen.kv_format,
+            scope: None,
         };
+        let settings = self.settings();
+        if settings.beyond_window == BeyondWindow::Read
+            && lesson.is_too_long(settings.max_answer_tokens as usize)
+        {
+            lesson.scope = Some(Scope::beyond(lesson.model.context_length()));
+        }
         lesson.format = self.cache_format(&lesson.identity(), chosen.kv_format, job)?;
         Ok(lesson)
     }
@@ -156,7 +179,7 @@ impl Lectern {
                 Reading {
                     tokens: tokens as u64,
                     total: lesson.tokens.len() as u64,
-                    window: lesson.window(answer) as u64,
+                    window: lesson.room(answer).min(u32::MAX as usize) as u64,
                     cache_bytes,
                 },
             ))
@@ -174,7 +197,7 @@ impl Lectern {
         }
         self.make_room(on, lesson, &cache, job)?;
         let input = ReadingInput {
-            scope: None,
+            scope: lesson.scope,
             prefix: lesson.prefix.clone(),
             tokens: lesson.tokens.to_vec(),
             identity: lesson.identity(),
@@ -215,6 +238,7 @@ impl Lectern {
             tokens: lesson.tokens.len(),
             cache_bytes: cache.bytes(),
             resumed_at: read_before,
+            scope: lesson.scope.as_ref(),
             pace: &pace,
         });
         let cost = ReadCost {

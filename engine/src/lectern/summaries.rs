@@ -3,7 +3,8 @@
 use super::Lectern;
 use super::caches::free_bytes;
 use crate::library::{DocumentRow, Reading};
-use lectern_protocol::{DocumentSummary, Failure, ReadState};
+use crate::reading::Scope;
+use lectern_protocol::{BeyondWindow, DocumentSummary, Failure, ReadState};
 use std::collections::HashMap;
 
 /// What the model that would be used now has read.
@@ -11,6 +12,10 @@ pub(super) struct ReadByNow<'l> {
     lectern: &'l Lectern,
     model: Option<String>,
     readings: HashMap<String, Reading>,
+    /// Whether documents longer than the model's window are read.
+    beyond: bool,
+    /// And how, if the window is known.
+    scope: Option<Scope>,
     /// Bytes that a cache may take.
     room: u64,
 }
@@ -36,7 +41,11 @@ impl Lectern {
             0 => u64::MAX,
             budget => budget,
         };
+        let context = self.chosen_model().ok().and_then(|chosen| chosen.context);
+        let beyond = self.settings().beyond_window == BeyondWindow::Read;
         Ok(ReadByNow {
+            scope: context.filter(|_| beyond).map(Scope::beyond),
+            beyond,
             lectern: self,
             readings: match &model {
                 Some(fingerprint) => self.library.readings(fingerprint).await?,
@@ -56,13 +65,17 @@ impl ReadByNow<'_> {
 
     fn summary(&self, row: DocumentRow) -> DocumentSummary {
         let known = self.reading(&row.id);
-        let reading = known.map_or(ReadState::Unread, read_state);
+        let reading = known.map_or(ReadState::Unread, |known| self.read_state(known));
         let forecast = match (&self.model, reading) {
             (Some(model), ReadState::Unread) => {
                 let tokens = known.map(|known| known.total);
-                self.lectern
-                    .forecaster
-                    .foretell(model, row.text_bytes, tokens, self.room)
+                self.lectern.forecaster.foretell(
+                    model,
+                    row.text_bytes,
+                    tokens,
+                    self.scope.as_ref(),
+                    self.room,
+                )
             }
             _ => None,
         };
@@ -81,23 +94,24 @@ impl ReadByNow<'_> {
             notices: row.notices,
         }
     }
-}
 
-fn read_state(reading: Reading) -> ReadState {
-    let (tokens, total) = (reading.tokens as u32, reading.total as u32);
-    if reading.total > reading.window {
-        ReadState::TooLong {
-            tokens: total,
-            window: reading.window as u32,
-        }
-    } else if tokens == 0 {
-        ReadState::Unread
-    } else if tokens < total {
-        ReadState::Partly { tokens, total }
-    } else {
-        ReadState::Read {
-            tokens,
-            cache_bytes: reading.cache_bytes,
+    fn read_state(&self, reading: Reading) -> ReadState {
+        let (tokens, total) = (reading.tokens as u32, reading.total as u32);
+        // What was measured before the setting changed is to be read now.
+        if reading.total > reading.window && !self.beyond {
+            ReadState::TooLong {
+                tokens: total,
+                window: reading.window as u32,
+            }
+        } else if tokens == 0 {
+            ReadState::Unread
+        } else if tokens < total {
+            ReadState::Partly { tokens, total }
+        } else {
+            ReadState::Read {
+                tokens,
+                cache_bytes: reading.cache_bytes,
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! How fast reading goes, and how long it will still take.
 
+use super::Scope;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -43,8 +44,21 @@ pub struct TokenCost {
     pub per_token_before: f64,
 }
 
+impl TokenCost {
+    /// Seconds that tokens `from..to` take: the cost grows with what a token looks at, in a scope only as far as that
+    /// does.
+    pub fn seconds(&self, from: f64, to: f64, scope: Option<&Scope>) -> f64 {
+        let whole = scope.map_or(f64::INFINITY, |scope| scope.whole as f64);
+        let bounded = scope.map_or(0.0, |scope| scope.read.budget as f64);
+        // Sum over tokens of what each looks at.
+        let (first, last) = (from.min(whole), to.min(whole));
+        let looks = (last * last - first * first) / 2.0 + bounded * ((to - last) - (from - first));
+        self.per_token * (to - from) + self.per_token_before * looks
+    }
+}
+
 impl Pace {
-    /// A chunk of `tokens` behind `before` others took that long.
+    /// A chunk of `tokens` that look at `before` others took that long.
     pub fn add(&mut self, before: usize, tokens: usize, took: Duration) {
         self.taken += took;
         let chunk = Chunk {
@@ -82,11 +96,9 @@ impl Pace {
         if seconds > 0.0 { tokens / seconds } else { 0.0 }
     }
 
-    /// Seconds that tokens `from..to` will take; `None` before the second chunk.
-    pub fn seconds(&self, from: usize, to: usize) -> Option<f64> {
-        let cost = self.cost()?;
-        let (from, to) = (from as f64, to as f64);
-        Some(cost.per_token * (to - from) + cost.per_token_before * (to * to - from * from) / 2.0)
+    /// Seconds that tokens `from..to` will take, read in `scope`; `None` before the second chunk.
+    pub fn seconds(&self, from: usize, to: usize, scope: Option<&Scope>) -> Option<f64> {
+        Some(self.cost()?.seconds(from as f64, to as f64, scope))
     }
 
     /// What a token costs; `None` before the second chunk.
@@ -125,14 +137,14 @@ mod tests {
     #[test]
     fn nothing_is_foretold_from_one_chunk() {
         assert_eq!(paced(0, |_| 0.01).tokens_per_second(), 0.0);
-        assert_eq!(paced(1, |_| 0.01).seconds(256, 512), None);
+        assert_eq!(paced(1, |_| 0.01).seconds(256, 512, None), None);
     }
 
     #[test]
     fn growth_with_depth_is_foretold() {
         let pace = paced(8, |depth| 0.01 + 1e-6 * depth);
         let expected = 0.01 * 14_336.0 + 1e-6 * (16_384f64.powi(2) - 2048f64.powi(2)) / 2.0;
-        let found = pace.seconds(2048, 16_384).unwrap_or(0.0);
+        let found = pace.seconds(2048, 16_384, None).unwrap_or(0.0);
         assert!(
             (found / expected - 1.0).abs() < 1e-3,
             "{found} for {expected}"
@@ -142,9 +154,31 @@ mod tests {
     }
 
     #[test]
+    fn beyond_the_window_a_token_costs_what_its_scope_does() {
+        let cost = TokenCost {
+            per_token: 0.01,
+            per_token_before: 1e-6,
+        };
+        let scope = Scope::new(8192, 1024, 448, None);
+        assert_eq!(scope.read.budget, 1536);
+        let by_token = |from: usize, to: usize| -> f64 {
+            let looks = (from..to).map(|depth| scope.looked_at(depth) as f64);
+            looks.map(|looks| 0.01 + 1e-6 * looks).sum()
+        };
+        for (from, to) in [(0, 4096), (0, 20_000), (4096, 9000), (10_000, 20_000)] {
+            let found = cost.seconds(from as f64, to as f64, Some(&scope));
+            let expected = by_token(from, to);
+            assert!(
+                (found / expected - 1.0).abs() < 1e-3,
+                "{from}..{to}: {found} for {expected}"
+            );
+        }
+    }
+
+    #[test]
     fn a_machine_that_becomes_free_does_not_make_the_rest_negative() {
         let pace = paced(8, |depth| 0.02 - 5e-6 * depth);
-        let left = pace.seconds(2048, 32_768).unwrap_or(0.0);
+        let left = pace.seconds(2048, 32_768, None).unwrap_or(0.0);
         assert!(left > 0.01 * 30_000.0, "{left}");
     }
 }

@@ -65,7 +65,7 @@ pub fn read(
             tokens: tokens.saturating_sub(input.prefix.len()) as u32,
             total: input.tokens.len() as u32,
             tokens_per_s: pace.tokens_per_second(),
-            seconds_left: pace.seconds(tokens, ids.len()),
+            seconds_left: pace.seconds(tokens, ids.len(), input.scope.as_ref()),
             cache_bytes: cache.bytes(),
             waiting: false,
         });
@@ -90,7 +90,10 @@ pub fn read(
         }
         model.forward(chunk, &mut attention, Logits::None)?;
         attention.seal(cache, chunk)?;
-        pace.add(tokens, chunk.len(), began.elapsed());
+        let looked_at = input
+            .scope
+            .map_or(tokens, |scope| scope.looked_at(tokens + chunk.len() - 1));
+        pace.add(looked_at.min(tokens), chunk.len(), began.elapsed());
         tokens += chunk.len();
         report(tokens, &pace);
     }

@@ -174,6 +174,16 @@ export type AttentionChoice =
 /**  Nothing: the document's end is looked at. */
 "window";
 
+/**  What is done with a document that is longer than the model's window. */
+export type BeyondWindow = 
+/**  It is not read; each question reads the passages that match it best. */
+"passages" | 
+/**
+ *  It is read whole: up to the window with attention to everything, behind it with attention to what is near and
+ *  what promises most.
+ */
+"read";
+
 /**  How a block is laid out. */
 export type BlockLayout = 
 /**  Running text. */
@@ -816,6 +826,8 @@ export type Settings = {
 	read_when_added?: boolean,
 	/**  Tokens of an answer at most. */
 	max_answer_tokens?: number,
+	/**  What is done with a document that is longer than the model's window. */
+	beyond_window?: BeyondWindow,
 	/**  Tokens of retrieved passages for documents longer than the model's window. */
 	retrieval_tokens?: number,
 	/**  How finely what was read is kept. */
@@ -833,6 +845,11 @@ export type Settings = {
 export type Strategy = 
 /**  Over the cache of the whole document. */
 "whole_document" | 
+/**
+ *  Over the cache of the whole document, which is longer than the model's window: what lies beyond it was read with
+ *  attention to a part of what came before.
+ */
+"bounded_scope" | 
 /**  Over passages picked by BM25, because the document is longer than the model's window. */
 "retrieved_passages" | 
 /**  Over what was read so far, and passages of the rest picked by BM25, because reading has not ended. */

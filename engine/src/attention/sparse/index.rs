@@ -12,6 +12,8 @@ pub(in crate::attention) struct Sparse {
     read: SparseRead,
     shape: KvShape,
     layers: Vec<LayerIndex>,
+    /// Pages that are attended to whatever is chosen, in order.
+    wanted: Vec<u32>,
 }
 
 /// The heads of one layer, over its first pages.
@@ -34,6 +36,7 @@ impl Sparse {
             read,
             shape,
             layers: (0..shape.layers).map(|_| layer()).collect(),
+            wanted: Vec::new(),
         }
     }
 
@@ -44,7 +47,11 @@ impl Sparse {
             && self.read.far == read.far
             && self.shape == *view.shape()
             && self.layers.iter().all(|layer| layer.pages <= view.blocks());
-        same.then_some(Sparse { read, ..self })
+        same.then_some(Sparse {
+            read,
+            wanted: Vec::new(),
+            ..self
+        })
     }
 
     /// Bytes of memory of the index.
@@ -100,7 +107,15 @@ impl Sparse {
             pages,
             self.read.budget / BLOCK_TOKENS,
             self.window_pages(),
+            &self.wanted,
         )
+    }
+
+    /// Pages that all rows attend to from now on, within the budget, whatever they choose.
+    pub(in crate::attention) fn want(&mut self, pages: &[u32]) {
+        self.wanted = pages.to_vec();
+        self.wanted.sort_unstable();
+        self.wanted.dedup();
     }
 
     /// Pages of the window.

@@ -247,6 +247,7 @@ fn predict(
 
 fn open(folder: &Path, model: &Model, format: BlockFormat) -> Result<KvCache, EvaluationError> {
     let identity = CacheIdentity {
+        scope: 0,
         text: Default::default(), // the folder is new: nothing else can be in it
         model: model.fingerprint().to_owned(),
         prompt: 0,

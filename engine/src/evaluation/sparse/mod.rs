@@ -260,6 +260,7 @@ fn read_into(
     let input = ReadingInput {
         scope: None,
         identity: CacheIdentity {
+            scope: 0,
             text: text.finalize().into(),
             model: model.fingerprint().to_owned(),
             prompt: CacheIdentity::prompt_hash(&document.prefix),

@@ -4,6 +4,8 @@ import { count } from '../text/format';
 
 export function coverageLine(answer: Pick<Answer, 'strategy' | 'coverage'>, document: DocumentSummary): string | null {
   if (answer.strategy === 'whole_document') return null;
+  if (answer.strategy === 'bounded_scope')
+    return 'This document is longer than the model’s window: the rest was read with attention to a part of what came before.';
   const seen = answer.coverage.reduce((sum, span) => sum + span.end - span.start, 0);
   const share = (100 * seen) / Math.max(1, document.text_bytes);
   const words = share < 1 ? 'less than 1 %' : `${Math.round(share)} %`;

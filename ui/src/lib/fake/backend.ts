@@ -75,6 +75,7 @@ export class FakeBackend implements Backend {
     max_answer_tokens: 256,
     retrieval_tokens: 2048,
     kv_format: 'auto',
+    beyond_window: 'passages',
     attention_tokens: 2048,
     attention_choice: 'keys',
   };
