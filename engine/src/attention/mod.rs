@@ -34,6 +34,7 @@ mod softmax;
 mod span;
 mod sparse;
 mod tail;
+mod threads;
 
 #[cfg(test)]
 mod coded;

@@ -180,7 +180,7 @@ pub(super) fn plain_far(
                 .map(|position| key(position, position % period, kv_head))
                 .collect()
         });
-        for token in 0..text.tokens {
+        for (token, probabilities) in probabilities.iter_mut().enumerate() {
             let first = (token * shape.query_heads + head) * d;
             let query: Vec<f64> = text.queries[layer][first..first + d]
                 .iter()
@@ -203,7 +203,7 @@ pub(super) fn plain_far(
             let sum: f64 = scores.iter().map(|score| (score - largest).exp()).sum();
             for (position, score) in scores.iter().enumerate() {
                 let probability = (score - largest).exp() / sum;
-                probabilities[token].push(probability);
+                probabilities.push(probability);
                 let value = (position * shape.kv_heads + kv_head) * d;
                 for channel in 0..d {
                     attended[first + channel] +=

@@ -26,7 +26,7 @@ impl Scope {
         let near = (window / 8).clamp(BLOCK_TOKENS, 4096) / BLOCK_TOKENS * BLOCK_TOKENS;
         let far = Far {
             distance: 2 * near,
-            pages: 1,
+            pages: near / BLOCK_TOKENS,
         };
         Scope::new(window, near, near / 2, Some(far))
     }
