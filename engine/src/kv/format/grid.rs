@@ -18,8 +18,12 @@ impl Grid {
         if numbers.into_iter().any(f32::is_nan) {
             least = f32::NAN;
         }
+        // A zero's sign is dropped: `min` and `max` do not say which of two zeros they give, and every processor that
+        // makes codes is to write the same bytes.
+        least += 0.0;
+        let range = largest - least + 0.0;
         Grid {
-            step: f16::from_f32((largest - least) / largest_code),
+            step: f16::from_f32(range / largest_code),
             least: f16::from_f32(least),
         }
     }

@@ -1,0 +1,99 @@
+// One page (a block of 64 tokens) of one layer, byte for byte as in the cache's file; see `kv/format` of the engine.
+//
+// In half precision: keys `[kv_heads][64][head_dim]`, then values likewise. As codes, for each key/value head:
+//
+//   4 bytes a channel              step and least key, half precision
+//   8 * key_bits bytes a channel   its 64 keys, two runs of 32
+//   4 bytes a token and group      step and least value of 32 channels
+//   4 * value_bits a token, group  its values, a run
+//
+// A run of 8 bits is in order; of 4 bits, byte i holds code i below and code 16 + i above.
+#pragma once
+
+#ifndef CUDA_ON_CPU
+#include <cuda_fp16.h>
+#endif
+
+constexpr int PAGE_TOKENS = 64;
+constexpr int RUN = 32;
+
+/// Bits of a key or value in half precision: such a page has no grids.
+constexpr int HALF_BITS = 16;
+
+/// An entry of the table of pages. `bytes` is aligned to 64; null where the page is not on the device, which nobody may
+/// then attend to.
+struct Page {
+    const unsigned char* bytes;
+    int key_bits;
+    int value_bits;
+};
+
+__device__ __forceinline__ int run_bytes(int bits) { return RUN * bits / 8; }
+
+/// Code `nth` of a run.
+__device__ __forceinline__ int code_in_run(const unsigned char* run, int bits, int nth) {
+    return bits == 8 ? run[nth] : (run[nth & 15] >> ((nth & 16) >> 2)) & 15;
+}
+
+/// A grid of evenly spaced levels: code c stands for `least + c * step`.
+struct Grid {
+    float step;
+    float least;
+};
+
+__device__ __forceinline__ Grid grid_at(const unsigned char* grids, int nth) {
+    const __half* halves = reinterpret_cast<const __half*>(grids) + 2 * nth;
+    return {__half2float(halves[0]), __half2float(halves[1])};
+}
+
+/// One key/value head of a page.
+template <int HEAD_DIM>
+struct PageHead {
+    static constexpr int GROUPS = HEAD_DIM / RUN;
+
+    int key_bits;
+    int value_bits;
+    const unsigned char* key_grids;
+    const unsigned char* keys;
+    const unsigned char* value_grids;
+    const unsigned char* values;
+
+    __device__ __forceinline__ PageHead(const Page& page, int kv_heads, int kv_head)
+        : key_bits(page.key_bits), value_bits(page.value_bits), key_grids(nullptr), value_grids(nullptr) {
+        if (in_halves()) {
+            const int head_bytes = 2 * PAGE_TOKENS * HEAD_DIM;
+            keys = page.bytes + kv_head * head_bytes;
+            values = keys + kv_heads * head_bytes;
+            return;
+        }
+        const int key_code_bytes = 2 * run_bytes(key_bits) * HEAD_DIM;
+        const int value_code_bytes = PAGE_TOKENS * run_bytes(value_bits) * GROUPS;
+        const int head_bytes = 4 * HEAD_DIM + key_code_bytes + 4 * PAGE_TOKENS * GROUPS + value_code_bytes;
+        key_grids = page.bytes + (size_t)kv_head * head_bytes;
+        keys = key_grids + 4 * HEAD_DIM;
+        value_grids = keys + key_code_bytes;
+        values = value_grids + 4 * PAGE_TOKENS * GROUPS;
+    }
+
+    __device__ __forceinline__ bool in_halves() const { return key_bits == HALF_BITS; }
+
+    /// A key as it was projected: without bias, not turned.
+    __device__ __forceinline__ float key(int channel, int token) const {
+        if (in_halves()) {
+            return __half2float(reinterpret_cast<const __half*>(keys)[token * HEAD_DIM + channel]);
+        }
+        const Grid grid = grid_at(key_grids, channel);
+        const unsigned char* run = keys + (2 * channel + token / RUN) * run_bytes(key_bits);
+        return grid.least + code_in_run(run, key_bits, token % RUN) * grid.step;
+    }
+
+    __device__ __forceinline__ float value(int channel, int token) const {
+        if (in_halves()) {
+            return __half2float(reinterpret_cast<const __half*>(values)[token * HEAD_DIM + channel]);
+        }
+        const int nth = token * GROUPS + channel / RUN;
+        const Grid grid = grid_at(value_grids, nth);
+        const unsigned char* run = values + nth * run_bytes(value_bits);
+        return grid.least + code_in_run(run, value_bits, channel % RUN) * grid.step;
+    }
+};

@@ -1,0 +1,241 @@
+//! One GPU: opened, asked, given memory, given work.
+
+use crate::error::{CudaError, NEEDED_CUDA, driver};
+use crate::kernels::Kernels;
+use cudarc::driver::sys::CUresult;
+use cudarc::driver::{
+    CudaContext, CudaSlice, CudaStream, DevicePtr, DeviceRepr, DriverError, PinnedHostSlice,
+};
+use std::sync::Arc;
+
+/// Numbers in the device's memory.
+pub type Buffer<T> = CudaSlice<T>;
+
+/// Memory of the host that the device reads directly.
+pub type Pinned<T> = PinnedHostSlice<T>;
+
+/// A GPU with our kernels on it. All work goes to one stream, in order.
+#[derive(Debug)]
+pub struct Device {
+    context: Arc<CudaContext>,
+    stream: Arc<CudaStream>,
+    kernels: Kernels,
+}
+
+/// What the driver says of a GPU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceFacts {
+    /// As the driver calls it.
+    pub name: String,
+    /// Compute capability.
+    pub capability: (i32, i32),
+    /// CUDA version that the driver knows, `1000 * major + 10 * minor`.
+    pub driver: i32,
+    /// Bytes.
+    pub memory: Memory,
+}
+
+/// A GPU's memory, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// That nobody holds now.
+    pub free: usize,
+    /// In all.
+    pub total: usize,
+}
+
+impl Device {
+    /// Opens a GPU and loads the kernels.
+    ///
+    /// # Errors
+    /// Whatever is missing, each with its own error: see [`CudaError`].
+    pub fn open(ordinal: usize) -> Result<Device, CudaError> {
+        let context = open_context(ordinal)?;
+        // SAFETY: there is one stream only, and its order is all the order that is needed.
+        unsafe { context.disable_event_tracking() };
+        let stream = context.default_stream();
+        let kernels = Kernels::load(&context)?;
+        Ok(Device {
+            context,
+            stream,
+            kernels,
+        })
+    }
+
+    /// What the driver says of a GPU, without loading anything onto it.
+    ///
+    /// # Errors
+    /// As [`Device::open`].
+    pub fn facts(ordinal: usize) -> Result<DeviceFacts, CudaError> {
+        let context = open_context(ordinal)?;
+        let ask = driver("describe the GPU");
+        let facts = || -> Result<DeviceFacts, DriverError> {
+            let (free, total) = context.mem_get_info()?;
+            Ok(DeviceFacts {
+                name: context.name()?,
+                capability: context.compute_capability()?,
+                driver: driver_version()?,
+                memory: Memory { free, total },
+            })
+        };
+        facts().map_err(ask)
+    }
+
+    /// Memory now.
+    ///
+    /// # Errors
+    /// [`CudaError::Driver`].
+    pub fn memory(&self) -> Result<Memory, CudaError> {
+        let (free, total) = self
+            .context
+            .mem_get_info()
+            .map_err(driver("say how much memory is free"))?;
+        Ok(Memory { free, total })
+    }
+
+    /// The kernels on it.
+    pub fn kernels(&self) -> &Kernels {
+        &self.kernels
+    }
+
+    pub(crate) fn stream(&self) -> &Arc<CudaStream> {
+        &self.stream
+    }
+
+    /// Room for `length` numbers (at least one), which hold anything.
+    ///
+    /// # Errors
+    /// [`CudaError::OutOfMemory`].
+    pub fn allocate<T: DeviceRepr>(&self, length: usize) -> Result<Buffer<T>, CudaError> {
+        let length = length.max(1);
+        // SAFETY: every type that is put there is a plain number or a struct of them, of which all bits are valid.
+        unsafe { self.stream.alloc(length) }.map_err(|source| match source {
+            DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY) => CudaError::OutOfMemory {
+                bytes: length * size_of::<T>(),
+            },
+            source => driver("allocate memory")(source),
+        })
+    }
+
+    /// Room on the host that the device can read.
+    ///
+    /// # Errors
+    /// [`CudaError::OutOfMemory`] if no more can be pinned.
+    pub fn pin(&self, bytes: usize) -> Result<Pinned<u8>, CudaError> {
+        // SAFETY: bytes, of which all values are valid.
+        unsafe { self.context.alloc_pinned_with_flags(bytes.max(1), 0) }.map_err(|source| {
+            match source {
+                DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY) => CudaError::OutOfMemory { bytes },
+                source => driver("pin memory of the host")(source),
+            }
+        })
+    }
+
+    /// A copy of `numbers` on the device.
+    ///
+    /// # Errors
+    /// [`CudaError::OutOfMemory`], [`CudaError::Driver`].
+    pub fn upload<T: DeviceRepr>(&self, numbers: &[T]) -> Result<Buffer<T>, CudaError> {
+        let mut buffer = self.allocate(numbers.len())?;
+        self.write(numbers, &mut buffer, 0)?;
+        Ok(buffer)
+    }
+
+    /// Copies `numbers` into `buffer` from its entry `first` on.
+    ///
+    /// # Errors
+    /// [`CudaError::Driver`].
+    ///
+    /// # Panics
+    /// If they do not fit.
+    pub fn write<T: DeviceRepr>(
+        &self,
+        numbers: &[T],
+        buffer: &mut Buffer<T>,
+        first: usize,
+    ) -> Result<(), CudaError> {
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let mut view = buffer.slice_mut(first..first + numbers.len());
+        self.stream
+            .memcpy_htod(numbers, &mut view)
+            .map_err(driver("copy to the GPU"))
+    }
+
+    /// The first `length` numbers of `buffer`; waits for all work before.
+    ///
+    /// # Errors
+    /// [`CudaError::Driver`]; also what went wrong in a kernel before.
+    pub fn download<T: DeviceRepr + Clone + Default>(
+        &self,
+        buffer: &Buffer<T>,
+        length: usize,
+    ) -> Result<Vec<T>, CudaError> {
+        let mut numbers = vec![T::default(); length];
+        if length > 0 {
+            self.stream
+                .memcpy_dtoh(&buffer.slice(0..length), &mut numbers)
+                .map_err(driver("copy from the GPU"))?;
+        }
+        self.finish()?;
+        Ok(numbers)
+    }
+
+    /// Waits until all that was asked for is done.
+    ///
+    /// # Errors
+    /// [`CudaError::Driver`], of whatever failed since the last time.
+    pub fn finish(&self) -> Result<(), CudaError> {
+        self.stream.synchronize().map_err(driver("finish its work"))
+    }
+
+    /// Where a buffer lies on the device.
+    pub fn address<T>(&self, buffer: &Buffer<T>) -> u64 {
+        buffer.device_ptr(&self.stream).0
+    }
+}
+
+/// CUDA version that the driver knows.
+fn driver_version() -> Result<i32, DriverError> {
+    let mut version = 0;
+    // SAFETY: writes one number where it is told to.
+    unsafe { cudarc::driver::sys::cuDriverGetVersion(&mut version) }.result()?;
+    Ok(version)
+}
+
+/// A context on a GPU that can run our kernels.
+fn open_context(ordinal: usize) -> Result<Arc<CudaContext>, CudaError> {
+    // SAFETY: loads the driver's library, which runs its constructors; there is no way to ask without.
+    if !unsafe { cudarc::driver::sys::is_culib_present() } {
+        return Err(CudaError::NoDriver);
+    }
+    // A driver that is not whole lacks functions, which shows as a panic when they are first called.
+    let opened = std::panic::catch_unwind(|| {
+        cudarc::driver::result::init()?;
+        let driver = driver_version()?;
+        let context = CudaContext::new(ordinal)?;
+        let capability = context.compute_capability()?;
+        Ok((driver, context.name()?, capability, context))
+    });
+    let opened: Result<_, DriverError> = opened.map_err(|panic| CudaError::MissingLibrary {
+        fact: panic
+            .downcast::<String>()
+            .map_or_else(|_| "a function of the driver".to_owned(), |fact| *fact),
+    })?;
+    let (found, name, (major, minor), context) = opened.map_err(|source| match source {
+        DriverError(
+            CUresult::CUDA_ERROR_NO_DEVICE
+            | CUresult::CUDA_ERROR_INVALID_DEVICE
+            | CUresult::CUDA_ERROR_DEVICE_UNAVAILABLE,
+        ) => CudaError::NoDevice,
+        source => driver("open the GPU")(source),
+    })?;
+    if found < NEEDED_CUDA {
+        return Err(CudaError::DriverTooOld { found });
+    }
+    if (major, minor) < (7, 5) {
+        return Err(CudaError::DeviceTooOld { name, major, minor });
+    }
+    Ok(context)
+}

@@ -1,0 +1,38 @@
+//! The engine's attention on an NVIDIA GPU: kernels of our own, and what puts them to work.
+//!
+//! In: pages of the key/value cache, byte for byte as they stand in its file, and a pass's queries. Out: attended values,
+//! chosen pages, codes, attention mass. What is attended to, and when, is the engine's matter; this crate knows neither
+//! documents nor files.
+//!
+//! **Why kernels of our own.** The cache's format is: keys before rotation and without bias, in codes with a grid a
+//! channel; no library attends to that in place.
+//!
+//! **Why this can be trusted without a GPU, and how far.** The kernels use nothing that a C++ compiler cannot be taught in
+//! two hundred lines (`shim/`): tests run the very same sources on the CPU, thread by thread in orders that are drawn,
+//! against references in F64, through this crate's own host code and a fake driver (`fake/`). What that cannot show is in
+//! `docs/gpu.md`.
+//!
+//! | folder | |
+//! |---|---|
+//! | `kernels/` | CUDA C++, one concept a file |
+//! | `shim/` | CUDA's language on a CPU: fibers, barriers, warps |
+//! | `fake/` | a libcuda on top of it |
+//! | `src/` | the host's side |
+
+mod cache;
+pub mod device;
+mod error;
+mod holdings;
+mod kernels;
+pub mod parameters;
+mod plan;
+mod resident;
+mod shape;
+
+pub use cache::{GpuCache, LayerPass, LayerResult, Pages};
+pub use device::{Buffer, Device, DeviceFacts, Memory, Pinned};
+pub use error::{CudaError, NEEDED_CUDA, NEEDED_DRIVER};
+pub use holdings::Holdings;
+pub use kernels::{Kernels, SLICE_ROWS, TILE_ROWS};
+pub use plan::{DECODE_TOKENS, Demand, Plan, SPLITS, Step};
+pub use shape::{PAGE_TOKENS, PageFormat, Shape};

@@ -1,0 +1,345 @@
+//! The checks checked: kernels with a fault each, every one of which the other tests must find; and the kernels as they are
+//! under AddressSanitizer.
+//!
+//! Each runs this crate's other tests as programs of their own, on a fake driver that was compiled with the fault.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use support::DRIVER;
+use support::fake_driver::{Checked, Fault, build};
+
+/// One thing that is wrong, and the test that must say so.
+struct Seeded {
+    what: &'static str,
+    fault: Fault,
+    found_by: (&'static str, &'static str),
+}
+
+const fn seeded(
+    what: &'static str,
+    (file, right, wrong): (&'static str, &'static str, &'static str),
+    found_by: (&'static str, &'static str),
+) -> Seeded {
+    Seeded {
+        what,
+        fault: Fault { file, right, wrong },
+        found_by,
+    }
+}
+
+const DECODE: (&str, &str) = ("attention", "decode_equals_plain_attention");
+const CHOSEN: (&str, &str) = ("attention", "decode_looks_at_chosen_pages");
+const PREFILL: (&str, &str) = ("attention", "prefill_equals_plain_attention");
+const MASS: (&str, &str) = ("attention", "mass_is_the_sum");
+const SEALED: (&str, &str) = ("sealing", "sealed_pages_are_the_packers_bytes");
+const APPENDED: (&str, &str) = ("sealing", "appended_tokens");
+const INDEX: (&str, &str) = ("choosing", "the_index_holds");
+const SCAN: (&str, &str) = ("choosing", "the_scan");
+const PICK: (&str, &str) = ("choosing", "are_picked");
+const GATHER: (&str, &str) = ("choosing", "gathered_pages");
+
+/// Missing barriers, bounds that are off by one, wrong masks, stale pages, wrong places and roundings.
+const FAULTS: &[Seeded] = &[
+    seeded(
+        "no barrier between the page's codes and their use",
+        (
+            "scores.cuh",
+            "__syncthreads();  // codes, grids and queries are there",
+            "",
+        ),
+        DECODE,
+    ),
+    seeded(
+        "no barrier between scores and softmax",
+        (
+            "decode.cu",
+            "__syncthreads();  // scores are there, codes of keys are done with",
+            "",
+        ),
+        DECODE,
+    ),
+    seeded(
+        "no barrier between weights and values",
+        (
+            "decode.cu",
+            "__syncthreads();  // weights and values are there",
+            "",
+        ),
+        DECODE,
+    ),
+    seeded(
+        "no barrier before the next page",
+        (
+            "decode.cu",
+            "__syncthreads();  // codes, weights and scores are done with",
+            "",
+        ),
+        DECODE,
+    ),
+    seeded(
+        "no barrier before a chunk of keys is overwritten",
+        (
+            "prefill.cu",
+            "__syncthreads();  // the chunk before is done with; queries are there",
+            "",
+        ),
+        PREFILL,
+    ),
+    seeded(
+        "no barrier before a chunk of values is overwritten",
+        (
+            "prefill.cu",
+            "__syncthreads();  // the chunk before is done with; weights are there",
+            "",
+        ),
+        PREFILL,
+    ),
+    seeded(
+        "no barrier after a digit was found",
+        ("pick.cu", "__syncthreads();  // the digit is known", ""),
+        PICK,
+    ),
+    seeded(
+        "no barrier before a rounded query is used",
+        ("scan.cu", "__syncthreads();  // rows are there", ""),
+        SCAN,
+    ),
+    seeded(
+        "a token sees the one after it",
+        (
+            "decode.cu",
+            "min(PAGE_TOKENS, position + 1 - page",
+            "min(PAGE_TOKENS, position + 2 - page",
+        ),
+        DECODE,
+    ),
+    seeded(
+        "a token does not see itself",
+        (
+            "prefill.cu",
+            "if (across + key * ACROSS >= visible)",
+            "if (across + key * ACROSS >= visible - 1)",
+        ),
+        PREFILL,
+    ),
+    seeded(
+        "the last page is left out",
+        (
+            "chosen.cuh",
+            "position / PAGE_TOKENS + 1;",
+            "(position + PAGE_TOKENS - 1) / PAGE_TOKENS;",
+        ),
+        DECODE,
+    ),
+    seeded(
+        "one row too many is staged",
+        ("scores.cuh", "at < length / 16;", "at <= length / 16;"),
+        DECODE,
+    ),
+    seeded(
+        "mass is added behind the last token that is counted",
+        ("mass.cu", "cached < mass.room", "cached <= mass.room"),
+        MASS,
+    ),
+    seeded(
+        "half a warp takes part",
+        (
+            "warp.cuh",
+            "number += __shfl_xor_sync(ALL_LANES,",
+            "number += __shfl_xor_sync(0xffffu,",
+        ),
+        DECODE,
+    ),
+    seeded(
+        "the reduction leaves lanes out",
+        (
+            "warp.cuh",
+            "number = fminf(number, __shfl_xor_sync(ALL_LANES, number, step));",
+            "",
+        ),
+        SEALED,
+    ),
+    seeded(
+        "a page of the list's neighbour",
+        (
+            "chosen.cuh",
+            "return nth < chosen ? pages[nth]",
+            "return nth < chosen ? pages[max(nth - 1, 0)]",
+        ),
+        CHOSEN,
+    ),
+    seeded(
+        "a stale page: its slot is not filled to the end",
+        ("gather.cu", "at < copy.pieces;", "at < copy.pieces - 1;"),
+        GATHER,
+    ),
+    seeded(
+        "a stale page: the copy before is done again",
+        (
+            "gather.cu",
+            "gather.copies[blockIdx.x]",
+            "gather.copies[blockIdx.x & ~1u]",
+        ),
+        GATHER,
+    ),
+    seeded(
+        "a stale turn: all pages stand where the first does",
+        (
+            "index.cu",
+            "index.rotation.pages[(size_t)page * (HEAD_DIM / 2) + pair]",
+            "index.rotation.pages[(size_t)(page * 0) * (HEAD_DIM / 2) + pair]",
+        ),
+        INDEX,
+    ),
+    seeded(
+        "codes are rounded up",
+        ("quantize.cu", "rintf(", "ceilf("),
+        SEALED,
+    ),
+    seeded(
+        "ties go away from 0",
+        ("quantize.cu", "rintf(", "roundf("),
+        SEALED,
+    ),
+    seeded(
+        "a slot too far",
+        (
+            "append.cu",
+            "* 64 + position % 64)",
+            "* 64 + (position + 1) % 64)",
+        ),
+        APPENDED,
+    ),
+    seeded(
+        "of equal pages the earlier ones",
+        (
+            "pick.cu",
+            "tie_number >= left_out",
+            "tie_number < shared.wanted",
+        ),
+        PICK,
+    ),
+];
+
+/// A test program of this crate, built with this one.
+fn program(test: &str) -> PathBuf {
+    let folder = std::env::current_exe()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .to_owned();
+    let newest = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            let name = path.file_name().unwrap().to_string_lossy();
+            // NAME-0123456789abcdef, and nothing behind it.
+            name.strip_prefix(test)
+                .and_then(|rest| rest.strip_prefix('-'))
+                .is_some_and(|hash| hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        })
+        .max_by_key(|path| path.metadata().unwrap().modified().unwrap());
+    newest.unwrap_or_else(|| panic!("the test {test} was not built"))
+}
+
+fn run(test: &str, filter: &str, driver: &Path, more: &[(&str, String)]) -> Output {
+    let mut command = Command::new(program(test));
+    command
+        .args([filter, "--test-threads=1"])
+        .env(DRIVER, driver)
+        .env("RUST_BACKTRACE", "0");
+    command.envs(more.iter().map(|(name, value)| (*name, value)));
+    command.output().unwrap()
+}
+
+/// Whether the test that is to find a fault does.
+fn is_found(seeded: &Seeded) -> bool {
+    let driver = build(Checked::Plain, Some(seeded.fault));
+    let (test, filter) = seeded.found_by;
+    let output = run(test, filter, &driver, &[]);
+    let words = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    let fact = words
+        .lines()
+        .skip_while(|line| !line.contains("panicked at"))
+        .nth(1)
+        .unwrap_or("");
+    println!("{}: {fact}", seeded.what);
+    // A test that fails says which; anything else is not an answer.
+    !output.status.success() && words.contains("test result: FAILED")
+}
+
+#[test]
+fn every_seeded_fault_is_found() {
+    let next = AtomicUsize::new(0);
+    let missed = Mutex::new(Vec::new());
+    let workers = std::thread::available_parallelism().map_or(1, |threads| threads.get());
+    std::thread::scope(|scope| {
+        for _ in 0..workers.min(4) {
+            scope.spawn(|| {
+                while let Some(seeded) = FAULTS.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if !is_found(seeded) {
+                        missed.lock().unwrap().push(seeded.what);
+                    }
+                }
+            });
+        }
+    });
+    let missed = missed.into_inner().unwrap();
+    assert!(missed.is_empty(), "not found: {missed:?}");
+    println!("{} faults, each found", FAULTS.len());
+}
+
+/// Where the compiler keeps AddressSanitizer's library; `None` if it has none.
+fn address_sanitizer() -> Option<PathBuf> {
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
+    let output = Command::new(compiler)
+        .arg("-print-file-name=libasan.so")
+        .output()
+        .ok()?;
+    let path = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
+    // Without one it answers with the bare name.
+    path.is_absolute().then_some(path)
+}
+
+#[test]
+fn no_kernel_touches_what_is_not_its_own() {
+    let Some(library) = address_sanitizer().filter(|_| cfg!(target_os = "linux")) else {
+        println!("skipped: the C++ compiler has no AddressSanitizer that can be loaded first");
+        return;
+    };
+    let clean = build(Checked::Address, None);
+    let environment = [
+        ("LD_PRELOAD", library.to_string_lossy().into_owned()),
+        ("ASAN_OPTIONS", "detect_leaks=0".to_owned()),
+    ];
+    for (test, filter) in [
+        CHOSEN, MASS, SEALED, APPENDED, INDEX, SCAN, PICK, GATHER, PREFILL, DECODE,
+    ] {
+        let output = run(test, filter, &clean, &environment);
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{test} {filter}: {words}");
+    }
+    // And it does look: a read behind the last bias, which no result shows.
+    let beyond = build(
+        Checked::Address,
+        Some(Fault {
+            file: "scores.cuh",
+            right: "channel < HEAD_DIM; channel += SCORE_THREADS) {\n        const Grid",
+            wrong: "channel < HEAD_DIM; channel += SCORE_THREADS) {\n        volatile float seen = bias[channel + 1]; (void)seen;\n        const Grid",
+        }),
+    );
+    let output = run(DECODE.0, DECODE.1, &beyond, &environment);
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && words.contains("heap-buffer-overflow"),
+        "{words}"
+    );
+    assert!(words.contains("scores.cuh"), "{words}");
+}

@@ -1,0 +1,280 @@
+//! The fake driver, compiled by this machine's C++ compiler and put where cudarc finds it.
+//!
+//! Object files are kept between runs by what they were made from, so that a changed kernel costs one compilation.
+
+use std::collections::hash_map::DefaultHasher;
+use std::ffi::{CStr, CString, c_char, c_int, c_uint};
+use std::fs::{self, File};
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// How the C++ side is compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Checked {
+    /// Optimised, with the fake driver's own checks.
+    Plain,
+    /// With AddressSanitizer.
+    Address,
+}
+
+/// A change to a kernel's source: what stands there once, and what is put in its place.
+#[derive(Debug, Clone, Copy)]
+pub struct Fault {
+    pub file: &'static str,
+    pub right: &'static str,
+    pub wrong: &'static str,
+}
+
+/// This crate's folder.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn compiler() -> String {
+    std::env::var("CXX").unwrap_or_else(|_| "c++".into())
+}
+
+/// Builds the fake driver, or finds it built; the library's path.
+pub fn build(checked: Checked, fault: Option<Fault>) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fake-driver");
+    fs::create_dir_all(&folder).unwrap();
+    let kernels = root().join("kernels");
+    let mut names: Vec<String> = fs::read_dir(&kernels)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let mut found = 0;
+    let sources: Vec<(String, String)> = names
+        .into_iter()
+        .map(|name| {
+            let mut text = fs::read_to_string(kernels.join(&name)).unwrap();
+            if let Some(fault) = fault.filter(|fault| fault.file == name) {
+                found += text.matches(fault.right).count();
+                text = text.replace(fault.right, fault.wrong);
+            }
+            (name, text)
+        })
+        .collect();
+    assert_eq!(
+        found,
+        usize::from(fault.is_some()),
+        "a fault replaces what stands there once"
+    );
+
+    let shared: Vec<&(String, String)> = sources
+        .iter()
+        .filter(|(name, _)| name.ends_with(".cuh"))
+        .collect();
+    let mut objects = Vec::new();
+    for (name, text) in sources.iter().filter(|(name, _)| name.ends_with(".cu")) {
+        let own = (name.clone(), text.clone());
+        let needed: Vec<&(String, String)> = shared.iter().copied().chain([&own]).collect();
+        objects.push(kernel_object(&folder, checked, &own, &needed));
+    }
+    for file in ["shim/block.cpp", "shim/fiber.cpp", "fake/driver.cpp"] {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        objects.push(object(&folder, checked, &text, &[]));
+    }
+    let library = folder
+        .join(key(&objects))
+        .join(format!("libcuda{}", std::env::consts::DLL_SUFFIX));
+    let _alone = lock(library.parent().unwrap());
+    if !library.exists() {
+        let unfinished = library.with_extension("part");
+        let mut link = Command::new(compiler());
+        link.args(flags(checked)).args(["-shared", "-o"]);
+        link.arg(&unfinished).args(&objects);
+        if cfg!(target_os = "linux") {
+            // The name that cudarc looks for first: once loaded from anywhere, it is found by it.
+            link.arg("-Wl,-soname,libcuda.so");
+        }
+        run(&mut link);
+        fs::rename(unfinished, &library).unwrap();
+    }
+    library
+}
+
+fn flags(checked: Checked) -> Vec<&'static str> {
+    let mut flags = vec!["-std=c++17", "-O2", "-g1", "-fPIC", "-fvisibility=hidden"];
+    if checked == Checked::Address {
+        flags.push("-fsanitize=address");
+    }
+    flags
+}
+
+/// A kernel as C++: its source, and the names of its kernels for the fake driver.
+fn kernel_object(
+    folder: &Path,
+    checked: Checked,
+    (name, text): &(String, String),
+    needed: &[&(String, String)],
+) -> PathBuf {
+    let entries: String = text
+        .split("extern \"C\" __global__ ")
+        .skip(1)
+        .map(|rest| {
+            let before = &rest[..rest.find("(const").unwrap()];
+            format!("REGISTER({})\n", before.rsplit(' ').next().unwrap())
+        })
+        .collect();
+    let text = format!(
+        "#include \"cuda_on_cpu.h\"\n#include \"register.h\"\n#include \"{name}\"\n{entries}"
+    );
+    object(folder, checked, &text, needed)
+}
+
+/// Compiles `text`, which may include `beside`, files that lie next to it.
+fn object(folder: &Path, checked: Checked, text: &str, beside: &[&(String, String)]) -> PathBuf {
+    let mut headers = Vec::new();
+    for part in ["shim", "fake"] {
+        for entry in fs::read_dir(root().join(part)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "h") {
+                headers.push(fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    headers.sort();
+    let place = folder.join(key(&(flags(checked), text, beside, headers)));
+    let object = place.join("object.o");
+    let _alone = lock(&place);
+    if !object.exists() {
+        for (name, text) in beside {
+            fs::write(place.join(name), text).unwrap();
+        }
+        fs::write(place.join("source.cpp"), text).unwrap();
+        let unfinished = place.join("object.part");
+        let mut compile = Command::new(compiler());
+        compile
+            .args(flags(checked))
+            .args(["-Wall", "-Wextra", "-Wno-unknown-pragmas"])
+            .arg("-I")
+            .arg(root().join("shim"))
+            .arg("-I")
+            .arg(root().join("fake"))
+            .arg("-c")
+            .arg(place.join("source.cpp"))
+            .arg("-o")
+            .arg(&unfinished);
+        run(&mut compile);
+        fs::rename(unfinished, &object).unwrap();
+    }
+    object
+}
+
+/// Makes a folder that only one of the tests' programs works in, until the result is dropped.
+fn lock(folder: &Path) -> File {
+    fs::create_dir_all(folder).unwrap();
+    let lock = File::create(folder.join("lock")).unwrap();
+    lock.lock().unwrap();
+    lock
+}
+
+fn key(what: &impl Hash) -> String {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+fn run(command: &mut Command) {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// The fake driver, loaded.
+pub struct FakeDriver {
+    library: libloading::Library,
+}
+
+impl FakeDriver {
+    /// Loads it for the rest of the process, before cudarc looks for a driver.
+    pub fn load(library: &Path) -> FakeDriver {
+        // SAFETY: our own library, whose constructors fill a table of names.
+        let library = unsafe { libloading::Library::new(library) }.unwrap();
+        FakeDriver { library }
+    }
+
+    fn call<F: Copy, T>(&self, name: &str, call: impl FnOnce(F) -> T) -> T {
+        // SAFETY: each caller names the function's own type, as `fake/driver.cpp` has it.
+        let function = unsafe { self.library.get::<F>(name) }.unwrap();
+        call(*function)
+    }
+
+    /// A new GPU of so many bytes, of which others have `taken`; forgets its settings and its log.
+    pub fn reset(&self, total: usize, taken: usize) {
+        self.call("fake_reset", |f: extern "C" fn(usize, usize)| {
+            f(total, taken)
+        });
+    }
+
+    /// 0: threads and blocks run in order; 1: reversed; others: in an order that is drawn.
+    pub fn set_seed(&self, seed: u32) {
+        self.call("fake_set_seed", |f: extern "C" fn(c_uint)| f(seed));
+    }
+
+    /// The `nth` allocation from now on fails, counted from 1; 0: none does.
+    pub fn fail_allocation(&self, nth: i32) {
+        self.call("fake_fail_allocation", |f: extern "C" fn(c_int)| f(nth));
+    }
+
+    /// What the driver says of itself and of the GPU.
+    pub fn set_driver(&self, version: i32, devices: i32, capability: (i32, i32)) {
+        self.call(
+            "fake_set_driver",
+            |f: extern "C" fn(c_int, c_int, c_int, c_int)| {
+                f(version, devices, capability.0, capability.1);
+            },
+        );
+    }
+
+    /// Bytes on the device that are allocated now, and the most that ever were since the reset.
+    pub fn allocated(&self) -> (usize, usize) {
+        type Bytes = extern "C" fn() -> usize;
+        (
+            self.call("fake_allocated", |f: Bytes| f()),
+            self.call("fake_peak", |f: Bytes| f()),
+        )
+    }
+
+    /// Allocations since the reset, or since [`FakeDriver::fail_allocation`].
+    pub fn allocations(&self) -> i32 {
+        self.call("fake_allocations", |f: extern "C" fn() -> c_int| f())
+    }
+
+    /// Every call that does something, a line each.
+    pub fn log(&self) -> String {
+        self.text("fake_log")
+    }
+
+    /// What was refused last, and why.
+    pub fn last_failure(&self) -> String {
+        self.text("fake_last_failure")
+    }
+
+    /// Size of a kernel's parameter, by the compiler; `None` if there is no such kernel.
+    pub fn parameter_bytes(&self, kernel: &str) -> Option<usize> {
+        let name = CString::new(kernel).unwrap();
+        let bytes = self.call(
+            "fake_parameter_bytes",
+            |f: extern "C" fn(*const c_char) -> usize| f(name.as_ptr()),
+        );
+        (bytes != 0).then_some(bytes)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.call(name, |f: extern "C" fn() -> *const c_char| {
+            // SAFETY: a string of the library's, unchanged until its next call.
+            unsafe { CStr::from_ptr(f()) }
+                .to_string_lossy()
+                .into_owned()
+        })
+    }
+}
