@@ -28,6 +28,18 @@ const NUMBER_WORDS: &[(&str, &str)] = &[
     ("two", "2"),
 ];
 
+/// What makes a number a share of a hundred, in small letters. "16%" is not borne out by "oxygen-16".
+const PER_CENT: &[&str] = &[
+    "%",
+    "％",
+    "percent",
+    "per cent",
+    "prozent",
+    "pour cent",
+    "por ciento",
+    "per cento",
+];
+
 /// What a term is, which decides how much it weighs and whether it must be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TermKind {
@@ -44,8 +56,8 @@ pub(super) enum TermKind {
 /// One term of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Term {
-    /// Hash of the normal form: small letters, possessive and plural `s` taken off, digits without separators; a
-    /// pair of neighbouring characters in scripts without spaces.
+    /// Hash of the normal form: small letters, possessive and plural `s` taken off, digits without separators and with a
+    /// sign if they are a share of a hundred; a pair of neighbouring characters in scripts without spaces.
     pub exact: u64,
     /// Hash of the first letters, equal for most inflections of a word; `exact` where the word is short.
     pub stem: u64,
@@ -80,24 +92,40 @@ pub(super) fn terms(text: &str) -> Vec<Term> {
             push_pairs(&mut run, &mut found);
             continue;
         }
-        push_word(at, word, &mut found);
+        let behind_number = found
+            .last()
+            .is_some_and(|term: &Term| term.kind == TermKind::Number);
+        if behind_number && is_share(word) {
+            continue; // the number has it
+        }
+        push_word(at, word, &text[at + word.len()..], &mut found);
     }
     push_pairs(&mut run, &mut found);
     found
 }
 
 /// Splits what Unicode takes for one word where programmers do not (`snake_case`, `a.b`), and pushes its parts.
-fn push_word(at: usize, word: &str, found: &mut Vec<Term>) {
+fn push_word(at: usize, word: &str, after: &str, found: &mut Vec<Term>) {
     let numeric = word.chars().next().is_some_and(char::is_numeric);
     if numeric || !word.contains(['_', '.', ':']) || is_initialism(word) {
-        found.extend(term(at, word));
+        found.extend(term(at, word, after));
         return;
     }
     let mut start = 0;
     for part in word.split_inclusive(['_', '.', ':']) {
-        found.extend(term(at + start, part.trim_end_matches(['_', '.', ':'])));
+        let part_alone = part.trim_end_matches(['_', '.', ':']);
+        found.extend(term(at + start, part_alone, ""));
         start += part.len();
     }
+}
+
+/// Whether a number before `after` is a share of a hundred.
+fn is_share(after: &str) -> bool {
+    let after = after.trim_start_matches([' ', '\u{a0}', '\u{202f}']);
+    PER_CENT.iter().any(|sign| {
+        let begins = after.get(..sign.len());
+        begins.is_some_and(|begins| begins.eq_ignore_ascii_case(sign))
+    })
 }
 
 /// "U.S", "e.g": single letters between periods.
@@ -105,7 +133,8 @@ fn is_initialism(word: &str) -> bool {
     word.split('.').all(|part| part.chars().count() <= 1)
 }
 
-fn term(at: usize, word: &str) -> Option<Term> {
+/// The term of a word that `after` follows.
+fn term(at: usize, word: &str, after: &str) -> Option<Term> {
     let first = word.chars().next()?;
     let span = Span::new(at, at + word.len());
     if word.chars().any(char::is_numeric) {
@@ -114,6 +143,7 @@ fn term(at: usize, word: &str) -> Option<Term> {
             .filter(|c| !matches!(c, ',' | '\'' | '’' | '_'))
             .map(ascii_digit)
             .flat_map(char::to_lowercase)
+            .chain(is_share(after).then_some('%'))
             .collect();
         let exact = xxh3_64(normal.as_bytes());
         return Some(Term {
@@ -125,7 +155,8 @@ fn term(at: usize, word: &str) -> Option<Term> {
     }
     let lower = word.to_lowercase().replace('’', "'").replace('.', "");
     if let Ok(at) = NUMBER_WORDS.binary_search_by_key(&lower.as_str(), |(word, _)| word) {
-        let exact = xxh3_64(NUMBER_WORDS[at].1.as_bytes());
+        let sign = if is_share(after) { "%" } else { "" };
+        let exact = xxh3_64(format!("{}{sign}", NUMBER_WORDS[at].1).as_bytes());
         return Some(Term {
             exact,
             stem: exact,
@@ -256,10 +287,16 @@ mod tests {
             ("read_file", "read file"),
             ("Seven sacks", "7 sack"),
             ("黑豹队", "黑豹队"),
+            ("12%", "12 %"),
         ] {
             assert_eq!(exact(a), exact(b), "{a} / {b}");
         }
         assert_ne!(exact("12"), exact("1.2"));
+        assert_ne!(exact("12"), exact("12%"));
+        for share in ["12 percent", "twelve Percent", "12\u{a0}%"] {
+            assert_eq!(exact(share), exact("12%"), "{share}");
+        }
+        assert_eq!(exact("12 per cent")[0], exact("12%")[0]);
         assert_ne!(exact("Norm"), exact("Josh"));
     }
 

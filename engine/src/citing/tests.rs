@@ -108,6 +108,22 @@ fn wrong_numbers_names_and_denials_are_not_supported() {
     }
 }
 
+/// Found in answers of a real model: the question and the document hold 16, but not as a share.
+#[test]
+fn a_share_is_not_borne_out_by_a_number_of_another_kind() {
+    let text = "Seawater molecules that contain the lighter isotope, oxygen-16, evaporate at a slightly faster rate than \
+                water molecules containing the 12% heavier oxygen-18.";
+    let question = "How much heavier is oxygen 18 than oxygen 16?";
+    let (state, _) = verdict(text, question, "Oxygen-18 is 16% heavier than oxygen-16.");
+    assert_ne!(state, SupportState::Supported);
+    let (state, quotes) = verdict(
+        text,
+        question,
+        "Oxygen-18 is 12 percent heavier than oxygen-16.",
+    );
+    assert_eq!(state, SupportState::Supported, "{quotes:?}");
+}
+
 #[test]
 fn what_the_document_does_not_hold_is_unsupported_and_uncited() {
     for (question, sentence) in [
