@@ -9,6 +9,7 @@
 //! sentences that say the gold answer. Even documents fit weights and thresholds, odd ones report.
 
 use super::fit::{Ranking, fit};
+use super::ground::Seen;
 use super::record::{Record, Records, Said};
 use super::score::{Share, says};
 use super::xquad::{Exam, GoldQuestion, exams};
@@ -16,6 +17,7 @@ use super::{CiteArgs, EvaluationError, MeasuredModel};
 use crate::asking::Reader;
 use crate::citing::{Claim, SentenceIndex, Verdict, Weights, cite, ranked};
 use crate::document::Span;
+use crate::reading::Scope;
 use lectern_models::Model;
 use lectern_protocol::SupportState;
 use serde::Serialize;
@@ -71,7 +73,18 @@ pub(super) fn run(args: &CiteArgs, measured: &MeasuredModel) -> Result<(), Evalu
         Ok(model.tokenizer().encode(words)?.len())
     })?;
     let documents = args.limit.div_ceil(args.per_document.max(1)).min(all.len());
-    let mut records = Records::open(args.answers.as_deref(), measured.kv_format)?;
+    let seen = match (args.whole, args.passages) {
+        (Some(whole), _) => Seen::Beyond {
+            scope: Scope {
+                whole,
+                ..Scope::beyond(model.context_length())
+            },
+            tokens: args.look_at,
+        },
+        (None, Some(tokens)) => Seen::Passages(tokens),
+        (None, None) => Seen::Whole,
+    };
+    let mut records = Records::open(args.answers.as_deref(), seen, measured.kv_format)?;
     let mut outcomes = Vec::new();
     let mut rankings = Vec::new();
     let mut tokens = 0;

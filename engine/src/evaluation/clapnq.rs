@@ -5,6 +5,7 @@
 //! in turn, so that the others are what an answer must be told from. A question without an answer is *recognised* if
 //! the model says so or if no sentence of what it says is cited.
 
+use super::ground::Seen;
 use super::record::{Record, Records};
 use super::score::Share;
 use super::xquad::{Exam, GoldQuestion, plain_document, push_paragraph};
@@ -66,7 +67,7 @@ pub(super) fn run(args: &ClapnqArgs, measured: &MeasuredModel) -> Result<(), Eva
     let documents = joined(&args.data, args.limit, args.tokens, |words| {
         Ok(model.tokenizer().encode(words)?.len())
     })?;
-    let mut records = Records::open(args.answers.as_deref(), measured.kv_format)?;
+    let mut records = Records::open(args.answers.as_deref(), Seen::Whole, measured.kv_format)?;
     let mut counts = Counts::default();
     let mut rows = Vec::new();
     for (nth, Joined { exam, gold }) in documents.iter().enumerate() {

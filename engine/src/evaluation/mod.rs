@@ -12,13 +12,13 @@ mod beyond;
 mod cite;
 mod clapnq;
 mod fit;
+mod ground;
 mod heads;
 mod kv;
 mod probe;
 mod record;
 mod score;
 mod sparse;
-mod whole;
 mod words;
 mod xquad;
 
@@ -28,6 +28,7 @@ pub use sparse::SparseArgs;
 
 use crate::asking::AskError;
 use crate::kv::{BlockFormat, KvError};
+use crate::library::LibraryError;
 use crate::reading::{PromptError, ReadingError};
 use clap::{Args, Subcommand};
 use lectern_models::{ForwardError, ModelError, TokenizerError};
@@ -112,6 +113,15 @@ pub struct CiteArgs {
     /// Tokens of a document: articles are joined until it has about as many.
     #[arg(long, default_value_t = 3000)]
     pub tokens: usize,
+    /// Take the model's window to be of so many tokens: what lies beyond is read in a bounded scope.
+    #[arg(long, conflicts_with = "passages")]
+    pub whole: Option<usize>,
+    /// Tokens beside the nearest that each token of a question looks at then.
+    #[arg(long, default_value_t = 2048)]
+    pub look_at: usize,
+    /// Read nothing before; each question reads passages of so many tokens.
+    #[arg(long)]
+    pub passages: Option<usize>,
     /// Retrieval heads, `layer-head` separated by commas, instead of the catalogue's.
     #[arg(long, value_delimiter = ',', value_parser = head)]
     pub heads: Vec<(usize, usize)>,
@@ -197,6 +207,9 @@ pub enum EvaluationError {
     /// The reading of a document.
     #[error(transparent)]
     Reading(#[from] ReadingError),
+    /// The library that ranks passages.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
     /// A question.
     #[error(transparent)]
     Ask(#[from] AskError),

@@ -5,10 +5,10 @@
 //! A changed rule of citing is measured on the very answers that the old one was.
 
 use super::EvaluationError;
-use super::whole::read_whole;
+use super::ground::{Prepared, Seen};
 use super::xquad::{Exam, GoldQuestion};
-use crate::asking::{Ground, OpenDocument, Question, Reader, Sampling, ask_observed};
-use crate::attention::{CancelFlag, DenseAttention, KeptIndex};
+use crate::asking::{OpenDocument, Question, Reader, Sampling, ask_observed};
+use crate::attention::{CancelFlag, DenseAttention};
 use crate::citing::AttentionEvidence;
 use crate::kv::BlockFormat;
 use lectern_models::{ChatMessage, Logits, Model, Role};
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// Tokens of an answer at most.
@@ -47,6 +48,8 @@ pub(super) struct Said {
 /// The answers so far.
 pub(super) struct Records {
     file: Option<PathBuf>,
+    /// What of a document is before the model.
+    seen: Seen,
     /// Of the caches that documents are read into.
     format: BlockFormat,
     kept: HashMap<(usize, String), Record>,
@@ -55,7 +58,11 @@ pub(super) struct Records {
 impl Records {
     /// Those of `file`, which need not exist; without one they are forgotten at the end. What is asked anew is asked
     /// over caches of `format`.
-    pub fn open(file: Option<&Path>, format: BlockFormat) -> Result<Records, EvaluationError> {
+    pub fn open(
+        file: Option<&Path>,
+        seen: Seen,
+        format: BlockFormat,
+    ) -> Result<Records, EvaluationError> {
         let mut kept = HashMap::new();
         if let Some(path) = file.filter(|path| path.exists()) {
             let unreadable = |source| EvaluationError::Unreadable {
@@ -71,6 +78,7 @@ impl Records {
         }
         Ok(Records {
             file: file.map(Path::to_owned),
+            seen,
             format,
             kept,
         })
@@ -104,22 +112,23 @@ impl Records {
         with_closed_book: bool,
     ) -> Result<(), EvaluationError> {
         let folder = Scratch::new()?;
-        let (cache, tokens) =
-            read_whole(reader.model, &exam.document.text, &folder.0, self.format)?;
+        let prepared = Prepared::new(
+            reader.model,
+            &exam.document,
+            self.seen,
+            &folder,
+            self.format,
+        )?;
         let document = OpenDocument::new(String::new(), exam.document.clone());
-        let ground = Ground::WholeDocument {
-            index: &KeptIndex::default(),
-            cache: &cache,
-            tokens: &tokens,
-        };
         for gold in questions {
+            let view = prepared.view(&gold.question)?;
             let question = Question {
                 text: &gold.question,
                 history: &[],
                 max_tokens: ANSWER_TOKENS,
                 sampling: Sampling::Greedy,
-                look_at: None,
-                look_also_at: &[],
+                look_at: view.look_at,
+                look_also_at: &view.spans,
                 lookup: true,
             };
             let mut sentences = Vec::new();
@@ -133,7 +142,7 @@ impl Records {
             let answer = ask_observed(
                 reader,
                 &document,
-                &ground,
+                &prepared.ground(&view),
                 &question,
                 &CancelFlag::new(),
                 &mut |_| (),
@@ -213,7 +222,9 @@ pub(super) struct Scratch(pub PathBuf);
 
 impl Scratch {
     pub fn new() -> Result<Scratch, EvaluationError> {
-        let path = std::env::temp_dir().join(format!("lectern-eval-{}", std::process::id()));
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        let nth = MADE.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("lectern-eval-{}-{nth}", std::process::id()));
         std::fs::create_dir_all(&path)?;
         Ok(Scratch(path))
     }
@@ -249,12 +260,12 @@ mod tests {
             cite_ms: 1.0,
             answer_ms: 2.0,
         };
-        let mut records = Records::open(Some(&path), BlockFormat::F16).unwrap();
+        let mut records = Records::open(Some(&path), Seen::Whole, BlockFormat::F16).unwrap();
         records.keep(record("Who?")).unwrap();
         records.keep(record("Why?")).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, &text[..text.len() - 9]).unwrap();
-        let again = Records::open(Some(&path), BlockFormat::F16).unwrap();
+        let again = Records::open(Some(&path), Seen::Whole, BlockFormat::F16).unwrap();
         assert_eq!(again.kept.len(), 1);
         let kept = &again.kept[&(7, "Who?".to_owned())];
         assert_eq!(
