@@ -115,7 +115,8 @@ impl Session<'_> {
                     ),
                     ReadState::TooLong { tokens, window } => format!(
                         "{tokens} tokens are longer than the model's window of {window}; each question reads the \
-                         passages that match it best"
+                         passages that match it best (`lectern settings beyond_window read` has it read whole, less \
+                         thoroughly)"
                     ),
                     other => reading_in_words(&other),
                 }
