@@ -5,6 +5,7 @@
 //! at a time in the model's [`Seat`](seat::Seat), questions before readings.
 
 mod adding;
+mod adopting;
 mod asking;
 mod cache_format;
 mod caches;
@@ -15,6 +16,7 @@ mod keeping;
 mod models;
 mod opened;
 mod reading;
+mod refreshing;
 mod seat;
 mod summaries;
 mod told;

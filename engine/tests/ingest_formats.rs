@@ -234,20 +234,23 @@ fn folders_keep_paths_and_lines_and_leave_out_what_is_not_source() {
         files,
         [
             (SectionKind::File, "README.md"),
-            (SectionKind::File, "src/main.rs")
+            (SectionKind::File, "src/main.rs"),
+            (SectionKind::Symbol, "fn main"),
         ]
     );
     assert_eq!(
         document.notices,
         [
-            "Left out of the folder: 1 binary file, 1 minified file, 2 generated files, \
-          1 folder of dependencies or build results, 1 symbolic link."
+            "Left out of the folder: 1 binary file (logo.png), 1 minified file (bundle.js), \
+             1 generated file (schema.rs), 1 lock file or bundle that a tool wrote (app.min.js), \
+             1 folder of dependencies or build results (node_modules), 1 symbolic link (link.txt)."
         ]
     );
     assert_eq!(
         document.anchor(find(&document, "println")),
         Anchor::Lines {
             file: "src/main.rs".into(),
+            symbol: "fn main".into(),
             lines: LineRange {
                 first_line: 4,
                 first_column: 5,
@@ -262,6 +265,89 @@ fn folders_keep_paths_and_lines_and_leave_out_what_is_not_source() {
     assert_eq!(fingerprint(&root).unwrap(), before);
     write(&root, "src/main.rs", "fn main() {}\n");
     assert_ne!(fingerprint(&root).unwrap(), before);
+}
+
+#[test]
+fn a_codebase_has_symbols_and_ends_with_its_map() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("project");
+    write(
+        &root,
+        "src/kv/cache.rs",
+        "//! One cache.\n\n/// What is open.\npub struct Cache;\n\nimpl Cache {\n    /// Opens it.\n    \
+         pub fn open() -> Cache {\n        Cache\n    }\n}\n",
+    );
+    write(&root, "src/main.rs", "fn main() {\n    start();\n}\n");
+    write(&root, "web/app.ts", "export class App {\n  run() {}\n}\n");
+    let document = ingest(&root).unwrap();
+    let sections: Vec<(u16, &str)> = document
+        .sections
+        .iter()
+        .map(|s| (s.depth, s.title.as_str()))
+        .collect();
+    assert_eq!(
+        sections,
+        [
+            (0, "src/kv/cache.rs"),
+            (1, "struct Cache"),
+            (1, "impl Cache"),
+            (2, "fn open"),
+            (0, "src/main.rs"),
+            (1, "fn main"),
+            (0, "web/app.ts"),
+            (1, "class App"),
+            (2, "run()"),
+            (0, "Map of the folder"),
+        ]
+    );
+    let open = document.sections[3].span;
+    assert_eq!(
+        open.of(&document.text),
+        Some("/// Opens it.\n    pub fn open() -> Cache {\n        Cache\n    }")
+    );
+    let Anchor::Lines {
+        file,
+        symbol,
+        lines,
+        ..
+    } = document.anchor(open)
+    else {
+        panic!()
+    };
+    assert_eq!(
+        (
+            file.as_str(),
+            symbol.as_str(),
+            lines.first_line,
+            lines.last_line
+        ),
+        ("src/kv/cache.rs", "impl Cache \u{203A} fn open", 7, 10)
+    );
+    // What spans two symbols is in neither.
+    let both = Span::new(document.sections[1].span.start, open.end);
+    assert!(matches!(document.anchor(both), Anchor::Lines { symbol, .. } if symbol.is_empty()));
+
+    let map = document.sections.last().unwrap().span;
+    assert_eq!(
+        map.of(&document.text).unwrap().trim_end(),
+        "Map of the folder\n\nMade by Lectern from the files: 3 files, 17 lines.\n\n\
+         Folder src: 2 files, 14 lines.\n\nFolder web: 1 file, 3 lines.\n\n\
+         src/kv/cache.rs, 11 lines: One cache. Holds struct Cache.\n\n\
+         src/main.rs, 3 lines: fn main.\n\nweb/app.ts, 3 lines: class App."
+    );
+    // Words of the map are ours and never shown as a file's.
+    let said = find(&document, "Holds struct Cache");
+    assert!(matches!(
+        document.anchor(said),
+        Anchor::Element { section, .. } if section == "Map of the folder"
+    ));
+    assert_eq!(
+        document
+            .belongs_to(find(&document, "Cache\n    }"))
+            .as_deref(),
+        Some("src/kv/cache.rs \u{203A} impl Cache \u{203A} fn open")
+    );
+    assert_eq!(document.belongs_to(said), None);
 }
 
 #[test]
@@ -325,7 +411,13 @@ fn archives_of_source_are_read_as_the_folder_they_hold() {
         // a path that climbs stays inside
         assert_eq!(
             paths,
-            ["README.md", "src/main.rs", "tool-1.0/up.rs"],
+            [
+                "README.md",
+                "src/main.rs",
+                "fn main",
+                "tool-1.0/up.rs",
+                "Map of the archive"
+            ],
             "{name}"
         );
         let span = find(&document, "start();");
@@ -339,7 +431,8 @@ fn archives_of_source_are_read_as_the_folder_they_hold() {
         );
         assert_eq!(
             document.notices,
-            ["Left out of the archive: 1 binary file, 1 folder of dependencies or build results."]
+            ["Left out of the archive: 1 binary file (logo.png), \
+              1 folder of dependencies or build results (tool-1.0/node_modules)."]
         );
     }
     let cut = packed[..packed.len() - 30].to_vec();

@@ -46,6 +46,7 @@ fn anchors_hold(document: &Document) -> Result<(), TestCaseError> {
                 block: found,
                 lines,
                 file,
+                ..
             } => {
                 prop_assert!(!file.is_empty());
                 prop_assert!(lines.first_line <= lines.last_line);

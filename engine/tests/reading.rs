@@ -6,6 +6,7 @@ mod reference;
 
 use candle_core::{DType, Tensor};
 use lectern_engine::attention::{DenseAttention, Far};
+use lectern_engine::kv::header::{BlockHeader, header_bytes};
 use lectern_engine::kv::{BlockFormat, CacheIdentity, FORMAT_F16, KvCache, KvError, KvView};
 use lectern_engine::reading::{CHUNK_TOKENS, CancelFlag, ReadingError, ReadingInput, Scope, read};
 use lectern_models::{Attention, AttentionError, Logits, Model};
@@ -217,6 +218,64 @@ fn logits_equal_those_of_plain_attention() {
 fn a_stopped_reading_goes_on_and_ends_with_the_same_bytes() {
     for format in [BlockFormat::F16, BlockFormat::K4V4] {
         stop_and_go_on(format);
+    }
+}
+
+/// The parts of a cache's blocks; headers tell which append wrote them, and of that a copy is another.
+fn payload(folder: &Path, layers: usize) -> Vec<Vec<u8>> {
+    let file = std::fs::read(folder.join("blocks.kv")).unwrap();
+    let header_bytes = header_bytes(layers);
+    let (mut at, mut parts) = (0, Vec::new());
+    while at < file.len() {
+        let header = BlockHeader::decode(&file[at..at + header_bytes], layers).unwrap();
+        let end = at + header.block_bytes() as usize;
+        parts.push(file[at + header_bytes..end].to_vec());
+        at = end;
+    }
+    parts
+}
+
+#[test]
+fn a_reading_that_begins_with_what_was_read_of_another_text_ends_with_the_same_bytes() {
+    let model = load(SMOLLM2);
+    for format in [BlockFormat::F16, BlockFormat::K4V4] {
+        let mut earlier = input(&model, 2 * CHUNK_TOKENS + 100);
+        earlier.identity.format = format.number();
+        let mut later = earlier.clone();
+        later.identity.text = [2; 32];
+        let changed = CHUNK_TOKENS + 50;
+        for token in &mut later.tokens[changed..] {
+            token.id = (token.id + 1) % 1000 + 100;
+        }
+        let folders: [TempDir; 3] = std::array::from_fn(|_| TempDir::new().unwrap());
+        let [donor, adopting, fresh] = folders.each_ref().map(TempDir::path);
+        read_all(&model, &earlier, &open(donor, &earlier, &model));
+        read_all(&model, &later, &open(fresh, &later, &model));
+        {
+            let cache = open(adopting, &later, &model);
+            let other = KvCache::open(donor, &earlier.identity, model.shape()).unwrap();
+            let taken = cache.adopt(&other, &ids(&later), CHUNK_TOKENS).unwrap();
+            assert_eq!(taken, CHUNK_TOKENS);
+            // A second time there is nothing to gain.
+            assert_eq!(
+                cache.adopt(&other, &ids(&later), CHUNK_TOKENS).unwrap(),
+                taken
+            );
+        }
+        let cache = open(adopting, &later, &model);
+        assert_eq!((cache.tokens(), cache.recovery()), (CHUNK_TOKENS, None));
+        read_all(&model, &later, &cache);
+        drop(cache);
+        let layers = model.shape().layers;
+        assert!(payload(adopting, layers) == payload(fresh, layers));
+
+        let mut foreign = later.identity.clone();
+        foreign.prompt += 1;
+        let nowhere = TempDir::new().unwrap();
+        let cache = KvCache::open(nowhere.path(), &foreign, model.shape()).unwrap();
+        let other = KvCache::open(donor, &earlier.identity, model.shape()).unwrap();
+        let refused = cache.adopt(&other, &ids(&later), CHUNK_TOKENS);
+        assert!(matches!(refused, Err(KvError::OtherIdentity { .. })));
     }
 }
 

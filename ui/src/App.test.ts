@@ -2,7 +2,7 @@ import { render, screen, waitFor, within } from '@testing-library/svelte';
 import userEvent from '@testing-library/user-event';
 import axe from 'axe-core';
 import { tick } from 'svelte';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import App from './App.svelte';
 import { FakeBackend, type FakeBackendOptions } from './lib/fake/backend';
 import { BOHEMIA } from './lib/fake/bohemia';
@@ -69,6 +69,30 @@ describe('the window', () => {
     expect(screen.queryByText(/broken.pdf is cut off/)).toBeNull();
   });
 
+  it('takes in a changed file, and links no citation to words that are gone', async () => {
+    const { backend, user } = open({ documents: [bohemia()] });
+    await ask(user, 'When did Watson pass through Baker Street?');
+    const log = screen.getByRole('log');
+    await waitFor(() => expect(backend.conversations.size).toBe(1));
+    const before = await within(log).findAllByRole('button', { name: /^Evidence \d/ });
+    const [first] = [...backend.conversations.values()][0]!.turns[0]!.sentences.flatMap((s) => s.citations);
+    backend.changed.set('d1', first!.quote);
+    const now = Date.now() + 60_000;
+    const clock = vi.spyOn(Date, 'now').mockReturnValue(now);
+    window.dispatchEvent(new Event('focus'));
+    clock.mockRestore();
+    const update = await screen.findByRole('button', { name: `Update ${TITLE}` });
+    expect(await faults()).toEqual([]);
+    await user.click(update);
+    const gone = await within(log).findAllByRole('button', { name: /^Evidence that is no longer in the document/ });
+    expect(await screen.findByText(/is up to date\. Its first \d+ % are the same/)).toBeVisible();
+    expect(within(log).getAllByRole('button', { name: /^Evidence \d/ }).length).toBeLessThan(before.length);
+    await user.click(gone[0]!);
+    expect(document.querySelector('[data-highlight="current"]')).toBeNull();
+    expect(screen.queryByRole('button', { name: `Update ${TITLE}` })).toBeNull();
+    expect(await faults()).toEqual([]);
+  });
+
   it('asks for the password of an encrypted file until it fits', async () => {
     const { backend, user } = open();
     await screen.findByRole('heading', { name: 'Drop a book here' });
@@ -108,6 +132,7 @@ describe('the window', () => {
     await ask(user, 'When did Watson pass through Baker Street?');
     const log = await screen.findByRole('log');
     await user.click((await within(log).findAllByRole('button', { name: /^Evidence 1/ }))[0]!);
+    await user.click(screen.getByRole('button', { name: 'New conversation' }));
     const marks = [...document.querySelectorAll<HTMLElement>('[data-strip="evidence"]')];
     expect(marks.length).toBeGreaterThan(1);
     await user.click(marks.at(-1)!);
@@ -139,6 +164,35 @@ describe('the window', () => {
     const field = screen.getByRole<HTMLTextAreaElement>('textbox', { name: 'Ask a question' });
     expect(field.value).toBe(`About “${block.textContent!.replace(/\s+/g, ' ').trim().slice(0, 500)}”: `);
     expect(screen.queryByRole('toolbar', { name: 'Selected words' })).toBeNull();
+  });
+
+  it('finds the answers that cite selected words', async () => {
+    const { backend, user } = open({ documents: [bohemia()] });
+    await ask(user, 'When did Watson pass through Baker Street?');
+    await waitFor(() => expect(backend.conversations.size).toBe(1));
+    const cited = [...backend.conversations.values()][0]!.turns[0]!.sentences.flatMap((s) => s.citations)[0]!;
+    const log = screen.getByRole('log');
+    await user.click((await within(log).findAllByRole('button', { name: /^Evidence 1/ }))[0]!);
+    await user.click(screen.getByRole('button', { name: 'New conversation' }));
+    const mark = await waitFor(() => {
+      const found = document.querySelector('[data-highlight="current"]');
+      expect(found).not.toBeNull();
+      return found!;
+    });
+    const range = document.createRange();
+    range.selectNodeContents(mark);
+    range.getBoundingClientRect = () => ({ left: 10, right: 110, top: 200, bottom: 220 }) as DOMRect;
+    getSelection()!.removeAllRanges();
+    getSelection()!.addRange(range);
+    document.dispatchEvent(new Event('selectionchange'));
+    const bar = await screen.findByRole('toolbar', { name: 'Selected words' });
+    await user.click(within(bar).getByRole('button', { name: 'Answers' }));
+    const answers = await screen.findByRole('region', { name: 'Answers that cite these words' });
+    expect(await faults()).toEqual([]);
+    expect(cited.quote).toContain(mark.textContent);
+    await user.click(within(answers).getByRole('button', { name: /When did Watson/ }));
+    expect(await screen.findByRole('heading', { name: 'When did Watson pass through Baker Street?', level: 2 })).toBeVisible();
+    expect(screen.queryByRole('region', { name: 'Answers that cite these words' })).toBeNull();
   });
 
   it('starts a new line with Shift and Enter', async () => {

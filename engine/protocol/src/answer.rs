@@ -113,6 +113,10 @@ pub struct Citation {
     pub anchor: AnchorView,
     /// Confidence in 0..=1.
     pub score: f32,
+    /// The document has changed since, and the words do not stand in it any more: `start` and `end` are 0, `anchor`
+    /// says where they stood, and nothing is to be linked.
+    #[serde(default)]
+    pub gone: bool,
 }
 
 /// What an answer cost.
@@ -148,6 +152,19 @@ pub struct ConversationSummary {
     pub turns: u32,
     /// Unix seconds of the last turn.
     pub updated: u32,
+}
+
+/// An answer that cites words of a document.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Type)]
+pub struct CitingAnswer {
+    /// Id of the conversation it stands in.
+    pub conversation: String,
+    /// Its place among the conversation's turns, from 0.
+    pub turn: u32,
+    /// What was asked.
+    pub question: String,
+    /// The first sentence of the answer that cites them.
+    pub sentence: String,
 }
 
 /// A conversation whole.

@@ -22,7 +22,7 @@ pub enum Request {
     Hello,
     /// All documents, newest first. [`Outcome::Library`].
     Library,
-    /// Ingests files and folders. Events: [`Event::Ingest`]. [`Outcome::Added`], one entry a path (each PDF, EPUB
+    /// Ingests files and folders; a folder that a document was made of before is refreshed. Events: [`Event::Ingest`]. [`Outcome::Added`], one entry a path (each PDF, EPUB
     /// and office file in a folder is one of its own); a bad file is an entry with a failure, never the end of the call.
     Add {
         /// Absolute paths.
@@ -35,6 +35,20 @@ pub enum Request {
     Remove {
         /// Document id.
         document: String,
+    },
+    /// Documents whose file or folder has changed since it was ingested, or is gone. [`Outcome::Changes`].
+    Changes,
+    /// Ingests a document's file or folder again if it has changed. The document keeps its id and its conversations;
+    /// citations follow the words they quote. Until the new version is stored whole the old one stays. Jobs that hold
+    /// the document end with `cancelled`. Events: [`Event::Ingest`]. [`Outcome::Refreshed`].
+    Refresh {
+        /// Document id.
+        document: String,
+        /// For encrypted files.
+        password: Option<String>,
+        /// Also if it has not changed: a newer Lectern may take more from it.
+        #[serde(default)]
+        again: Option<bool>,
     },
     /// Reads the document, or goes on reading it; returns at once if it is read. Waits for its turn behind other
     /// readings; questions go first. Cancel to pause. Events: [`Event::Reading`]. [`Outcome::Read`].
@@ -52,6 +66,13 @@ pub enum Request {
         document: Option<String>,
         /// Words to look for.
         query: Option<String>,
+    },
+    /// Answers that cite words of a span of the document, newest first. [`Outcome::CitedBy`].
+    CitedBy {
+        /// Document id.
+        document: String,
+        /// Byte range of the canonical text.
+        span: TextSpan,
     },
     /// One conversation whole. [`Outcome::Conversation`].
     Conversation {

@@ -130,7 +130,7 @@ pub enum AnchorView {
         /// Page by page; never empty.
         pages: Vec<PageMarks>,
     },
-    /// EPUB.
+    /// EPUB; and what we wrote into a codebase: its map.
     Element {
         /// Path in the archive.
         item: String,
@@ -143,6 +143,9 @@ pub enum AnchorView {
     Lines {
         /// Path relative to the root.
         file: String,
+        /// The functions, classes and the like that hold it, outermost first ("impl Cache › fn open"); may be empty.
+        #[serde(default)]
+        symbol: String,
         /// Line of the first character.
         first_line: u32,
         /// Its column.

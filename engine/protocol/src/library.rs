@@ -112,8 +112,58 @@ pub struct Added {
     pub document: Option<DocumentSummary>,
     /// Whether the same content was in the library.
     pub known: bool,
+    /// The path is a folder that a document was made of before, and has changed since: what became of that document.
+    #[serde(default)]
+    pub refreshed: Option<Refreshed>,
     /// Why it could not be added.
     pub failure: Option<Failure>,
+}
+
+/// A document that is not what its source is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Type)]
+pub struct SourceChange {
+    /// Document id.
+    pub document: String,
+    /// How they differ.
+    pub state: SourceState,
+}
+
+/// What became of the file or folder that a document was made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceState {
+    /// It holds something else now.
+    Changed,
+    /// It is not where it was.
+    Missing,
+}
+
+/// What became of one `refresh`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Type)]
+pub struct Refreshed {
+    /// As it is now.
+    pub document: DocumentSummary,
+    /// What was done.
+    pub state: RefreshedState,
+    /// Bytes of text that are the same from the beginning: what was read of them is kept, what follows is read again.
+    /// This and the counts below are 0 unless it was updated.
+    pub unchanged_bytes: u32,
+    /// Citations whose words still stand.
+    pub citations_kept: u32,
+    /// Citations whose words do not stand any more.
+    pub citations_gone: u32,
+}
+
+/// What a `refresh` did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type)]
+#[serde(rename_all = "snake_case")]
+pub enum RefreshedState {
+    /// The new version is there.
+    Updated,
+    /// The source holds what the document holds.
+    Unchanged,
+    /// The source is gone; the document stays as it is.
+    Missing,
 }
 
 /// Progress of ingest.

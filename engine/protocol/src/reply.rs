@@ -78,6 +78,16 @@ pub enum Outcome {
         /// One a path, in order; before a folder's own, one for each PDF, EPUB and office file in it.
         added: Vec<Added>,
     },
+    /// Of `changes`.
+    Changes {
+        /// Newest document first; those that are as they were are not among them.
+        changes: Vec<SourceChange>,
+    },
+    /// Of `refresh`.
+    Refreshed {
+        /// What became of it.
+        refreshed: Refreshed,
+    },
     /// Of `read`.
     Read {
         /// As it stands now.
@@ -92,6 +102,11 @@ pub enum Outcome {
     Conversations {
         /// Newest first.
         conversations: Vec<ConversationSummary>,
+    },
+    /// Of `cited_by`.
+    CitedBy {
+        /// Newest first.
+        answers: Vec<CitingAnswer>,
     },
     /// Of `conversation`.
     Conversation {

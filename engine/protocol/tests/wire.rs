@@ -24,10 +24,13 @@ fn every_request() {
         json!({"method": "library"}),
         json!({"method": "add", "params": {"paths": ["/a.pdf", "/b"], "password": "secret"}}),
         json!({"method": "remove", "params": {"document": "b3f1"}}),
+        json!({"method": "changes"}),
+        json!({"method": "refresh", "params": {"document": "b3f1", "password": null, "again": true}}),
         json!({"method": "read", "params": {"document": "b3f1"}}),
         json!({"method": "ask", "params": {"document": "b3f1", "question": "Who?", "conversation": null,
             "max_tokens": 64, "seed": 7, "greedy": true, "at_once": null}}),
         json!({"method": "conversations", "params": {"document": null, "query": "street"}}),
+        json!({"method": "cited_by", "params": {"document": "b3f1", "span": {"start": 3, "end": 9}}}),
         json!({"method": "conversation", "params": {"conversation": "c1"}}),
         json!({"method": "delete_conversation", "params": {"conversation": "c1"}}),
         json!({"method": "export", "params": {"conversation": "c1"}}),
@@ -98,6 +101,7 @@ fn sentence() -> Value {
         "text": "He came.", "span": {"start": 0, "end": 8}, "state": "supported",
         "citations": [{
             "document": "b3f1", "start": 3, "end": 9, "quote": "he did", "score": 0.5,
+            "gone": false,
             "anchor": {"kind": "pages", "pages": [{"page": 1, "label": "i",
                 "quads": [[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.5]]}]}
         }]
@@ -143,8 +147,14 @@ fn every_outcome() {
         json!({"kind": "done"}),
         json!({"kind": "library", "documents": [document()]}),
         json!({"kind": "added", "added": [
-            {"path": "/t.pdf", "document": document(), "known": true, "failure": null},
-            {"path": "/u.pdf", "document": null, "known": false, "failure": failure}]}),
+            {"path": "/t.pdf", "document": document(), "known": true, "refreshed": null, "failure": null},
+            {"path": "/u.pdf", "document": null, "known": false, "refreshed": null, "failure": failure}]}),
+        json!({"kind": "changes", "changes": [{"document": "b3f1", "state": "changed"},
+            {"document": "b3f2", "state": "missing"}]}),
+        json!({"kind": "refreshed", "refreshed": {"document": document(), "state": "updated",
+            "unchanged_bytes": 7, "citations_kept": 2, "citations_gone": 1}}),
+        json!({"kind": "cited_by", "answers": [
+            {"conversation": "c1", "turn": 0, "question": "Who?", "sentence": "He came."}]}),
         json!({"kind": "read", "document": document()}),
         json!({"kind": "answer", "answer": answer()}),
         json!({"kind": "conversations", "conversations": [
@@ -162,7 +172,7 @@ fn every_outcome() {
                 "span": {"start": 4, "end": 5}, "text": "x", "marks": []}]}),
         json!({"kind": "located", "anchors": [
             {"kind": "element", "item": "c1.xhtml", "section": "One", "block": 3},
-            {"kind": "lines", "file": "a.rs", "first_line": 1, "first_column": 2, "last_line": 3, "last_column": 4,
+            {"kind": "lines", "file": "a.rs", "symbol": "fn a", "first_line": 1, "first_column": 2, "last_line": 3, "last_column": 4,
                 "block": 5},
             {"kind": "flow", "section": "", "line": 1, "block": 0}]}),
         json!({"kind": "found", "spans": [{"start": 0, "end": 2}], "more": false}),

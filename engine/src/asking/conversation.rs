@@ -363,6 +363,7 @@ impl<'c> Conversation<'c> {
                     quote: cited.span.of(&document.text)?.to_owned(),
                     anchor: document.anchor(cited.span).into(),
                     score: cited.score,
+                    gone: false,
                 })
             })
             .collect::<Vec<_>>();

@@ -13,8 +13,14 @@ use std::time::Instant;
 /// Tokens of passages read at a time; a stop is heeded between.
 const CHUNK_TOKENS: usize = 128;
 
-/// Stands between passages and where text was left out, so that the model does not read across the gap.
-const GAP: &str = "\n\n[...]\n\n";
+/// Stands between passages and where text was left out, so that the model does not read across the gap; of a codebase
+/// it says where the passage behind it stands.
+fn gap(place: Option<String>) -> String {
+    match place {
+        Some(place) => format!("\n\n[... {place}]\n\n"),
+        None => "\n\n[...]\n\n".to_owned(),
+    }
+}
 
 /// What the model may look at.
 #[derive(Clone, Copy)]
@@ -167,13 +173,13 @@ impl Opened {
     ) -> Result<(), AskError> {
         let started = Instant::now();
         let text = &document.document.text;
-        let gap = model.tokenizer().encode(GAP)?;
         let held = self.attention.tokens();
         let mut tokens = first;
         let mut end = self.coverage.last().map_or(0, |span| span.end);
         for span in passages {
             if end > 0 || !text[..span.start].trim().is_empty() {
-                tokens.extend(&gap);
+                let gap = gap(document.document.belongs_to(*span));
+                tokens.extend(model.tokenizer().encode(&gap)?);
             }
             end = span.end;
             let words = span.of(text).unwrap_or_default();
@@ -184,7 +190,7 @@ impl Opened {
             self.tokens.extend(passage.iter().map(|token| token.id));
         }
         if !text[end..].trim().is_empty() {
-            tokens.extend(&gap);
+            tokens.extend(model.tokenizer().encode(&gap(None))?);
         }
         self.coverage.extend(passages);
         if !passages.is_empty() {

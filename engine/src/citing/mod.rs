@@ -19,6 +19,7 @@ mod index;
 mod mention;
 mod query;
 mod rank;
+mod settle;
 mod terms;
 mod verify;
 
@@ -26,6 +27,7 @@ pub use evidence::{AttentionEvidence, sentence_mass};
 pub use index::SentenceIndex;
 pub use query::is_abstention;
 pub use rank::{Candidate, Features, Weights};
+pub use settle::{Settled, settle};
 
 use crate::document::Span;
 use lectern_protocol::SupportState;

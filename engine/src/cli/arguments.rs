@@ -112,6 +112,26 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Take in what has changed in the files and folders that documents were made of.
+    #[command(after_help = "Examples:
+  lectern refresh               every document whose source has changed
+  lectern refresh 3fa9          this one
+  lectern refresh 3fa9 --again  also if it has not changed: a newer Lectern may take more from it
+
+What was read before the first change is kept; conversations stay, and their citations follow the words they quote.")]
+    Refresh {
+        /// Ids; all documents without.
+        documents: Vec<String>,
+        /// Also what has not changed.
+        #[arg(long, requires = "documents")]
+        again: bool,
+        /// For an encrypted PDF.
+        #[arg(long)]
+        password: Option<String>,
+        /// Print one JSON object a document.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show a document: what it is, its chapters; or the text of a span.
     Show {
         /// Path or id.

@@ -54,6 +54,16 @@ pub async fn run(
             };
             session.ask(ask, json).await
         }
+        Command::Refresh {
+            documents,
+            again,
+            password,
+            json,
+        } => {
+            session
+                .refresh(&documents, again, password.as_deref(), json)
+                .await
+        }
         Command::Show { target, text, json } => session.show(&target, text, json).await,
         Command::Search {
             query,

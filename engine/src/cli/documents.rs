@@ -32,7 +32,11 @@ impl Session<'_> {
             if json {
                 print_json(entry)?;
             } else if let Some(document) = &entry.document {
-                let known = if entry.known { " (known already)" } else { "" };
+                let known = match (&entry.refreshed, entry.known) {
+                    (Some(_), _) => " (updated)",
+                    (None, true) => " (known already)",
+                    (None, false) => "",
+                };
                 say(&format!("{}  {}{known}", document.id, document.title));
                 for notice in document.notices.iter().filter(|_| !entry.known) {
                     eprintln!("  {notice}");

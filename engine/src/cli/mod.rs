@@ -12,6 +12,7 @@ mod exit;
 mod password;
 mod progress;
 mod questions;
+mod refreshing;
 
 use arguments::{Arguments, Command};
 use clap::Parser;

@@ -62,7 +62,7 @@ pub struct LineRange {
 pub enum Anchor {
     /// PDF: page by page.
     Pages(Vec<PageQuads>),
-    /// EPUB: the item's path in the archive, its title, and the block (index into `Document::blocks`).
+    /// EPUB, and the map of a codebase: the item's path in the archive, its title, and the block (index into `Document::blocks`).
     Element {
         /// Path in the archive.
         item: String,
@@ -75,6 +75,8 @@ pub enum Anchor {
     Lines {
         /// Path relative to the root.
         file: String,
+        /// The symbols that hold the whole span, outermost first, as "impl Cache › fn open"; may be empty.
+        symbol: String,
         /// Where in it.
         lines: LineRange,
         /// Index of the block that holds the first character.

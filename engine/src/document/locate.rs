@@ -24,11 +24,20 @@ impl Document {
                 }
             }
             DocumentKind::Code => {
-                let file = self.innermost(span.start, |s| s.kind == SectionKind::File);
-                Anchor::Lines {
-                    file: file.map(|s| s.title.clone()).unwrap_or_default(),
-                    lines: self.line_range(span),
-                    block: self.block_at(span.start) as u32,
+                let block = self.block_at(span.start) as u32;
+                match self.innermost(span.start, |s| s.kind != SectionKind::Symbol) {
+                    // Our own words: they have no lines in a file.
+                    Some(map) if map.kind == SectionKind::Map => Anchor::Element {
+                        item: String::new(),
+                        section: map.title.clone(),
+                        block,
+                    },
+                    file => Anchor::Lines {
+                        file: file.map(|s| s.title.clone()).unwrap_or_default(),
+                        symbol: self.symbol_path(span),
+                        lines: self.line_range(span),
+                        block,
+                    },
                 }
             }
             DocumentKind::Html
@@ -60,6 +69,52 @@ impl Document {
         self.innermost(offset, |_| true)
     }
 
+    /// The sections that hold a byte, innermost first.
+    pub fn sections_at(&self, offset: usize) -> impl Iterator<Item = &Section> {
+        let begun = self.sections.partition_point(|s| s.span.start <= offset);
+        self.sections[..begun]
+            .iter()
+            .rev()
+            .filter(move |s| offset < s.span.end.max(s.span.start + 1))
+    }
+
+    /// The symbols that hold all of `span`, outermost first: "impl Cache › fn open"; empty outside of code.
+    pub fn symbol_path(&self, span: Span) -> String {
+        let begun = self
+            .sections
+            .partition_point(|s| s.span.start <= span.start);
+        let mut path = Vec::new();
+        let mut depth = u16::MAX;
+        for section in self.sections[..begun].iter().rev() {
+            if section.kind != SectionKind::Symbol {
+                break;
+            }
+            if section.depth < depth && section.span.contains(span) {
+                depth = section.depth;
+                path.push(section.title.as_str());
+            }
+        }
+        path.reverse();
+        path.join(" \u{203A} ")
+    }
+
+    /// Where a piece of a codebase that is shown without what stands before it belongs: "src/kv.rs › impl Cache".
+    /// `None` outside of code, and where the piece begins with its file's path or stands in no file.
+    pub fn belongs_to(&self, span: Span) -> Option<String> {
+        if self.kind != DocumentKind::Code {
+            return None;
+        }
+        let file = self.innermost(span.start, |s| s.kind != SectionKind::Symbol)?;
+        if file.kind != SectionKind::File || file.span.start == span.start {
+            return None;
+        }
+        let first = Span::new(span.start, (span.start + 1).min(self.text.len()));
+        Some(match self.symbol_path(first).as_str() {
+            "" => file.title.clone(),
+            symbol => format!("{} \u{203A} {symbol}", file.title),
+        })
+    }
+
     /// The page on which a byte stands, or after which it stands.
     pub fn page_at(&self, offset: usize) -> Option<&Page> {
         self.pages.get(self.page_index(offset))
@@ -72,11 +127,7 @@ impl Document {
     }
 
     fn innermost(&self, offset: usize, wanted: impl Fn(&Section) -> bool) -> Option<&Section> {
-        let begun = self.sections.partition_point(|s| s.span.start <= offset);
-        self.sections[..begun]
-            .iter()
-            .rev()
-            .find(|s| offset < s.span.end.max(s.span.start + 1) && wanted(s))
+        self.sections_at(offset).find(|s| wanted(s))
     }
 
     fn narrowed(&self, span: Span) -> Span {
@@ -255,6 +306,7 @@ mod tests {
                     file,
                     lines: l,
                     block,
+                    ..
                 } => (
                     file,
                     (l.first_line, l.first_column),

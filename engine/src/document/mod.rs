@@ -11,6 +11,7 @@ mod locate;
 mod section;
 mod sentences;
 mod span;
+mod versions;
 mod wire;
 
 pub use anchor::{Anchor, LineRange, Page, PageQuads, Quad};
@@ -18,6 +19,7 @@ pub use block::{Block, BlockKind, Mark, MarkKind};
 pub use section::{Section, SectionKind};
 pub use sentences::{sentences, statements};
 pub use span::Span;
+pub use versions::Versions;
 
 use serde::{Deserialize, Serialize};
 

@@ -10,6 +10,8 @@ pub enum SectionKind {
     File,
     /// A function, type or other symbol inside a source file.
     Symbol,
+    /// The map of a codebase: written by us, so it stands in none of its files.
+    Map,
 }
 
 /// A chapter, heading, source file or function: the document's own structure.
@@ -21,7 +23,7 @@ pub struct Section {
     pub title: String,
     /// 0 for the outermost.
     pub depth: u16,
-    /// From its heading to the next section of the same or a smaller depth.
+    /// From its heading to the next section of the same or a smaller depth; a symbol's ends where the symbol does.
     pub span: Span,
     /// EPUB: the item's path in the archive; otherwise empty.
     pub item: String,

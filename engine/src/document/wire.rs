@@ -52,8 +52,14 @@ impl From<Anchor> for AnchorView {
                 section,
                 block,
             },
-            Anchor::Lines { file, lines, block } => AnchorView::Lines {
+            Anchor::Lines {
                 file,
+                symbol,
+                lines,
+                block,
+            } => AnchorView::Lines {
+                file,
+                symbol,
                 first_line: lines.first_line,
                 first_column: lines.first_column,
                 last_line: lines.last_line,

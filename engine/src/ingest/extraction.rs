@@ -2,7 +2,7 @@
 
 use super::format::Format;
 use super::{IngestError, IngestFault, Limits};
-use super::{code, epub, html, mail, markdown, office, pdf, rtf, table, text};
+use super::{code, epub, fb2, html, mail, markdown, office, pdf, rtf, table, text};
 use crate::document::Document;
 use std::fs::File;
 use std::io::Read;
@@ -48,6 +48,7 @@ impl Extraction<'_> {
             Format::SourceFile => code::extract_file(self),
             Format::Pdf => pdf::extract(self),
             Format::Epub => epub::extract(self),
+            Format::Fb2 => fb2::extract(self),
             Format::Html => html::extract(self),
             Format::Markdown => markdown::extract(self),
             Format::Text => text::extract(self),

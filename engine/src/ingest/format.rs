@@ -19,6 +19,8 @@ pub enum Format {
     Pdf,
     /// EPUB 2 or 3.
     Epub,
+    /// FictionBook 2, plain or alone in a ZIP.
+    Fb2,
     /// HTML or XHTML.
     Html,
     /// Markdown.
@@ -98,6 +100,8 @@ impl Format {
         match extension.as_str() {
             "pdf" => return Ok(Format::Pdf),
             "epub" => return Ok(Format::Epub),
+            "fb2" | "fbz" => return Ok(Format::Fb2),
+            "zip" if is_packed_book(path) => return Ok(Format::Fb2),
             "html" | "htm" | "xhtml" | "xht" => return Ok(Format::Html),
             "md" | "markdown" | "mdown" | "mkd" | "mdx" | "qmd" | "rmd" => {
                 return Ok(Format::Markdown);
@@ -138,9 +142,16 @@ pub fn is_book(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let extension = path.extension().unwrap_or_default().to_string_lossy();
     let extension = extension.to_ascii_lowercase();
-    let book = matches!(extension.as_str(), "pdf" | "epub" | "rtf")
+    let book = matches!(extension.as_str(), "pdf" | "epub" | "rtf" | "fb2" | "fbz")
+        || is_packed_book(path)
         || office_by_name(&extension).is_some();
     book && !name.starts_with("~$")
+}
+
+/// Whether an archive is, by its name, a FictionBook alone in it.
+fn is_packed_book(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.to_ascii_lowercase().ends_with(".fb2.zip")
 }
 
 /// Whether a compressed file is, by its name, an archive and not one file.
@@ -200,6 +211,7 @@ pub(super) fn is_container(path: &Path, bytes: &[u8]) -> bool {
     head.starts_with(b"%PDF-")
         || head.starts_with(b"PK\x03\x04")
         || head.starts_with(b"{\\rtf")
+        || matches!(extension.as_str(), "fb2" | "fbz")
         || foreign(head, &extension).is_some()
 }
 
@@ -209,7 +221,6 @@ fn foreign(head: &[u8], extension: &str) -> Option<&'static str> {
         "doc" | "dot" => "Word documents of before 2007",
         "ppt" | "pps" => "PowerPoint presentations of before 2007",
         "mobi" | "azw" | "azw3" | "prc" => "Kindle books",
-        "fb2" => "FictionBook files",
         "djvu" | "djv" => "DjVu files",
         "pages" | "numbers" | "key" => "iWork documents",
         "msg" => "Outlook messages",

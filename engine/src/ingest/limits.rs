@@ -21,6 +21,9 @@ pub struct Limits {
     pub source_bytes: u64,
     /// Address space of the extracting process.
     pub memory_bytes: u64,
+    /// Time for looking for functions, classes and the like in the sources of one item; zero to look for none. What
+    /// is not reached in it stays without them.
+    pub symbol_time: Duration,
     /// Time for an item, without the allowance for its size; see [`Limits::time`].
     pub base_time: Duration,
 }
@@ -34,6 +37,7 @@ impl Default for Limits {
             part_bytes: 96 * MIB,
             source_bytes: MIB,
             memory_bytes: 2048 * MIB,
+            symbol_time: Duration::from_secs(20),
             base_time: Duration::from_secs(60),
         }
     }

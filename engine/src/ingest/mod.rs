@@ -23,6 +23,7 @@ mod encoding;
 mod epub;
 mod error;
 mod extraction;
+mod fb2;
 mod fingerprint;
 mod format;
 mod html;
@@ -40,7 +41,7 @@ mod xml;
 
 pub use error::{IngestError, IngestFault};
 pub use extraction::extract_here;
-pub use fingerprint::fingerprint;
+pub use fingerprint::{fingerprint, stamp};
 pub use format::{Format, is_book};
 pub use limits::Limits;
 pub use sandbox::{ExtractOptions, child_main, extract};

@@ -50,6 +50,56 @@ impl Writer {
         written
     }
 
+    /// Writes copies of `blocks`, whose bytes stand in `file`, to the beginning of an empty file, under another
+    /// identity, and makes them durable. On an error the file is cut back as in [`Writer::append`].
+    pub(super) fn copy(
+        &mut self,
+        identity: u64,
+        blocks: &[Arc<SealedBlock>],
+        file: &[u8],
+    ) -> io::Result<Vec<Arc<SealedBlock>>> {
+        if self.remains {
+            self.storage.set_len(self.end)?;
+            self.remains = false;
+        }
+        let written = self.write_copies(identity, blocks, file);
+        match &written {
+            Ok(new) => self.end = new.last().map_or(self.end, |block| block.end()),
+            Err(_) => self.remains = self.storage.set_len(self.end).is_err(),
+        }
+        written
+    }
+
+    fn write_copies(
+        &mut self,
+        identity: u64,
+        blocks: &[Arc<SealedBlock>],
+        file: &[u8],
+    ) -> io::Result<Vec<Arc<SealedBlock>>> {
+        let mut offset = self.end;
+        let mut new = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            let header = BlockHeader {
+                // One append wrote them all, so all are checked again after a crash.
+                append_start: 0,
+                identity,
+                ..block.header.clone()
+            };
+            let mut bytes = header.encode();
+            bytes.extend_from_slice(&file[block.part_range(0).start..block.end() as usize]);
+            self.storage.write_at(offset, &bytes)?;
+            new.push(Arc::new(SealedBlock::new(
+                offset,
+                header,
+                block.format,
+                true,
+            )));
+            offset += bytes.len() as u64;
+        }
+        self.storage.sync()?;
+        Ok(new)
+    }
+
     fn write(
         &mut self,
         recipe: &BlockRecipe<'_>,

@@ -254,6 +254,27 @@ impl KvCache {
         self.publish(sealed)
     }
 
+    /// Appends copies of the first `tokens` tokens of `view` (a multiple of 64) to this cache, which is empty and of
+    /// the same shape and format, under its own identity: written, durable, then visible.
+    pub(super) fn append_copies(&self, view: &KvView, tokens: usize) -> Result<(), KvError> {
+        let mut writer = self.writer();
+        let blocks = &view.sealed()[..tokens / BLOCK_TOKENS];
+        let new = writer
+            .copy(
+                self.identity.hash(),
+                blocks,
+                view.map().map_or(&[], |map| map),
+            )
+            .map_err(|error| match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => KvError::DiskFull {
+                    path: self.path.to_path_buf(),
+                    needed: blocks.last().map_or(0, |block| block.end()),
+                },
+                _ => KvError::io(&*self.path, "write")(error),
+            })?;
+        self.publish(new)
+    }
+
     /// Bytes that appending so many tokens takes on disk.
     pub fn append_bytes(&self, tokens: usize) -> u64 {
         let first = self.with_view(KvView::blocks);

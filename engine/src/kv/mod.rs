@@ -25,6 +25,7 @@
 //! Cost: opening reads one header (about 512 bytes) a block and the payload of the last append only; 32,768 tokens
 //! are 512 headers. A part is hashed once, when it is first used.
 
+mod adopt;
 mod append;
 mod cache;
 mod error;

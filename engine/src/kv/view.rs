@@ -19,7 +19,7 @@ pub(super) struct SealedBlock {
     pub(super) offset: u64,
     pub(super) header: BlockHeader,
     /// What the header's number stands for.
-    format: BlockFormat,
+    pub(super) format: BlockFormat,
     /// One bit a layer: its part was found to match its checksum, or was written by this process.
     verified: Box<[AtomicU64]>,
 }

@@ -3,20 +3,22 @@
 use super::{Job, Lectern, blocking, cancelled};
 use crate::home::Home;
 use crate::ingest::{self, ExtractOptions, IngestFault, Limits};
-use crate::library::{ContentHash, Incoming, NewDocument};
+use crate::library::{ContentHash, DocumentRow, Incoming, NewDocument};
 use crate::{document, retrieval};
-use lectern_protocol::{Added, DocumentSummary, Event, Failure, IngestProgress, IngestStage};
+use lectern_protocol::{
+    Added, DocumentSummary, Event, Failure, IngestProgress, IngestStage, Refreshed,
+};
 use std::path::{Path, PathBuf};
 
 /// Books of a folder that are added at most in one call.
 const MOST_BOOKS: usize = 1000;
 
 /// What extraction brought.
-struct Extracted {
-    hash: ContentHash,
-    original: Option<Incoming>,
-    document: document::Document,
-    passages: Vec<document::Span>,
+pub(super) struct Extracted {
+    pub hash: ContentHash,
+    pub original: Option<Incoming>,
+    pub document: document::Document,
+    pub passages: Vec<document::Span>,
 }
 
 impl Lectern {
@@ -25,6 +27,7 @@ impl Lectern {
     ///
     /// One entry a path, with one exception: each PDF, EPUB and office file in a folder is a document of its own,
     /// before the folder, whose document is made of its source and text files. A folder of books alone gives only the books.
+    /// A folder that a document was made of before is refreshed.
     pub async fn add(
         &self,
         paths: &[PathBuf],
@@ -38,13 +41,7 @@ impl Lectern {
         for item in &items {
             tell(job, &item.path, IngestStage::Queued, None);
         }
-        let _turn = loop {
-            match tokio::time::timeout(super::seat::LOOK_AGAIN, self.adding.acquire()).await {
-                Ok(turn) => break turn.ok(),
-                Err(_) if job.cancel.is_cancelled() => return Err(cancelled()),
-                Err(_) => {}
-            }
-        };
+        let _turn = self.turn_to_add(job).await?;
         let mut added = Vec::with_capacity(items.len());
         for item in &items {
             let result = self.add_one(item, password, job).await;
@@ -52,28 +49,52 @@ impl Lectern {
             if job.cancel.is_cancelled() {
                 return Err(cancelled());
             }
-            let (document, known, failure) = match result {
-                Ok(Some((document, known))) => (Some(document), known, None),
-                Ok(None) => continue,
-                Err(failure) => (None, false, Some(failure)),
-            };
-            added.push(Added {
+            let mut entry = Added {
                 path: item.path.display().to_string(),
-                document,
-                known,
-                failure,
-            });
+                document: None,
+                known: false,
+                refreshed: None,
+                failure: None,
+            };
+            match result {
+                Ok(Came::New(document)) => entry.document = Some(document),
+                Ok(Came::Known(document)) => {
+                    entry.known = true;
+                    entry.document = Some(document);
+                }
+                Ok(Came::Refreshed(refreshed)) => {
+                    entry.document = Some(refreshed.document.clone());
+                    entry.refreshed = Some(refreshed);
+                }
+                Ok(Came::Nothing) => continue,
+                Err(failure) => entry.failure = Some(failure),
+            }
+            added.push(entry);
         }
         Ok(added)
     }
 
-    /// The document of an item and whether it was known; none if there is nothing in a folder that has books.
+    /// Waits until nothing else is being extracted.
+    pub(super) async fn turn_to_add(
+        &self,
+        job: &Job,
+    ) -> Result<Option<tokio::sync::SemaphorePermit<'_>>, Failure> {
+        loop {
+            match tokio::time::timeout(super::seat::LOOK_AGAIN, self.adding.acquire()).await {
+                Ok(turn) => return Ok(turn.ok()),
+                Err(_) if job.cancel.is_cancelled() => return Err(cancelled()),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// What became of an item.
     async fn add_one(
         &self,
         item: &Item,
         password: Option<&str>,
         job: &Job,
-    ) -> Result<Option<(DocumentSummary, bool)>, Failure> {
+    ) -> Result<Came, Failure> {
         let path = &item.path;
         tell(job, path, IngestStage::Extracting, None);
         // The same content again costs one pass over it, and no copy.
@@ -86,9 +107,16 @@ impl Lectern {
             .await?
         };
         if let Some(hash) = hash
-            && self.library.has_content(&hash).await?
+            && let Some(known) = self.library.known(&hash).await?
         {
-            return Ok(Some((self.summary(&hash.id()).await?, true)));
+            return Ok(Came::Known(self.summary(&known).await?));
+        }
+        if let Some(hash) = hash
+            && let Some(row) = self.made_of_folder(path).await?
+        {
+            let stamp = crate::ingest::stamp(path);
+            let refreshed = self.take_in(&row, Some(hash), stamp, password, job).await?;
+            return Ok(Came::Refreshed(refreshed));
         }
         let extracted = {
             let (home, item, job) = (self.library.home().clone(), item.clone(), job.clone());
@@ -100,33 +128,68 @@ impl Lectern {
             blocking(move || extract(&home, &item, hash, &options, &job)).await?
         };
         let Some(extracted) = extracted else {
-            return Ok(None);
+            return Ok(Came::Nothing);
         };
         if job.cancel.is_cancelled() {
             return Err(cancelled());
         }
         tell(job, path, IngestStage::Storing, None);
-        let source = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let source = absolute(path);
         let stored = self
             .library
             .insert(&NewDocument {
                 hash: extracted.hash,
-                source: &source.display().to_string(),
+                source: &source,
                 original: extracted.original.as_ref(),
                 document: &extracted.document,
                 passages: &extracted.passages,
             })
             .await?;
-        Ok(Some((self.summary(&stored.0).await?, stored.1)))
+        let (id, known) = stored;
+        let document = self.summary(&id).await?;
+        Ok(match known {
+            true => Came::Known(document),
+            false => Came::New(document),
+        })
     }
+
+    /// The document that was made of this folder, if there is one. A folder is one thing that changes; a file of the
+    /// same name may be another document altogether.
+    async fn made_of_folder(&self, path: &Path) -> Result<Option<DocumentRow>, Failure> {
+        if !path.is_dir() {
+            return Ok(None);
+        }
+        let source = absolute(path);
+        let rows = self.library.list().await?;
+        // As paths: with or without a slash at the end it is the same folder.
+        let same = |row: &DocumentRow| Path::new(&row.source) == Path::new(&source);
+        Ok(rows.into_iter().find(same))
+    }
+}
+
+/// What became of a path.
+enum Came {
+    New(DocumentSummary),
+    /// Its content was in the library.
+    Known(DocumentSummary),
+    /// It is a folder that had been added, and it has changed.
+    Refreshed(Refreshed),
+    /// It is a folder that holds books and nothing else.
+    Nothing,
+}
+
+/// A path as the library keeps it.
+fn absolute(path: &Path) -> String {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    absolute.display().to_string()
 }
 
 /// What becomes one document.
 #[derive(Debug, Clone)]
-struct Item {
-    path: PathBuf,
+pub(super) struct Item {
+    pub path: PathBuf,
     /// A folder whose books are items of their own, so that it may hold nothing else.
-    has_books: bool,
+    pub has_books: bool,
 }
 
 /// A file or folder, behind the books in it.
@@ -157,7 +220,7 @@ fn items_of(path: &Path) -> Vec<Item> {
 
 /// Extracts an item: a folder where it lies, a file from the library's own copy, so that nothing changes or
 /// vanishes under the parser and what is kept is what was read.
-fn extract(
+pub(super) fn extract(
     home: &Home,
     item: &Item,
     hash: Option<ContentHash>,
@@ -193,13 +256,13 @@ fn extract(
 }
 
 /// Whether a file is larger than every format accepts.
-fn is_too_large(path: &Path) -> bool {
+pub(super) fn is_too_large(path: &Path) -> bool {
     let limits = Limits::default();
     let largest = limits.container_bytes.max(limits.plain_file_bytes());
     std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() > largest)
 }
 
-fn tell(job: &Job, path: &Path, stage: IngestStage, fraction: Option<f32>) {
+pub(super) fn tell(job: &Job, path: &Path, stage: IngestStage, fraction: Option<f32>) {
     job.tell(Event::Ingest(IngestProgress {
         path: path.display().to_string(),
         stage,

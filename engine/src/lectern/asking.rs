@@ -147,7 +147,7 @@ impl Work<'_> {
             return self.ask_at_once(&seated, &lesson, view);
         }
         if self.ask.at_once == Some(true) {
-            match self.lectern.read_so_far(&lesson)? {
+            match self.lectern.read_so_far(self.on, &lesson)? {
                 Some(view) if lesson.total() - view.tokens() <= LITTLE_LEFT => {}
                 view => return self.ask_at_once(&seated, &lesson, view),
             }
@@ -242,14 +242,32 @@ impl Work<'_> {
             before(span.end) - before(span.start)
         };
         let document = &lesson.stored.document;
-        if self.ranked.is_empty() {
-            let opening: Vec<retrieval::Ranked> = retrieval::passages(document)
-                .into_iter()
-                .map(|span| retrieval::Ranked { span, score: 0.0 })
-                .collect();
-            return retrieval::pick(&opening, budget, tokens_in);
+        let unranked = |spans: Vec<Span>| -> Vec<retrieval::Ranked> {
+            let rank = |span| retrieval::Ranked { span, score: 0.0 };
+            spans.into_iter().map(rank).collect()
+        };
+        let all = retrieval::passages(document);
+        let map = retrieval::map_passages(document, &self.ask.question, &all, self.ranked);
+        let opening = match self.ranked.is_empty() {
+            true => unranked(all),
+            false => Vec::new(),
+        };
+        let others = match self.ranked.is_empty() {
+            true => &opening,
+            false => self.ranked,
+        };
+        if map.is_empty() {
+            return retrieval::pick(others, budget, tokens_in);
         }
-        retrieval::pick(self.ranked, budget, tokens_in)
+        // Half of the room is the map's.
+        let map = retrieval::pick(&unranked(map), budget / 2, tokens_in);
+        let taken: usize = map.iter().map(|span| tokens_in(*span)).sum();
+        let mut others: Vec<retrieval::Ranked> = others.to_vec();
+        others.retain(|passage| !map.contains(&passage.span));
+        let mut picked = retrieval::pick(&others, budget.saturating_sub(taken), tokens_in);
+        picked.extend(map);
+        picked.sort();
+        picked
     }
 
     fn work(

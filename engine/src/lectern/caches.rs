@@ -30,7 +30,9 @@ impl Lectern {
     pub async fn forget(&self, id: &str) -> Result<(), Failure> {
         let row = self.library.row(id).await?;
         let _turn = self.end_jobs(id).await;
-        self.remove_caches(&row.text_sha256).await?;
+        for text in [row.earlier_text, Some(row.text_sha256)].iter().flatten() {
+            self.remove_caches(text).await?;
+        }
         self.library.forget_readings(id).await?;
         Ok(())
     }
@@ -42,11 +44,14 @@ impl Lectern {
         self.library.remove(id).await?;
         self.opened.forget(id);
         self.index.forget();
-        self.remove_caches(&row.text_sha256).await
+        for text in [row.earlier_text, Some(row.text_sha256)].iter().flatten() {
+            self.remove_caches(text).await?;
+        }
+        Ok(())
     }
 
     /// Ends the jobs that hold a document and takes its turn.
-    async fn end_jobs(&self, id: &str) -> tokio::sync::OwnedMutexGuard<()> {
+    pub(super) async fn end_jobs(&self, id: &str) -> tokio::sync::OwnedMutexGuard<()> {
         let turn = self.turn(id);
         loop {
             for (_, cancel) in lock(&self.running).iter().filter(|(held, _)| held == id) {
@@ -132,7 +137,11 @@ impl Lectern {
         let caches = self.caches()?;
         // After the caches: whatever was listed above had its row before.
         let rows = self.library.list().await?;
-        let known: HashSet<[u8; 32]> = rows.iter().map(|row| row.text_sha256).collect();
+        let known: HashSet<[u8; 32]> = rows
+            .iter()
+            .flat_map(|row| [Some(row.text_sha256), row.earlier_text])
+            .flatten()
+            .collect();
         let mut here: HashSet<([u8; 32], String)> = HashSet::new();
         for cache in caches {
             if known.contains(&cache.identity.text) {

@@ -13,7 +13,7 @@ impl Lectern {
     }
 }
 
-/// In words, where an anchor points: "p. 12", "Chapter One", "src/main.rs, lines 3-7".
+/// In words, where an anchor points: "p. 12", "Chapter One", "src/main.rs › fn main, lines 3–7".
 pub fn place(anchor: &AnchorView) -> String {
     match anchor {
         AnchorView::Pages { pages } => match pages.as_slice() {
@@ -27,16 +27,20 @@ pub fn place(anchor: &AnchorView) -> String {
         },
         AnchorView::Lines {
             file,
+            symbol,
             first_line,
             last_line,
             ..
-        } if first_line == last_line => format!("{file}, line {first_line}"),
-        AnchorView::Lines {
-            file,
-            first_line,
-            last_line,
-            ..
-        } => format!("{file}, lines {first_line}\u{2013}{last_line}"),
+        } => {
+            let lines = match first_line == last_line {
+                true => format!("line {first_line}"),
+                false => format!("lines {first_line}\u{2013}{last_line}"),
+            };
+            match symbol.as_str() {
+                "" => format!("{file}, {lines}"),
+                symbol => format!("{file} \u{203A} {symbol}, {lines}"),
+            }
+        }
         AnchorView::Flow { section, line, .. } => match section.as_str() {
             "" => format!("line {line}"),
             section => format!("{section}, line {line}"),
@@ -81,7 +85,11 @@ fn with_marks(turn: &Answer, notes: &mut Vec<String>) -> String {
         text.push_str(&escaped(words));
         for citation in &sentence.citations {
             let quote = one_line(&citation.quote);
-            let place = place(&citation.anchor);
+            let mut place = place(&citation.anchor);
+            if citation.gone {
+                place.push_str(" (no longer in the document)");
+            }
+            let place = place.trim_start().to_owned();
             let _ = write!(text, "[^{}]", notes.len() + 1);
             notes.push(match place.as_str() {
                 "" => format!("\u{201C}{}\u{201D}", escaped(&quote)),
@@ -166,6 +174,7 @@ mod tests {
                         block: 0,
                     },
                     score: 1.0,
+                    gone: false,
                 })
                 .collect(),
         }

@@ -171,6 +171,7 @@ impl Lectern {
         // Another Lectern may hold the cache for a long time: wait for it standing.
         drop(seated);
         let cache = self.open_cache(lesson, job)?;
+        self.adopt_earlier(on, lesson, &cache)?;
         let before = cache.tokens();
         let note = |tokens: usize, cache_bytes: u64| {
             on.block_on(self.library.note_reading(
@@ -296,11 +297,18 @@ impl Lectern {
     }
 
     /// What an earlier reading left of a document that fits the window; `None` if another Lectern works on it.
-    pub(super) fn read_so_far(&self, lesson: &Lesson) -> Result<Option<KvView>, Failure> {
+    pub(super) fn read_so_far(
+        &self,
+        on: &Handle,
+        lesson: &Lesson,
+    ) -> Result<Option<KvView>, Failure> {
         let identity = lesson.identity();
         let folder = self.library.home().caches().join(identity.folder_name());
         match KvCache::open(&folder, &identity, lesson.model.shape()) {
-            Ok(cache) => Ok(Some(cache.view())),
+            Ok(cache) => {
+                self.adopt_earlier(on, lesson, &cache)?;
+                Ok(Some(cache.view()))
+            }
             Err(KvError::Locked { .. }) => Ok(None),
             Err(error) => Err(error.told()),
         }

@@ -4,8 +4,8 @@ use super::{Lectern, blocking};
 use crate::document::{Block, BlockKind, Document, MarkKind, SectionKind, Span};
 use crate::retrieval;
 use lectern_protocol::{
-    AnchorView, BlockLayout, ContentBlock, ContentMark, Failure, MarkStyle, Outcome, Outline,
-    OutlineSection, PageSize, TextSpan,
+    AnchorView, AnswerSentence, BlockLayout, CitingAnswer, ContentBlock, ContentMark, Failure,
+    MarkStyle, Outcome, Outline, OutlineSection, PageSize, TextSpan,
 };
 
 /// Places found at most.
@@ -99,6 +99,28 @@ impl Lectern {
             })
         })
         .await
+    }
+
+    /// Answers that cite words of a span, newest first.
+    pub async fn cited_by(&self, id: &str, span: TextSpan) -> Result<Vec<CitingAnswer>, Failure> {
+        let answers = self.library.answers(id).await?;
+        Ok(answers
+            .into_iter()
+            .filter_map(|(conversation, turn, answer)| {
+                let cites = |sentence: &&AnswerSentence| {
+                    sentence.citations.iter().any(|citation| {
+                        !citation.gone && citation.start < span.end && span.start < citation.end
+                    })
+                };
+                let sentence = answer.sentences.iter().find(cites)?;
+                Some(CitingAnswer {
+                    conversation,
+                    turn,
+                    sentence: sentence.text.clone(),
+                    question: answer.question.clone(),
+                })
+            })
+            .collect())
     }
 
     /// Where the kept copy of the original is.

@@ -149,6 +149,34 @@ impl Library {
         })
     }
 
+    /// Every kept answer about a document with the id of its conversation and its place there, newest first.
+    pub async fn answers(
+        &self,
+        document: &str,
+    ) -> Result<Vec<(String, u32, Answer)>, LibraryError> {
+        let rows = sqlx::query!(
+            "SELECT c.id, answer,
+                 (SELECT count(*) FROM turns t WHERE t.conversation = c.key AND t.key < turns.key) AS 'place!: i64'
+             FROM turns JOIN conversations c ON c.key = turns.conversation JOIN documents d ON d.key = c.document
+             WHERE d.id = ? ORDER BY turns.key DESC",
+            document
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                let answer = serde_json::from_str(&row.answer).map_err(|source| {
+                    LibraryError::Undecodable {
+                        id: document.to_owned(),
+                        what: "answer".to_owned(),
+                        source: Box::new(source),
+                    }
+                })?;
+                Ok((row.id, row.place as u32, answer))
+            })
+            .collect()
+    }
+
     /// Deletes a conversation.
     pub async fn delete_conversation(&self, id: &str) -> Result<(), LibraryError> {
         let deleted = sqlx::query!("DELETE FROM conversations WHERE id = ?", id)

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 pub struct DocumentRow {
     /// Id.
     pub id: String,
+    /// SHA-256 of the content in hexadecimal digits.
+    pub sha256: String,
     /// Format family.
     pub kind: DocumentKind,
     /// Title.
@@ -19,6 +21,10 @@ pub struct DocumentRow {
     pub original: Option<String>,
     /// SHA-256 of the canonical text: part of a cache's identity.
     pub text_sha256: [u8; 32],
+    /// That of an earlier version, whose caches are kept for the reading of this one.
+    pub earlier_text: Option<[u8; 32]>,
+    /// What the source looked like when it was last found to hold this content ([`crate::ingest::stamp`]).
+    pub stamp: Option<String>,
     /// Bytes of canonical text.
     pub text_bytes: u64,
     /// Words of canonical text.
@@ -44,12 +50,15 @@ pub struct StoredDocument {
 /// Columns of `documents` as SQLite holds them.
 struct Columns {
     id: String,
+    sha256: String,
     kind: String,
     title: String,
     authors: Option<String>,
     source: String,
     original: Option<String>,
     text_sha256: Vec<u8>,
+    earlier_text: Option<Vec<u8>>,
+    stamp: Option<String>,
     text_bytes: i64,
     words: i64,
     pages: Option<i64>,
@@ -72,6 +81,12 @@ impl Columns {
                 .as_slice()
                 .try_into()
                 .map_err(|_| damaged("text hash", "it has not 32 bytes".to_owned()))?,
+            // Only of use if it is whole.
+            earlier_text: self
+                .earlier_text
+                .and_then(|text| text.as_slice().try_into().ok()),
+            stamp: self.stamp,
+            sha256: self.sha256,
             notices: serde_json::from_str(&self.notices)
                 .map_err(|error| damaged("notices", error.to_string()))?,
             text_bytes: self.text_bytes as u64,
@@ -109,7 +124,8 @@ impl Library {
     pub async fn list(&self) -> Result<Vec<DocumentRow>, LibraryError> {
         sqlx::query_as!(
             Columns,
-            "SELECT id, kind, title, authors, source, original, text_sha256, text_bytes, words, pages, notices, added
+            "SELECT id, sha256, kind, title, authors, source, original, text_sha256, earlier_text, stamp, text_bytes,
+                 words, pages, notices, added
              FROM documents ORDER BY key DESC"
         )
         .fetch_all(&self.readers)
@@ -123,7 +139,8 @@ impl Library {
     pub async fn row(&self, id: &str) -> Result<DocumentRow, LibraryError> {
         sqlx::query_as!(
             Columns,
-            "SELECT id, kind, title, authors, source, original, text_sha256, text_bytes, words, pages, notices, added
+            "SELECT id, sha256, kind, title, authors, source, original, text_sha256, earlier_text, stamp, text_bytes,
+                 words, pages, notices, added
              FROM documents WHERE id = ?",
             id
         )

@@ -52,9 +52,6 @@ pub enum LibraryError {
     /// Folders are not copied.
     #[error("{0} was added as a folder, and no copy of a folder is kept")]
     NoOriginal(String),
-    /// Two contents with the same first 64 bits of their SHA-256.
-    #[error("another content in the library has the id {0}, too")]
-    IdTaken(String),
     /// A stored structure cannot be decoded.
     #[error("the stored {what} of document {id} cannot be decoded: {source}")]
     Undecodable {

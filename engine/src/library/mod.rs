@@ -25,6 +25,7 @@ mod incoming;
 mod page_boxes;
 mod readings;
 mod storing;
+mod versions;
 mod words;
 
 pub use content_hash::ContentHash;
@@ -34,6 +35,7 @@ pub use error::LibraryError;
 pub use incoming::Incoming;
 pub use readings::Reading;
 pub use storing::NewDocument;
+pub use versions::NewVersion;
 pub(crate) use words::{count_words, stands_alone};
 pub use words::{indexed_words, query_words};
 

@@ -3,6 +3,7 @@ use super::{
 };
 use crate::document::{Document, DocumentKind, Span};
 use sha2::{Digest, Sha256};
+use sqlx::SqliteConnection;
 
 /// A document that is ready to be stored.
 #[derive(Debug)]
@@ -22,39 +23,37 @@ pub struct NewDocument<'a> {
 impl Library {
     /// Stores a document whole or not at all; returns its id, and whether it was there before.
     pub async fn insert(&self, new: &NewDocument<'_>) -> Result<(String, bool), LibraryError> {
-        let id = new.hash.id();
-        if self.has_content(&new.hash).await? {
+        if let Some(id) = self.known(&new.hash).await? {
             return Ok((id, true));
         }
         let original = match new.original {
             Some(incoming) => Some(incoming.settle(&self.home)?),
             None => None,
         };
-        let document = new.document;
         let sha256 = new.hash.hex();
-        let kind = kind_name(document.kind);
-        let text_sha256 = Sha256::digest(document.text.as_bytes()).to_vec();
-        let text_bytes = document.text.len() as i64;
-        let words = count_words(&document.text) as i64;
-        let pages = (document.kind == DocumentKind::Pdf).then_some(document.pages.len() as i64);
-        let blocks = document.blocks.len() as i64;
-        let notices = encode_json(&document.notices, "notices")?;
         let added = now();
-        let sections_blob = encode(&document.sections, "sections")?;
-        let blocks_blob = encode(&document.blocks, "blocks")?;
+        let about = Description::of(new.document)?;
 
         // IMMEDIATE: the write lock is taken before anything is looked at, so a second Lectern that adds the same
         // content either waits here or finds the row.
         let mut change = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let twin = sqlx::query_scalar!("SELECT sha256 FROM documents WHERE id = ?", id)
+        let twin = sqlx::query_scalar!("SELECT id FROM documents WHERE sha256 = ?", sha256)
             .fetch_optional(&mut *change)
             .await?;
         if let Some(twin) = twin {
-            return if twin == sha256 {
-                Ok((id, true))
-            } else {
-                Err(LibraryError::IdTaken(id))
-            };
+            return Ok((twin, true));
+        }
+        // A document keeps its id when its content changes, so the id of what it held before may be taken.
+        let mut id = new.hash.id();
+        for attempt in 1u32.. {
+            let taken = sqlx::query_scalar!("SELECT count(*) FROM documents WHERE id = ?", id)
+                .fetch_one(&mut *change)
+                .await?;
+            if taken == 0 {
+                break;
+            }
+            let other = Sha256::digest(format!("{sha256} {attempt}"));
+            id = ContentHash(other.into()).id();
         }
         let key = sqlx::query!(
             "INSERT INTO documents (id, sha256, kind, title, authors, source, original, text_sha256, text_bytes,
@@ -62,86 +61,129 @@ impl Library {
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             id,
             sha256,
-            kind,
-            document.title,
-            document.authors,
+            about.kind,
+            new.document.title,
+            new.document.authors,
             new.source,
             original,
-            text_sha256,
-            text_bytes,
-            words,
-            pages,
-            blocks,
-            notices,
+            about.text_sha256,
+            about.text_bytes,
+            about.words,
+            about.pages,
+            about.blocks,
+            about.notices,
             added
         )
         .execute(&mut *change)
         .await?
         .last_insert_rowid();
-        sqlx::query!(
-            "INSERT INTO texts (document, text, sections, blocks) VALUES (?, ?, ?, ?)",
-            key,
-            document.text,
-            sections_blob,
-            blocks_blob
-        )
-        .execute(&mut *change)
-        .await?;
-        for page in &document.pages {
-            let boxes = page_boxes::encode(&page.boxes);
-            let (start, end) = (page.span.start as i64, page.span.end as i64);
-            sqlx::query!(
-                "INSERT INTO pages (document, number, label, width, height, start, end, boxes)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                key,
-                page.number,
-                page.label,
-                page.width,
-                page.height,
-                start,
-                end,
-                boxes
-            )
-            .execute(&mut *change)
-            .await?;
-        }
-        for passage in new.passages {
-            let Some(words) = passage.of(&document.text).map(indexed_words) else {
-                continue;
-            };
-            let (start, end) = (passage.start as i64, passage.end as i64);
-            let row = sqlx::query!(
-                "INSERT INTO passages (document, start, end) VALUES (?, ?, ?)",
-                key,
-                start,
-                end
-            )
-            .execute(&mut *change)
-            .await?
-            .last_insert_rowid();
-            sqlx::query!(
-                "INSERT INTO passage_words (rowid, words) VALUES (?, ?)",
-                row,
-                words
-            )
-            .execute(&mut *change)
-            .await?;
-        }
+        store_content(&mut change, key, new).await?;
         change.commit().await?;
         Ok((id, false))
     }
 
-    /// Whether this content is in the library.
-    pub async fn has_content(&self, hash: &ContentHash) -> Result<bool, LibraryError> {
+    /// The document that holds this content, if it is in the library.
+    pub async fn known(&self, hash: &ContentHash) -> Result<Option<String>, LibraryError> {
         let sha256 = hash.hex();
-        let found = sqlx::query_scalar!("SELECT count(*) FROM documents WHERE sha256 = ?", sha256)
-            .fetch_one(&self.readers)
-            .await?;
-        Ok(found > 0)
+        Ok(
+            sqlx::query_scalar!("SELECT id FROM documents WHERE sha256 = ?", sha256)
+                .fetch_optional(&self.readers)
+                .await?,
+        )
     }
 }
 
-/// The name of a kind in the table.
+/// What a row says of a document's content.
+pub(super) struct Description {
+    pub kind: &'static str,
+    pub text_sha256: Vec<u8>,
+    pub text_bytes: i64,
+    pub words: i64,
+    pub pages: Option<i64>,
+    pub blocks: i64,
+    pub notices: String,
+}
+
+impl Description {
+    pub fn of(document: &Document) -> Result<Description, LibraryError> {
+        Ok(Description {
+            kind: kind_name(document.kind),
+            text_sha256: Sha256::digest(document.text.as_bytes()).to_vec(),
+            text_bytes: document.text.len() as i64,
+            words: count_words(&document.text) as i64,
+            pages: (document.kind == DocumentKind::Pdf).then_some(document.pages.len() as i64),
+            blocks: document.blocks.len() as i64,
+            notices: encode_json(&document.notices, "notices")?,
+        })
+    }
+}
+
+/// Stores text, structure, pages and passages under the row `key`, which has none.
+pub(super) async fn store_content(
+    change: &mut SqliteConnection,
+    key: i64,
+    new: &NewDocument<'_>,
+) -> Result<(), LibraryError> {
+    let document = new.document;
+    let sections = encode(&document.sections, "sections")?;
+    let blocks = encode(&document.blocks, "blocks")?;
+    sqlx::query!(
+        "INSERT INTO texts (document, text, sections, blocks) VALUES (?, ?, ?, ?)",
+        key,
+        document.text,
+        sections,
+        blocks
+    )
+    .execute(&mut *change)
+    .await?;
+    for page in &document.pages {
+        let boxes = page_boxes::encode(&page.boxes);
+        let (start, end) = (page.span.start as i64, page.span.end as i64);
+        sqlx::query!(
+            "INSERT INTO pages (document, number, label, width, height, start, end, boxes)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            key,
+            page.number,
+            page.label,
+            page.width,
+            page.height,
+            start,
+            end,
+            boxes
+        )
+        .execute(&mut *change)
+        .await?;
+    }
+    for passage in new.passages {
+        let Some(words) = passage.of(&document.text) else {
+            continue;
+        };
+        // A question names a file or a class more often than a passage inside of it does.
+        let words = match document.belongs_to(*passage) {
+            Some(place) => indexed_words(&format!("{place}\n{words}")),
+            None => indexed_words(words),
+        };
+        let (start, end) = (passage.start as i64, passage.end as i64);
+        let row = sqlx::query!(
+            "INSERT INTO passages (document, start, end) VALUES (?, ?, ?)",
+            key,
+            start,
+            end
+        )
+        .execute(&mut *change)
+        .await?
+        .last_insert_rowid();
+        sqlx::query!(
+            "INSERT INTO passage_words (rowid, words) VALUES (?, ?)",
+            row,
+            words
+        )
+        .execute(&mut *change)
+        .await?;
+    }
+    Ok(())
+}
+
 pub(super) fn kind_name(kind: DocumentKind) -> &'static str {
     match kind {
         DocumentKind::Pdf => "pdf",

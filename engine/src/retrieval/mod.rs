@@ -9,7 +9,9 @@
 mod find;
 mod passages;
 mod rank;
+mod structure;
 
 pub use find::{Found, find};
 pub use passages::passages;
 pub use rank::{Ranked, pick, rank};
+pub use structure::map_passages;

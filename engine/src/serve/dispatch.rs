@@ -26,6 +26,23 @@ pub(super) async fn work(
             lectern.remove(&document).await?;
             Outcome::Done
         }
+        Request::Changes => Outcome::Changes {
+            changes: lectern.changes().await?,
+        },
+        Request::Refresh {
+            document,
+            password,
+            again,
+        } => Outcome::Refreshed {
+            refreshed: lectern
+                .refresh(
+                    &document,
+                    password.as_deref(),
+                    again.unwrap_or_default(),
+                    &job,
+                )
+                .await?,
+        },
         Request::Read { document } => Outcome::Read {
             document: lectern.read(&document, &job).await?,
         },
@@ -36,6 +53,9 @@ pub(super) async fn work(
             conversations: lectern
                 .conversations(document.as_deref(), query.as_deref())
                 .await?,
+        },
+        Request::CitedBy { document, span } => Outcome::CitedBy {
+            answers: lectern.cited_by(&document, span).await?,
         },
         Request::Conversation { conversation } => Outcome::Conversation {
             conversation: lectern.conversation(&conversation).await?,

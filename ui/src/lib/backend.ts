@@ -13,9 +13,12 @@ interface OutcomeKinds extends Record<Method, Outcome['kind']> {
   library: 'library';
   add: 'added';
   remove: 'done';
+  changes: 'changes';
+  refresh: 'refreshed';
   read: 'read';
   ask: 'answer';
   conversations: 'conversations';
+  cited_by: 'cited_by';
   conversation: 'conversation';
   delete_conversation: 'done';
   export: 'markdown';

@@ -44,6 +44,8 @@ export type Added = {
 	document: DocumentSummary | null,
 	/**  Whether the same content was in the library. */
 	known: boolean,
+	/**  The path is a folder that a document was made of before, and has changed since: what became of that document. */
+	refreshed?: Refreshed | null,
 	/**  Why it could not be added. */
 	failure: Failure | null,
 };
@@ -54,7 +56,7 @@ export type AnchorView =
 { kind: "pages"; 
 /**  Page by page; never empty. */
 pages: PageMarks[] } | 
-/**  EPUB. */
+/**  EPUB; and what we wrote into a codebase: its map. */
 { kind: "element"; 
 /**  Path in the archive. */
 item: string; 
@@ -66,6 +68,8 @@ block: number } |
 { kind: "lines"; 
 /**  Path relative to the root. */
 file: string; 
+/**  The functions, classes and the like that hold it, outermost first ("impl Cache › fn open"); may be empty. */
+symbol?: string; 
 /**  Line of the first character. */
 first_line: number; 
 /**  Its column. */
@@ -229,6 +233,23 @@ export type Citation = {
 	anchor: AnchorView,
 	/**  Confidence in 0..=1. */
 	score: number | null,
+	/**
+	 *  The document has changed since, and the words do not stand in it any more: `start` and `end` are 0, `anchor`
+	 *  says where they stood, and nothing is to be linked.
+	 */
+	gone?: boolean,
+};
+
+/**  An answer that cites words of a document. */
+export type CitingAnswer = {
+	/**  Id of the conversation it stands in. */
+	conversation: string,
+	/**  Its place among the conversation's turns, from 0. */
+	turn: number,
+	/**  What was asked. */
+	question: string,
+	/**  The first sentence of the answer that cites them. */
+	sentence: string,
 };
 
 /**  A block with its words. */
@@ -514,69 +535,81 @@ export type Outcome =
 	kind: "hello",
 } & Hello | 
 /**  It is done. */
-({ kind: "done" }) & { added?: never; anchors?: never; answer?: never; blocks?: never; cache_bytes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; settings?: never; spans?: never } | 
+({ kind: "done" }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
 /**  Of `library`. */
 ({ kind: "library"; 
 /**  Newest first. */
-documents: DocumentSummary[] }) & { added?: never; anchors?: never; answer?: never; blocks?: never; cache_bytes?: never; conversation?: never; conversations?: never; document?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; settings?: never; spans?: never } | 
+documents: DocumentSummary[] }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
 /**  Of `add`. */
 ({ kind: "added"; 
 /**  One a path, in order; before a folder's own, one for each PDF, EPUB and office file in it. */
-added: Added[] }) & { anchors?: never; answer?: never; blocks?: never; cache_bytes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; settings?: never; spans?: never } | 
+added: Added[] }) & { anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
+/**  Of `changes`. */
+({ kind: "changes"; 
+/**  Newest document first; those that are as they were are not among them. */
+changes: SourceChange[] }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
+/**  Of `refresh`. */
+({ kind: "refreshed"; 
+/**  What became of it. */
+refreshed: Refreshed }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; settings?: never; spans?: never } | 
 /**  Of `read`. */
 ({ kind: "read"; 
 /**  As it stands now. */
-document: DocumentSummary }) & { added?: never; anchors?: never; answer?: never; blocks?: never; cache_bytes?: never; conversation?: never; conversations?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; settings?: never; spans?: never } | 
+document: DocumentSummary }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
 /**  Of `ask`. */
 ({ kind: "answer"; 
 /**  Whole, cited. */
-answer: Answer }) & { added?: never; anchors?: never; blocks?: never; cache_bytes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; settings?: never; spans?: never } | 
+answer: Answer }) & { added?: never; anchors?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
 /**  Of `conversations`. */
 ({ kind: "conversations"; 
 /**  Newest first. */
-conversations: ConversationSummary[] }) & { added?: never; anchors?: never; answer?: never; blocks?: never; cache_bytes?: never; conversation?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; settings?: never; spans?: never } | 
+conversations: ConversationSummary[] }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
+/**  Of `cited_by`. */
+({ kind: "cited_by"; 
+/**  Newest first. */
+answers: CitingAnswer[] }) & { added?: never; anchors?: never; answer?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
 /**  Of `conversation`. */
 ({ kind: "conversation"; 
 /**  Whole. */
-conversation: Conversation }) & { added?: never; anchors?: never; answer?: never; blocks?: never; cache_bytes?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; settings?: never; spans?: never } | 
+conversation: Conversation }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
 /**  Of `export`. */
 ({ kind: "markdown"; 
 /**  A suggestion. */
 file_name: string; 
 /**  CommonMark. */
-markdown: string }) & { added?: never; anchors?: never; answer?: never; blocks?: never; cache_bytes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; settings?: never; spans?: never } | 
+markdown: string }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
 /**  Of `outline`. */
 ({ kind: "outline"; 
 /**  Sections, pages, size. */
-outline: Outline }) & { added?: never; anchors?: never; answer?: never; blocks?: never; cache_bytes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; path?: never; settings?: never; spans?: never } | 
+outline: Outline }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
 /**  Of `content`. */
 ({ kind: "content"; 
 /**  In order. */
-blocks: ContentBlock[] }) & { added?: never; anchors?: never; answer?: never; cache_bytes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; settings?: never; spans?: never } | 
+blocks: ContentBlock[] }) & { added?: never; anchors?: never; answer?: never; answers?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
 /**  Of `locate`. */
 ({ kind: "located"; 
 /**  One a span. */
-anchors: AnchorView[] }) & { added?: never; answer?: never; blocks?: never; cache_bytes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; settings?: never; spans?: never } | 
+anchors: AnchorView[] }) & { added?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
 /**  Of `find`. */
 ({ kind: "found"; 
 /**  In order, at most 1,000. */
 spans: TextSpan[]; 
 /**  Whether there are more. */
-more: boolean }) & { added?: never; anchors?: never; answer?: never; blocks?: never; cache_bytes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; outline?: never; path?: never; settings?: never } | 
+more: boolean }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; outline?: never; path?: never; refreshed?: never; settings?: never } | 
 /**  Of `original`. */
 ({ kind: "original"; 
 /**  Absolute path of the library's copy. */
 path: string; 
 /**  Media type. */
-media_type: string }) & { added?: never; anchors?: never; answer?: never; blocks?: never; cache_bytes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; models?: never; more?: never; outline?: never; settings?: never; spans?: never } | 
+media_type: string }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; models?: never; more?: never; outline?: never; refreshed?: never; settings?: never; spans?: never } | 
 /**  Of `models` and `import_model`. */
 ({ kind: "models"; 
 /**  Catalogue order, then imported ones. */
-models: ModelEntry[] }) & { added?: never; anchors?: never; answer?: never; blocks?: never; cache_bytes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; more?: never; outline?: never; path?: never; settings?: never; spans?: never } | 
+models: ModelEntry[] }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
 /**  Of `settings` and `change_settings`. */
 ({ kind: "settings"; 
 /**  As they are now. */
-settings: Settings }) & { added?: never; anchors?: never; answer?: never; blocks?: never; cache_bytes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; spans?: never } | 
+settings: Settings }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; spans?: never } | 
 /**  Of `storage`. */
 ({ kind: "storage"; 
 /**  Bytes of caches on disk. */
@@ -584,7 +617,7 @@ cache_bytes: number;
 /**  Bytes of originals and database. */
 library_bytes: number; 
 /**  Bytes free on that disk. */
-free_bytes: number }) & { added?: never; anchors?: never; answer?: never; blocks?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; settings?: never; spans?: never };
+free_bytes: number }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never };
 
 /**  Structure and size of a document. */
 export type Outline = {
@@ -687,6 +720,32 @@ tokens: number;
 /**  Tokens that fit. */
 window: number };
 
+/**  What became of one `refresh`. */
+export type Refreshed = {
+	/**  As it is now. */
+	document: DocumentSummary,
+	/**  What was done. */
+	state: RefreshedState,
+	/**
+	 *  Bytes of text that are the same from the beginning: what was read of them is kept, what follows is read again.
+	 *  This and the counts below are 0 unless it was updated.
+	 */
+	unchanged_bytes: number,
+	/**  Citations whose words still stand. */
+	citations_kept: number,
+	/**  Citations whose words do not stand any more. */
+	citations_gone: number,
+};
+
+/**  What a `refresh` did. */
+export type RefreshedState = 
+/**  The new version is there. */
+"updated" | 
+/**  The source holds what the document holds. */
+"unchanged" | 
+/**  The source is gone; the document stays as it is. */
+"missing";
+
 /**  Every request, with what its result is ([`Outcome`]) and which events come before it. */
 export type Request = 
 /**  Who is there. [`Outcome::Hello`]. */
@@ -694,7 +753,7 @@ export type Request =
 /**  All documents, newest first. [`Outcome::Library`]. */
 { method: "library" } | 
 /**
- *  Ingests files and folders. Events: [`Event::Ingest`]. [`Outcome::Added`], one entry a path (each PDF, EPUB
+ *  Ingests files and folders; a folder that a document was made of before is refreshed. Events: [`Event::Ingest`]. [`Outcome::Added`], one entry a path (each PDF, EPUB
  *  and office file in a folder is one of its own); a bad file is an entry with a failure, never the end of the call.
  */
 { method: "add"; params: {
@@ -710,6 +769,21 @@ export type Request =
 { method: "remove"; params: {
 	/**  Document id. */
 	document: string,
+} } | 
+/**  Documents whose file or folder has changed since it was ingested, or is gone. [`Outcome::Changes`]. */
+{ method: "changes" } | 
+/**
+ *  Ingests a document's file or folder again if it has changed. The document keeps its id and its conversations;
+ *  citations follow the words they quote. Until the new version is stored whole the old one stays. Jobs that hold
+ *  the document end with `cancelled`. Events: [`Event::Ingest`]. [`Outcome::Refreshed`].
+ */
+{ method: "refresh"; params: {
+	/**  Document id. */
+	document: string,
+	/**  For encrypted files. */
+	password: string | null,
+	/**  Also if it has not changed: a newer Lectern may take more from it. */
+	again?: boolean | null,
 } } | 
 /**
  *  Reads the document, or goes on reading it; returns at once if it is read. Waits for its turn behind other
@@ -733,6 +807,13 @@ export type Request =
 	document: string | null,
 	/**  Words to look for. */
 	query: string | null,
+} } | 
+/**  Answers that cite words of a span of the document, newest first. [`Outcome::CitedBy`]. */
+{ method: "cited_by"; params: {
+	/**  Document id. */
+	document: string,
+	/**  Byte range of the canonical text. */
+	span: TextSpan,
 } } | 
 /**  One conversation whole. [`Outcome::Conversation`]. */
 { method: "conversation"; params: {
@@ -840,6 +921,21 @@ export type Settings = {
 	/**  How these are chosen. */
 	attention_choice?: AttentionChoice,
 };
+
+/**  A document that is not what its source is. */
+export type SourceChange = {
+	/**  Document id. */
+	document: string,
+	/**  How they differ. */
+	state: SourceState,
+};
+
+/**  What became of the file or folder that a document was made of. */
+export type SourceState = 
+/**  It holds something else now. */
+"changed" | 
+/**  It is not where it was. */
+"missing";
 
 /**  How a question was worked. */
 export type Strategy = 

@@ -4,8 +4,8 @@
 //! in a folder no `.gitignore` counts: who made the archive chose what is in it.
 
 use super::Collection;
+use super::left_out::{LeftOut, Reason};
 use super::names::{is_foreign_folder, is_tool_file};
-use super::walk::LeftOut;
 use crate::document::Document;
 use crate::ingest::{Extraction, IngestFault};
 use flate2::read::GzDecoder;
@@ -49,7 +49,7 @@ pub(in crate::ingest) fn extract_archive(
     } = unpacking;
     files.sort_by(|a, b| a.relative.cmp(&b.relative));
     let common = common_folder(&files);
-    let mut collection = Collection::new(extraction.limits().text_bytes, left_out);
+    let mut collection = Collection::new(extraction.limits(), left_out);
     for file in &files {
         let relative = &file.relative[common..];
         collection.take(relative, Path::new(relative), &file.bytes)?;
@@ -74,15 +74,15 @@ impl Unpacking {
         let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|e| damaged(&e))?;
         for index in 0..archive.len() {
             let Ok(entry) = archive.by_index(index) else {
-                self.left_out.unreadable += 1; // a method we do not know, or a password
+                self.left_out.note(Reason::Unreadable, ""); // a method we do not know, or a password
                 continue;
             };
             let Ok(name) = entry.name().map(|name| name.to_string()) else {
-                self.left_out.unreadable += 1;
+                self.left_out.note(Reason::Unreadable, "");
                 continue;
             };
             if entry.is_symlink() {
-                self.left_out.links += 1;
+                self.left_out.note(Reason::Link, &name);
             } else if entry.is_file() {
                 self.take(&name, entry.size(), entry)?;
             }
@@ -98,7 +98,7 @@ impl Unpacking {
             let kind = entry.header().entry_type();
             let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
             if kind.is_symlink() || kind.is_hard_link() {
-                self.left_out.links += 1;
+                self.left_out.note(Reason::Link, &name);
             } else if kind.is_file() {
                 self.take(&name, entry.size(), entry)?;
             }
@@ -118,17 +118,19 @@ impl Unpacking {
         if parts.iter().any(|part| part.starts_with('.')) {
             return Ok(()); // hidden files are not counted in a folder either
         }
-        if folders.iter().any(|folder| is_foreign_folder(folder)) {
-            self.left_out.foreign_folders = 1;
+        let relative = parts.join("/");
+        if let Some(at) = folders.iter().position(|folder| is_foreign_folder(folder)) {
+            self.left_out
+                .note_once(Reason::ForeignFolder, &parts[..=at].join("/"));
         } else if is_tool_file(file) {
-            self.left_out.generated += 1;
+            self.left_out.note(Reason::ToolFile, &relative);
         } else if size > self.source_bytes {
-            self.left_out.large += 1;
+            self.left_out.note(Reason::Large, &relative);
         } else {
             let mut bytes = Vec::new();
             let most = self.source_bytes.min(self.budget) + 1;
             if content.take(most).read_to_end(&mut bytes).is_err() {
-                self.left_out.unreadable += 1;
+                self.left_out.note(Reason::Unreadable, &relative);
                 return Ok(());
             }
             // More than its directory promised, or more files than any honest archive holds.
@@ -136,10 +138,7 @@ impl Unpacking {
                 return Err(IngestFault::Bomb { limit: self.limit });
             }
             self.budget -= bytes.len() as u64;
-            self.files.push(Packed {
-                relative: parts.join("/"),
-                bytes,
-            });
+            self.files.push(Packed { relative, bytes });
         }
         Ok(())
     }

@@ -1,11 +1,11 @@
 //! Which files of a folder are read.
 
+use super::left_out::{LeftOut, Reason};
 use super::names::{is_foreign_folder, is_tool_file};
 use crate::ingest::{IngestFault, Limits};
 use ignore::WalkBuilder;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A file of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,71 +25,12 @@ pub(crate) struct Walked {
     pub left_out: LeftOut,
 }
 
-/// How many of each kind were left out. What `.gitignore` names and hidden files are not counted: their owner has
-/// said that they do not belong.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct LeftOut {
-    /// Pictures, programs, archives, documents.
-    pub binary: usize,
-    /// Minified.
-    pub minified: usize,
-    /// Written by a tool: generated code, lock files.
-    pub generated: usize,
-    /// Folders of dependencies and build results.
-    pub foreign_folders: usize,
-    /// Larger than a source file is.
-    pub large: usize,
-    /// Permission denied and the like.
-    pub unreadable: usize,
-    /// Gone between the listing and the reading.
-    pub vanished: usize,
-    /// Symbolic links: their targets are read where they are, if they are in the folder at all.
-    pub links: usize,
-}
-
-impl LeftOut {
-    /// "3 binary files, 1 minified file", or nothing.
-    pub fn in_words(&self) -> String {
-        let files = |count: usize, kind: &str, kinds: &str| match count {
-            0 => None,
-            1 => Some(format!("1 {kind}")),
-            n => Some(format!("{n} {kinds}")),
-        };
-        [
-            files(self.binary, "binary file", "binary files"),
-            files(self.minified, "minified file", "minified files"),
-            files(self.generated, "generated file", "generated files"),
-            files(
-                self.foreign_folders,
-                "folder of dependencies or build results",
-                "folders of dependencies or build results",
-            ),
-            files(
-                self.large,
-                "file over the size limit",
-                "files over the size limit",
-            ),
-            files(self.unreadable, "unreadable file", "unreadable files"),
-            files(
-                self.vanished,
-                "file that vanished meanwhile",
-                "files that vanished meanwhile",
-            ),
-            files(self.links, "symbolic link", "symbolic links"),
-        ]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join(", ")
-    }
-}
-
 /// Lists the files of a folder: `.gitignore` and `.ignore` are respected, also without a repository; hidden files,
 /// symbolic links, folders of dependencies and build results, lock files and large files are left out.
 pub(crate) fn walk(root: &Path, limits: &Limits) -> Result<Walked, IngestFault> {
     std::fs::read_dir(root).map_err(|e| IngestFault::from_io(&e, true))?;
-    let foreign_folders = Arc::new(AtomicUsize::new(0));
-    let seen = Arc::clone(&foreign_folders);
+    let foreign = Arc::new(Mutex::new(LeftOut::default()));
+    let (seen, base) = (Arc::clone(&foreign), root.to_owned());
     let walk = WalkBuilder::new(root)
         .hidden(true)
         .parents(false)
@@ -102,7 +43,9 @@ pub(crate) fn walk(root: &Path, limits: &Limits) -> Result<Walked, IngestFault> 
                 && entry.depth() > 0
                 && is_foreign_folder(&entry.file_name().to_string_lossy());
             if foreign {
-                seen.fetch_add(1, Ordering::Relaxed);
+                seen.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .note(Reason::ForeignFolder, &relative_path(&base, entry.path()));
             }
             !foreign
         })
@@ -110,31 +53,38 @@ pub(crate) fn walk(root: &Path, limits: &Limits) -> Result<Walked, IngestFault> 
     let mut left_out = LeftOut::default();
     let mut files = Vec::new();
     for entry in walk {
-        let Ok(entry) = entry else {
-            left_out.unreadable += 1;
-            continue;
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                left_out.note(Reason::Unreadable, &error.to_string());
+                continue;
+            }
         };
         let Some(kind) = entry.file_type().filter(|t| !t.is_dir()) else {
             continue;
         };
+        let relative = relative_path(root, entry.path());
         if kind.is_symlink() {
-            left_out.links += 1;
+            left_out.note(Reason::Link, &relative);
         } else if !kind.is_file() {
-            left_out.binary += 1; // a socket or a device
+            left_out.note(Reason::Binary, &relative); // a socket or a device
         } else if is_tool_file(&entry.file_name().to_string_lossy()) {
-            left_out.generated += 1;
+            left_out.note(Reason::ToolFile, &relative);
         } else {
             match entry.metadata() {
-                Ok(metadata) if metadata.len() > limits.source_bytes => left_out.large += 1,
+                Ok(metadata) if metadata.len() > limits.source_bytes => {
+                    left_out.note(Reason::Large, &relative);
+                }
                 Ok(_) => files.push(FolderFile {
-                    relative: relative_path(root, entry.path()),
+                    relative,
                     path: entry.into_path(),
                 }),
-                Err(_) => left_out.vanished += 1,
+                Err(_) => left_out.note(Reason::Vanished, &relative),
             }
         }
     }
-    left_out.foreign_folders = foreign_folders.load(Ordering::Relaxed);
+    let foreign = std::mem::take(&mut *foreign.lock().unwrap_or_else(PoisonError::into_inner));
+    left_out.append(foreign);
     files.sort_by(|a, b| a.relative.cmp(&b.relative));
     Ok(Walked { files, left_out })
 }

@@ -36,7 +36,40 @@ pub fn extract(
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Document, IngestError> {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    run(&absolute, options, progress, cancelled).map_err(|fault| fault.at(path))
+    run(&absolute, options, progress, cancelled)
+        .or_else(|fault| without_symbols(fault, &absolute, options, progress, cancelled))
+        .map_err(|fault| fault.at(path))
+}
+
+/// Extracts source code once more, without looking for symbols, if that may be what ended the child: the parsers of
+/// some dozen languages are C, and one bad file must not cost a codebase.
+fn without_symbols(
+    fault: IngestFault,
+    path: &Path,
+    options: &ExtractOptions,
+    progress: &mut dyn FnMut(f32),
+    cancelled: &dyn Fn() -> bool,
+) -> Result<Document, IngestFault> {
+    let ended = matches!(
+        fault,
+        IngestFault::Crashed { .. }
+            | IngestFault::OutOfMemory { .. }
+            | IngestFault::TimedOut { .. }
+    );
+    let source = matches!(
+        Format::of(path),
+        Ok(Format::Folder | Format::Archive | Format::SourceFile)
+    );
+    if !ended || !source || options.limits.symbol_time.is_zero() {
+        return Err(fault);
+    }
+    let mut plain = options.clone();
+    plain.limits.symbol_time = Duration::ZERO;
+    let mut document = run(path, &plain, progress, cancelled)?;
+    document.notices.push(format!(
+        "Functions and classes are not listed: looking for them failed ({fault})."
+    ));
+    Ok(document)
 }
 
 fn run(

@@ -67,6 +67,8 @@ export class FakeBackend implements Backend {
   picked: string[] = ['/home/reader/A Scandal in Bohemia.txt'];
   /** Fails every call of a method with this message, until it is taken away. */
   readonly broken = new Map<Request['method'], string>();
+  /** Documents whose source has changed, with the words that are gone from them. */
+  readonly changed = new Map<string, string>();
   settings: Required<Settings> = {
     model: null,
     threads: 0,
@@ -127,6 +129,13 @@ export class FakeBackend implements Backend {
         this.documents.splice(at, 1);
         return { kind: 'done' };
       }
+      case 'changes':
+        return {
+          kind: 'changes',
+          changes: [...this.changed.keys()].map((document) => ({ document, state: 'changed' as const })),
+        };
+      case 'refresh':
+        return this.#refresh(request.params.document);
       case 'read':
         return this.#read(this.#document(request.params.document), options);
       case 'ask':
@@ -146,6 +155,21 @@ export class FakeBackend implements Backend {
           }))
           .reverse();
         return { kind: 'conversations', conversations };
+      }
+      case 'cited_by': {
+        const { document, span } = request.params;
+        const answers = [...this.conversations].flatMap(([conversation, kept]) =>
+          kept.turns.flatMap((turn, index) => {
+            const citing = turn.sentences.find((sentence) =>
+              sentence.citations.some(
+                (citation) => !citation.gone && citation.start < span.end && span.start < citation.end,
+              ),
+            );
+            if (kept.document !== document || !citing) return [];
+            return [{ conversation, turn: index, question: turn.question, sentence: citing.text }];
+          }),
+        );
+        return { kind: 'cited_by', answers };
       }
       case 'conversation': {
         const { conversation: id } = request.params;
@@ -197,6 +221,33 @@ export class FakeBackend implements Backend {
       case 'cancel':
         return { kind: 'done' };
     }
+  }
+
+  /** Marks the citations whose words are gone, as the engine does. */
+  #refresh(id: string): Outcome {
+    const { summary } = this.#document(id);
+    const words = this.changed.get(id);
+    let [kept, gone] = [0, 0];
+    for (const conversation of this.conversations.values()) {
+      if (conversation.document !== id) continue;
+      for (const citation of conversation.turns.flatMap((turn) => turn.sentences.flatMap((s) => s.citations))) {
+        if (words !== undefined && citation.quote.includes(words)) {
+          Object.assign(citation, { gone: true, start: 0, end: 0 });
+          gone += 1;
+        } else kept += 1;
+      }
+    }
+    this.changed.delete(id);
+    return {
+      kind: 'refreshed',
+      refreshed: {
+        document: { ...summary },
+        state: words === undefined ? 'unchanged' : 'updated',
+        unchanged_bytes: Math.floor(summary.text_bytes / 2),
+        citations_kept: kept,
+        citations_gone: gone,
+      },
+    };
   }
 
   async #add(paths: string[], password: string | null, options: CallOptions): Promise<Added[]> {

@@ -140,12 +140,13 @@ function fresh(question: string): Turn {
   };
 }
 
-/** The evidence of an answer in order of appearance, each place once: the numbers on the chips. */
+/** The evidence of an answer that still stands, in order of appearance, each place once: the numbers on the chips. */
 export function evidenceOf(sentences: readonly AnswerSentence[]): Citation[] {
   const seen = new Map<string, Citation>();
   for (const sentence of sentences) {
     // A sentence may be missing while its neighbours are already verified.
     for (const citation of sentence?.citations ?? []) {
+      if (citation.gone) continue;
       const key = keyOf(citation);
       if (!seen.has(key)) seen.set(key, citation);
     }
@@ -154,5 +155,8 @@ export function evidenceOf(sentences: readonly AnswerSentence[]): Citation[] {
 }
 
 export function keyOf(citation: Citation): string {
-  return `${citation.document}:${citation.start}-${citation.end}`;
+  // Words that are gone stand nowhere, so their place does not tell them apart.
+  return citation.gone
+    ? `${citation.document}:gone:${citation.quote}`
+    : `${citation.document}:${citation.start}-${citation.end}`;
 }

@@ -1,5 +1,13 @@
 /** The documents: adding, reading, removing. */
-import type { Added, DocumentSummary, Failure, IngestProgress, ReadProgress } from '../bindings';
+import type {
+  Added,
+  DocumentSummary,
+  Failure,
+  IngestProgress,
+  ReadProgress,
+  Refreshed,
+  SourceState,
+} from '../bindings';
 import { failureOf, isCancelled, type Backend } from '../backend';
 import { fileName } from '../text/format';
 import type { Notices } from './notices.svelte';
@@ -28,12 +36,18 @@ export class Library {
   failure = $state<Failure | null>(null);
   arrivals = $state<Arrival[]>([]);
   readings = $state<Record<string, Reading>>({});
-  /** Why reading a document ended early. */
+  /** Documents that are not what their file or folder is now. */
+  changes = $state<Record<string, SourceState>>({});
+  /** Documents that are being taken in anew. */
+  updating = $state<Record<string, boolean>>({});
+  /** Why reading a document, or taking it in anew, ended early. */
   readFailures = $state<Record<string, Failure>>({});
   /** Passwords given in this session, for pdf.js: the kept original is encrypted too. */
   readonly passwords = new Map<string, string>();
   /** Called with a document that is new in the library. */
   onAdded: (document: DocumentSummary) => void = () => {};
+  /** Called when a document's new version is there. */
+  onRefreshed: (refreshed: Refreshed) => Promise<void> = async () => {};
   #next = 1;
 
   constructor(
@@ -121,7 +135,10 @@ export class Library {
     if (!document) return;
     documents.push(document);
     if (password !== null) this.passwords.set(document.id, password);
-    if (entry.known) this.notices.say(`“${document.title}” is in the library already.`);
+    if (entry.refreshed) {
+      delete this.changes[document.id];
+      void this.onRefreshed(entry.refreshed);
+    } else if (entry.known) this.notices.say(`“${document.title}” is in the library already.`);
     else this.onAdded(document);
   }
 
@@ -169,6 +186,34 @@ export class Library {
     }
   }
 
+  /** Looks at the files and folders that documents were made of. */
+  async check(): Promise<void> {
+    try {
+      const { changes } = await this.backend.call({ method: 'changes' });
+      this.changes = Object.fromEntries(changes.map(({ document, state }) => [document, state]));
+    } catch {
+      // Nobody asked for it, so nobody is told: the next look may do better.
+    }
+  }
+
+  /** Takes a document in anew after its file or folder has changed; null if that failed. */
+  async update(id: string): Promise<Refreshed | null> {
+    if (this.updating[id]) return null;
+    this.updating[id] = true;
+    delete this.readFailures[id];
+    try {
+      const params = { document: id, password: this.passwords.get(id) ?? null };
+      const { refreshed } = await this.backend.call({ method: 'refresh', params });
+      this.#replace(refreshed.document);
+      if (refreshed.state !== 'missing') delete this.changes[id];
+      return refreshed;
+    } catch (thrown) {
+      if (!isCancelled(thrown)) this.readFailures[id] = failureOf(thrown);
+      return null;
+    } finally {
+      delete this.updating[id];
+    }
+  }
 
   async remove(id: string): Promise<void> {
     this.readings[id]?.pause();

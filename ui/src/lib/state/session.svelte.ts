@@ -1,6 +1,6 @@
 /** Everything the window knows while it is open; components find it in the context. */
 import { getContext, setContext } from 'svelte';
-import type { Citation, ConversationSummary, DocumentSummary, TextSpan } from '../bindings';
+import type { Citation, ConversationSummary, DocumentSummary, Refreshed, TextSpan } from '../bindings';
 import { failureOf, type Backend, type Drop } from '../backend';
 import { bytes } from '../text/format';
 import { copy, withReference } from '../text/reference';
@@ -14,6 +14,9 @@ import { Viewer } from './viewer.svelte';
 
 /** Characters of selected words that go into a question. */
 const LONGEST_ASKED = 500;
+
+/** Milliseconds between two looks at the sources of documents. */
+const CHECK_AGAIN = 20_000;
 
 /** Dialogs, of which one is open at a time. */
 export type Sheet =
@@ -36,6 +39,8 @@ export class Session {
   conversations = $state.raw<ConversationSummary[]>([]);
   dropping = $state(false);
   sample = $state<string | null>(null);
+  /** When sources were last looked at. */
+  #checked = 0;
   #dialogues = new Map<string, Dialogue>();
   #viewers = new Map<string, Viewer>();
 
@@ -44,6 +49,7 @@ export class Session {
     this.models = new Models(backend, this.notices);
     // Another model has read other documents.
     this.models.onChanged = () => void this.library.refresh();
+    this.library.onRefreshed = (refreshed) => this.#refreshed(refreshed);
     this.library.onAdded = (document) => {
       if (this.models.settings?.read_when_added && this.models.current) {
         void this.library.read(document.id);
@@ -65,6 +71,10 @@ export class Session {
         void this.#refresh();
       }),
     ];
+    // Whoever comes back from an editor may have changed a file.
+    const look = () => void this.#checkSources();
+    window.addEventListener('focus', look);
+    stops.push(() => window.removeEventListener('focus', look));
     void this.#begin();
     return () => stops.forEach((stop) => stop());
   }
@@ -74,6 +84,7 @@ export class Session {
     if (this.library.failure) return;
     const last = this.library.find(this.preferences.values.document) ?? this.library.documents[0];
     if (last) this.open(last.id);
+    void this.#checkSources();
     try {
       this.sample = await this.backend.samplePath();
       await this.add(await this.backend.openedPaths());
@@ -85,6 +96,46 @@ export class Session {
         if (document.reading.state === 'partly') void this.library.read(document.id);
       }
     }
+  }
+
+  async #checkSources(): Promise<void> {
+    const now = Date.now();
+    if (now - this.#checked < CHECK_AGAIN || this.library.documents.length === 0) return;
+    this.#checked = now;
+    await this.library.check();
+  }
+
+  /** Takes in what has changed in a document's file or folder, and says what became of it. */
+  async update(document: DocumentSummary): Promise<void> {
+    const { id } = document;
+    const refreshed = await this.library.update(id);
+    if (!refreshed) return;
+    if (refreshed.state !== 'updated') {
+      const why = refreshed.state === 'missing' ? 'Its file is not where it was.' : 'It has not changed.';
+      this.notices.say(`“${document.title}”: ${why}`);
+      return;
+    }
+    await this.#refreshed(refreshed);
+  }
+
+  /** A document has a new version: what is shown of it is fetched again. */
+  async #refreshed(refreshed: Refreshed): Promise<void> {
+    const { id } = refreshed.document;
+    this.notices.say(updateInWords(refreshed));
+    this.preferences.forgetPosition(id);
+    this.#viewers.delete(id);
+    const dialogue = this.#dialogues.get(id);
+    if (this.selected === id) {
+      this.viewer = null;
+      this.open(id);
+    }
+    try {
+      // Its citations have moved.
+      if (dialogue?.conversation) await dialogue.open(dialogue.conversation);
+    } catch (thrown) {
+      this.notices.fail(failureOf(thrown));
+    }
+    if (this.models.settings?.read_when_added && this.models.current) void this.library.read(id);
   }
 
   async #refresh(): Promise<void> {
@@ -166,7 +217,7 @@ export class Session {
     }
   }
 
-  async openConversation(summary: ConversationSummary): Promise<void> {
+  async openConversation(summary: Pick<ConversationSummary, 'id' | 'document'>): Promise<void> {
     this.open(summary.document);
     this.preferences.set('conversationOpen', true);
     try {
@@ -262,6 +313,17 @@ export class Session {
     if (copied) this.notices.say('Copied with its place.');
     else this.notices.fail({ message: 'The clipboard cannot be used.', advice: 'Select the words and press Ctrl C.' });
   }
+}
+
+/** What became of an update, in a sentence or two. */
+function updateInWords({ document, unchanged_bytes, citations_kept, citations_gone }: Refreshed): string {
+  const share = Math.floor((100 * unchanged_bytes) / Math.max(1, document.text_bytes));
+  const kept = share > 0 ? ` Its first ${share} % are the same; what was read of them is kept.` : '';
+  const gone =
+    citations_gone > 0
+      ? ` ${citations_gone} of ${citations_kept + citations_gone} citations are no longer in the document.`
+      : '';
+  return `“${document.title}” is up to date.${kept}${gone}`;
 }
 
 const KEY = Symbol('session');

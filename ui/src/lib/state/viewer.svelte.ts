@@ -1,7 +1,17 @@
 /** What the viewer shows of one document: its outline, evidence, search hits, and where to go. */
-import type { AnchorView, Citation, ContentBlock, DocumentSummary, Failure, Outline, TextSpan } from '../bindings';
+import type {
+  AnchorView,
+  Citation,
+  CitingAnswer,
+  ContentBlock,
+  DocumentSummary,
+  Failure,
+  Outline,
+  TextSpan,
+} from '../bindings';
 import { failureOf, type Backend } from '../backend';
 import type { Highlight } from '../text/segments';
+import type { Selected } from '../viewer/selection';
 
 /** A place to scroll to. A new object each time, so that going to the same place twice scrolls twice. */
 export interface Target {
@@ -167,6 +177,27 @@ export class Viewer {
   closeFind(): void {
     this.findOpen = false;
     void this.find('');
+  }
+
+  /** Where selected words stand: the words themselves if they are found there, else the blocks or pages they are in. */
+  async spanOf({ words, within }: Selected): Promise<TextSpan | null> {
+    if (!within) return null;
+    const spanAt = (index: number) =>
+      within.kind === 'page' ? this.outline?.pages[index]?.span : this.block(index)?.span;
+    const [first, last] = [spanAt(within.first), spanAt(within.last)];
+    if (!first || !last) return null;
+    const around = { start: first.start, end: last.end };
+    const params = { document: this.document.id, query: words };
+    const { spans } = await this.backend.call({ method: 'find', params });
+    return spans.find((span) => span.start >= around.start && span.end <= around.end) ?? around;
+  }
+
+  /** Answers that cite selected words, newest first. */
+  async citedBy(selected: Selected): Promise<CitingAnswer[]> {
+    const span = await this.spanOf(selected);
+    if (!span) return [];
+    const params = { document: this.document.id, span };
+    return (await this.backend.call({ method: 'cited_by', params })).answers;
   }
 
   /** Scrolls to a span of which only the bytes are known. */

@@ -1,4 +1,4 @@
-/** Where evidence stands, in words: "p. 213", "Chapter 2", "src/main.rs, lines 3–9". */
+/** Where evidence stands, in words: "p. 213", "Chapter 2", "src/main.rs › fn main, lines 3–9". */
 import type { AnchorView } from '../bindings';
 
 export function placeOf(anchor: AnchorView): string {
@@ -12,9 +12,9 @@ export function placeOf(anchor: AnchorView): string {
     case 'element':
       return anchor.section || anchor.item;
     case 'lines': {
-      const { file, first_line, last_line } = anchor;
+      const { file, symbol, first_line, last_line } = anchor;
       const lines = first_line === last_line ? `line ${first_line}` : `lines ${first_line}–${last_line}`;
-      return `${file}, ${lines}`;
+      return symbol ? `${file} › ${symbol}, ${lines}` : `${file}, ${lines}`;
     }
     case 'flow':
       return anchor.section || `line ${anchor.line}`;

@@ -3,6 +3,8 @@ import type { Outline } from '../bindings';
 
 export interface Selected {
   words: string;
+  /** The first and the last block, or page from 0, that it touches; null where neither is known. */
+  within: { kind: 'block' | 'page'; first: number; last: number } | null;
   /** "p. 7", "Chapter 2", "src/main.rs, lines 3–9"; empty where nothing is known. */
   place: string;
   /** Of the selection, in the window. */
@@ -18,7 +20,20 @@ export function selectedIn(view: HTMLElement, outline: Outline): Selected | null
   const words = selection.toString().trim();
   if (words === '') return null;
   const { left, right, top, bottom } = range.getBoundingClientRect();
-  return { words, place: placeOfRange(range, outline), box: { left, right, top, bottom } };
+  return {
+    words,
+    within: withinOf(range),
+    place: placeOfRange(range, outline),
+    box: { left, right, top, bottom },
+  };
+}
+
+function withinOf(range: Range): Selected['within'] {
+  const ends = [holder(range.startContainer), holder(range.endContainer)] as const;
+  const [page, lastPage] = ends.map((end) => end?.closest<HTMLElement>('[data-page]')?.dataset.page);
+  if (page) return { kind: 'page', first: Number(page) - 1, last: Number(lastPage ?? page) - 1 };
+  const [block, lastBlock] = ends.map((end) => end?.closest<HTMLElement>('[data-block]')?.dataset.block);
+  return block ? { kind: 'block', first: Number(block), last: Number(lastBlock ?? block) } : null;
 }
 
 function placeOfRange(range: Range, outline: Outline): string {
@@ -30,8 +45,10 @@ function placeOfRange(range: Range, outline: Outline): string {
   }
   const block = Number(first?.closest<HTMLElement>('[data-block]')?.dataset.block ?? NaN);
   if (Number.isNaN(block)) return '';
-  const section = outline.sections.findLast((other) => other.block <= block)?.title ?? '';
   const [from, to] = [lineOf(first), lineOf(last)];
+  // Lines are those of a file; what stands in it may begin further down in the same block.
+  const section =
+    outline.sections.findLast((other) => other.block <= block && (!from || other.depth === 0))?.title ?? '';
   if (!from) return section;
   return !to || from === to ? `${section}, line ${from}` : `${section}, lines ${from}–${to}`;
 }
