@@ -8,7 +8,9 @@ use candle_core::{DType, Tensor};
 use lectern_engine::attention::{DenseAttention, Far};
 use lectern_engine::kv::header::{BlockHeader, header_bytes};
 use lectern_engine::kv::{BlockFormat, CacheIdentity, FORMAT_F16, KvCache, KvError, KvView};
-use lectern_engine::reading::{CHUNK_TOKENS, CancelFlag, ReadingError, ReadingInput, Scope, read};
+use lectern_engine::reading::{
+    CHUNK_TOKENS, CancelFlag, ReadingError, ReadingInput, Scope, mend, read,
+};
 use lectern_models::{Attention, AttentionError, Logits, Model};
 use reference::{PlainAttention, QWEN_HALF_B, SMOLLM2, load};
 use std::cell::{Cell, OnceCell};
@@ -371,6 +373,20 @@ fn stop_and_go_on(format: BlockFormat) {
     read_all(&model, &input, &cache);
     assert!(!cache.is_damaged());
     assert!(bytes(&stopped) == bytes(&whole));
+
+    // Two flipped bits far from each other: two chunks are computed, the rest stays.
+    drop(cache);
+    let mut damaged = bytes(&whole);
+    let end = damaged.len();
+    damaged[end / 3] ^= 16;
+    damaged[2 * end / 3] ^= 4;
+    std::fs::write(stopped.path().join("blocks.kv"), &damaged).unwrap();
+    let cache = open(stopped.path(), &input, &model);
+    let again = || mend(&model, &input, &cache, &CancelFlag::new()).unwrap();
+    assert_eq!(again(), 2 * CHUNK_TOKENS);
+    assert_eq!(cache.tokens(), input.prefix.len() + input.tokens.len());
+    assert!(bytes(&stopped) == bytes(&whole));
+    assert_eq!(again(), 0);
 }
 
 /// Up to the window the cache is that of any reading; behind it, it is another, but the same however often it was

@@ -8,7 +8,7 @@ use super::rotation::{Rotation, Turn};
 use super::span::{FarBlocks, LayerPass, Tile};
 use super::sparse::{Audit, Choosers, KeptIndex, Recall, Sparse, SparseRead};
 use super::tail::Tail;
-use crate::kv::{BLOCK_TOKENS, KvCache, KvError, KvShape, KvView};
+use crate::kv::{BLOCK_TOKENS, KvCache, KvError, KvShape, KvView, OpenBlock};
 use candle_core::Tensor;
 use lectern_models::attention::{Attention, AttentionError, AttentionShape};
 use rayon::prelude::*;
@@ -245,6 +245,11 @@ impl DenseAttention {
             mass.grow(self.view.tokens());
         }
         Ok(())
+    }
+
+    /// The blocks of the tail, as [`DenseAttention::seal`] would seal them.
+    pub fn into_open_blocks(self) -> Vec<OpenBlock> {
+        self.tail.into_blocks()
     }
 
     /// Opens a pass of that many tokens, forgetting one that was abandoned.

@@ -42,6 +42,10 @@ impl Tail {
         &self.blocks
     }
 
+    pub(super) fn into_blocks(self) -> Vec<OpenBlock> {
+        self.blocks
+    }
+
     /// Makes room for tokens up to position `end`; they count only once [`Tail::set_end`] says so.
     pub(super) fn reserve(&mut self, end: usize) {
         let needed = end.div_ceil(BLOCK_TOKENS).saturating_sub(self.first_block);

@@ -35,11 +35,11 @@ pub struct KvCache {
     shape: KvShape,
     format: BlockFormat,
     /// For mapping; writing goes through `writer`.
-    file: File,
+    pub(super) file: File,
     writer: Mutex<Writer>,
-    view: RwLock<KvView>,
-    path: Arc<PathBuf>,
-    first_damaged: Arc<AtomicUsize>,
+    pub(super) view: RwLock<KvView>,
+    pub(super) path: Arc<PathBuf>,
+    pub(super) first_damaged: Arc<AtomicUsize>,
     recovery: Option<Recovery>,
     /// Locked as long as this lives.
     lock: File,
@@ -331,7 +331,7 @@ impl KvCache {
         Ok(())
     }
 
-    /// Whether a checksum failed since the cache was opened; [`KvCache::cut_damage`] is then due.
+    /// Whether a checksum failed since the cache was opened; [`KvCache::mend`] or [`KvCache::cut_damage`] is then due.
     pub fn is_damaged(&self) -> bool {
         self.first_damaged.load(Ordering::Acquire) != usize::MAX
     }
@@ -342,19 +342,9 @@ impl KvCache {
     /// As [`KvCache::cut`].
     pub fn cut_damage(&self) -> Result<Option<Recovery>, KvError> {
         let before = self.bytes();
-        let view = self.view();
-        for layer in 0..self.shape.layers {
-            match view.verify(layer, 0..view.blocks()) {
-                // Kept in `first_damaged`; a later layer may be damaged at an earlier block.
-                Ok(()) | Err(KvError::Damaged { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        drop(view);
-        let first_damaged = self.first_damaged.load(Ordering::Acquire);
-        if first_damaged == usize::MAX {
+        let Some(first_damaged) = self.with_view(KvView::damaged).first().copied() else {
             return Ok(None);
-        }
+        };
         self.cut(first_damaged * BLOCK_TOKENS)?;
         Ok(Some(Recovery {
             kept_tokens: self.tokens(),
@@ -368,7 +358,11 @@ impl KvCache {
         Ok(())
     }
 
-    fn new_view(&self, sealed: Vec<Arc<SealedBlock>>, map: Option<Arc<memmap2::Mmap>>) -> KvView {
+    pub(super) fn new_view(
+        &self,
+        sealed: Vec<Arc<SealedBlock>>,
+        map: Option<Arc<memmap2::Mmap>>,
+    ) -> KvView {
         KvView::new(
             self.shape,
             self.path.clone(),
@@ -382,7 +376,7 @@ impl KvCache {
         look(&self.view.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn writer(&self) -> MutexGuard<'_, Writer> {
+    pub(super) fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

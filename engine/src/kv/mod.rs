@@ -34,6 +34,7 @@ pub mod header;
 mod identity;
 mod listing;
 mod manifest;
+mod mend;
 mod open_block;
 mod recovery;
 mod shape;

@@ -207,6 +207,30 @@ impl KvView {
         }
     }
 
+    /// The blocks of which a part does not match its checksum, in order. Checks what was not checked before.
+    pub fn damaged(&self) -> Vec<usize> {
+        let Some(map) = &self.map else {
+            return Vec::new();
+        };
+        let damaged = |block: &usize| {
+            !(0..self.shape.layers).all(|layer| self.blocks[*block].verify(layer, map))
+        };
+        (0..self.blocks.len())
+            .into_par_iter()
+            .filter(damaged)
+            .collect()
+    }
+
+    /// What it held when it had so many blocks.
+    pub fn first(&self, blocks: usize) -> KvView {
+        let blocks = &self.blocks[..blocks.min(self.blocks.len())];
+        KvView {
+            tokens: blocks.iter().map(|block| block.header.tokens.len()).sum(),
+            blocks: blocks.into(),
+            ..self.clone()
+        }
+    }
+
     /// Asks the operating system to bring the whole file into memory in the background, as a dense read wants it.
     pub fn will_need(&self) {
         #[cfg(unix)]

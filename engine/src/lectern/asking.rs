@@ -12,6 +12,7 @@ use crate::attention::{PagePolicy, SparseRead};
 use crate::document::{DocumentKind, Span};
 use crate::kv::{KvCache, KvView};
 use crate::library::{StoredDocument, Turn};
+use crate::reading;
 use crate::retrieval;
 use lectern_protocol::{
     Answer, AnswerSentence, Ask, AskStage, AttentionChoice, Event, Failure, Strategy,
@@ -163,9 +164,15 @@ impl Work<'_> {
                 "A part of what was read of this document is damaged on disk; it is read again."
                     .to_owned(),
         });
-        cache.cut_damage().map_err(Told::told)?;
+        let seated = self.sit()?;
+        let began = Instant::now();
+        let tokens = reading::mend(&lesson.model, &lesson.input(), &cache, &self.job.cancel)
+            .map_err(Told::told)?;
+        let seconds = began.elapsed().as_secs_f64();
         drop(cache);
-        let (cache, cost) = self.read(self.sit()?, &lesson)?;
+        let (cache, mut cost) = self.read(seated, &lesson)?;
+        cost.tokens += tokens;
+        cost.seconds += seconds;
         self.ask_whole(&lesson, &cache, cost)
     }
 

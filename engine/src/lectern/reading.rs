@@ -65,6 +65,16 @@ impl Lesson {
         cached.saturating_sub(self.prefix.len())
     }
 
+    /// What is to be read.
+    pub fn input(&self) -> ReadingInput {
+        ReadingInput {
+            prefix: self.prefix.clone(),
+            tokens: self.tokens.to_vec(),
+            identity: self.identity(),
+            scope: self.scope,
+        }
+    }
+
     /// What its cache is the cache of.
     pub fn identity(&self) -> CacheIdentity {
         CacheIdentity {
@@ -197,12 +207,7 @@ impl Lectern {
             return Ok((cache, ReadCost::default()));
         }
         self.make_room(on, lesson, &cache, job)?;
-        let input = ReadingInput {
-            scope: lesson.scope,
-            prefix: lesson.prefix.clone(),
-            tokens: lesson.tokens.to_vec(),
-            identity: lesson.identity(),
-        };
+        let input = lesson.input();
         let read_before = lesson.of_document(before);
         let waits = waiting(read_before, lesson.tokens.len());
         let seated = self.sit_to_read(precedence, job, waits)?;

@@ -9,6 +9,7 @@
 //! interrupted, and the caches are equal byte for byte.
 
 mod error;
+mod mend;
 mod pace;
 mod prompt;
 mod read;
@@ -17,6 +18,7 @@ mod scope;
 pub use crate::attention::CancelFlag;
 pub use error::ReadingError;
 pub use lectern_protocol::ReadProgress;
+pub use mend::mend;
 pub use pace::{Pace, TokenCost};
 pub use prompt::{PromptError, Suffix, Turn, prefix, suffix};
 pub use read::{CHUNK_TOKENS, ReadingInput, read};

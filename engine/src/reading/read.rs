@@ -1,8 +1,8 @@
 //! The loop over chunks.
 
 use super::pace::Pace;
-use super::{CancelFlag, ReadProgress, ReadingError, Scope};
-use crate::attention::DenseAttention;
+use super::{CancelFlag, ReadProgress, ReadingError, Scope, mend};
+use crate::attention::{DenseAttention, SparseRead};
 use crate::kv::{CacheIdentity, KvCache};
 use lectern_models::{Logits, Model, Token};
 use std::time::Instant;
@@ -24,13 +24,27 @@ pub struct ReadingInput {
     pub scope: Option<Scope>,
 }
 
+impl ReadingInput {
+    /// Ids of all that is read, the prefix first.
+    pub(super) fn ids(&self) -> Vec<u32> {
+        let document = self.tokens.iter().map(|token| token.id);
+        self.prefix.iter().copied().chain(document).collect()
+    }
+
+    /// What a chunk that ends at `end` looks at; everything with `None`.
+    pub(super) fn look_at(&self, end: usize) -> Option<SparseRead> {
+        let scope = self.scope.filter(|scope| end > scope.whole);
+        scope.map(|scope| scope.read)
+    }
+}
+
 /// Reads `input` into `cache` from where the cache ends, and returns when the cache holds all of it, with what it took.
 ///
 /// `on_progress` is called once at the start and after every chunk, `yield_point` before every chunk: it may block for
 /// as long as others need the machine. `cancel` stops within about 0.1 s, and the chunk under way is lost.
 ///
-/// A cache that was found damaged is cut before the damage first, and one that holds other tokens than `input` (of
-/// another tokenizer, say) where they begin to differ.
+/// A cache that was found damaged is mended first (see [`mend`]), and one that holds other tokens than `input` (of another
+/// tokenizer, say) is cut where they begin to differ.
 ///
 /// Cost: the model's forward pass for every token not in the cache. A cache that is complete and not known to be
 /// damaged costs a comparison of token ids.
@@ -46,12 +60,7 @@ pub fn read(
     cancel: &CancelFlag,
     yield_point: &dyn Fn(),
 ) -> Result<Pace, ReadingError> {
-    let ids: Vec<u32> = input
-        .prefix
-        .iter()
-        .copied()
-        .chain(input.tokens.iter().map(|token| token.id))
-        .collect();
+    let ids = input.ids();
     if ids.len() > model.context_length() && input.scope.is_none() {
         return Err(ReadingError::TooLong {
             tokens: ids.len(),
@@ -59,7 +68,7 @@ pub fn read(
         });
     }
     let mut pace = Pace::default();
-    let mut tokens = resume(cache, &ids)?;
+    let mut tokens = resume(model, input, cache, &ids, cancel)?;
     let report = |tokens: usize, pace: &Pace| {
         on_progress(&ReadProgress {
             tokens: tokens.saturating_sub(input.prefix.len()) as u32,
@@ -82,10 +91,9 @@ pub fn read(
             return Err(ReadingError::Cancelled);
         }
         let began = Instant::now();
-        if let Some(scope) = input.scope.filter(|_| !bounded)
-            && tokens + chunk.len() > scope.whole
-        {
-            attention.look_at(Some(scope.read));
+        let look_at = input.look_at(tokens + chunk.len());
+        if look_at.is_some() && !bounded {
+            attention.look_at(look_at);
             bounded = true;
         }
         model.forward(chunk, &mut attention, Logits::None)?;
@@ -103,7 +111,13 @@ pub fn read(
 
 /// Where to go on: after this, the cache holds the first so many tokens of `ids`, all of them or a multiple of the
 /// chunk.
-fn resume(cache: &KvCache, ids: &[u32]) -> Result<usize, ReadingError> {
+fn resume(
+    model: &Model,
+    input: &ReadingInput,
+    cache: &KvCache,
+    ids: &[u32],
+    cancel: &CancelFlag,
+) -> Result<usize, ReadingError> {
     let same = cache.view().common_prefix(ids);
     if same == ids.len() && cache.tokens() == same && !cache.is_damaged() {
         return Ok(same);
@@ -114,15 +128,16 @@ fn resume(cache: &KvCache, ids: &[u32]) -> Result<usize, ReadingError> {
             cache.folder().display()
         );
     }
-    cache.cut(same - same % CHUNK_TOKENS)?;
+    if same < ids.len().max(cache.tokens()) {
+        cache.cut(same - same % CHUNK_TOKENS)?;
+    }
     // What is built upon must be sound.
-    if let Some(recovery) = cache.cut_damage()? {
+    let mended = mend(model, input, cache, cancel)?;
+    if mended > 0 {
         tracing::warn!(
-            "{}: damaged after {} tokens; reading goes on from there",
+            "{}: {mended} tokens were damaged and were read again",
             cache.folder().display(),
-            recovery.kept_tokens
         );
-        cache.cut(recovery.kept_tokens - recovery.kept_tokens % CHUNK_TOKENS)?;
     }
     Ok(cache.tokens())
 }
