@@ -1,4 +1,4 @@
-//! Every chore of the repository, one command each: `cargo xtask run | test | bench | model | types`.
+//! Every chore of the repository, one command each: `cargo xtask run | test | bench | cuda-build | model | types`.
 //!
 //! In: a command line. Out: a program that runs, a verdict, a table. Each command first puts in place what it needs
 //! (system libraries, web packages, a model) and costs nothing where that is there already, so the first command on
@@ -6,6 +6,7 @@
 //! this crate depends on nothing else in the workspace and compiles in seconds.
 
 mod bench;
+mod cuda;
 mod model;
 mod report;
 mod run;
@@ -43,6 +44,8 @@ enum Command {
     Test(test::Options),
     /// Measure Lectern beside llama.cpp in one run, with what the hardware would allow.
     Bench(bench::Options),
+    /// Compile the GPU kernels with NVIDIA's compiler, check their registers, and build lectern-cuda; needs no GPU.
+    CudaBuild(cuda::Options),
     /// List the models of the catalogue, or get one.
     #[command(subcommand)]
     Model(model::Options),
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Test(options) => test::test(&options),
         Command::Bench(options) => bench::bench(&options),
+        Command::CudaBuild(options) => cuda::build(&options),
         Command::Model(options) => model::model(&options),
         Command::Types => types::types(),
     };

@@ -39,6 +39,14 @@ const WHOLE_WORKSPACE: &[&str] = &[
     "lectern-desktop/custom-protocol",
 ];
 
+/// The same with attention on the GPU.
+const WITH_CUDA: &[&str] = &[
+    "--locked",
+    "--workspace",
+    "--features",
+    "lectern-desktop/custom-protocol,lectern-engine/cuda",
+];
+
 /// What has been found out so far.
 #[derive(Default)]
 struct Verdict {
@@ -101,6 +109,9 @@ pub fn test(options: &Options) -> Result<()> {
         step("Web view", web::build)?;
     }
     rust_tests(&mut verdict, options, window)?;
+    if options.filter.is_none() {
+        with_cuda(&mut verdict);
+    }
     verdict.close(began)
 }
 
@@ -126,6 +137,65 @@ fn checks(verdict: &mut Verdict) {
             "warnings",
         ]))
     });
+}
+
+/// What only a build for the GPU has: lints, and attention on the fake driver. The last step, since it builds the engine
+/// in another way; no GPU, driver or compiler of NVIDIA's is needed.
+fn with_cuda(verdict: &mut Verdict) {
+    verdict.check(
+        "No CUDA in the CPU build",
+        "`cargo tree --package lectern-engine`",
+        |_| {
+            let tree = output_of_cargo(&[
+                "tree",
+                "--locked",
+                "--package",
+                "lectern-engine",
+                "--edges",
+                "normal",
+            ])?;
+            anyhow::ensure!(
+                tree.contains("candle-core") && !tree.contains("cudarc"),
+                "the engine depends on CUDA without being asked to"
+            );
+            Ok(())
+        },
+    );
+    verdict.check(
+        "GPU: lints",
+        "`cargo clippy --features lectern-engine/cuda`",
+        |_| {
+            run(cargo().arg("clippy").args(WITH_CUDA).args([
+                "--all-targets",
+                "--",
+                "--deny",
+                "warnings",
+            ]))
+        },
+    );
+    verdict.check(
+        "GPU: attention on the fake driver",
+        "`cargo xtask test` runs it last",
+        |tally| {
+            let mut command = cargo();
+            command.arg("test").args(WITH_CUDA);
+            run_counted(
+                command
+                    .args(["--test", "cuda_attention", "--test", "cuda_unsound"])
+                    .args(["--", "--show-output"]),
+                tally,
+            )
+        },
+    );
+}
+
+/// What a cargo command prints.
+fn output_of_cargo(arguments: &[&str]) -> Result<String> {
+    let output = cargo().args(arguments).output()?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Builds once, puts the models in place, runs unit tests, examples in documentation, whole-system tests and the

@@ -58,7 +58,7 @@ pub fn build_folder(profile: Profile) -> Result<PathBuf> {
     }))
 }
 
-/// Names of all integration tests in the workspace.
+/// Names of all integration tests in the workspace that need no feature.
 pub fn integration_tests() -> Result<Vec<String>> {
     let metadata = metadata()?;
     let packages = metadata["packages"].as_array();
@@ -69,6 +69,7 @@ pub fn integration_tests() -> Result<Vec<String>> {
         .flatten();
     Ok(targets
         .filter(|target| target["kind"] == serde_json::json!(["test"]))
+        .filter(|target| target["required-features"].is_null())
         .filter_map(|target| target["name"].as_str().map(str::to_owned))
         .collect())
 }

@@ -47,6 +47,8 @@ struct Settings {
     unsigned seed = 0;
     /// The allocation that fails, counted from 1; 0: none.
     int failing = 0;
+    /// The launch that fails likewise.
+    int failing_launch = 0;
 } settings;
 
 struct Allocation {
@@ -59,6 +61,7 @@ std::map<Address, Allocation> memory;
 size_t allocated = 0;
 size_t peak = 0;
 int allocations = 0;
+int launches = 0;
 std::string call_log;
 std::string last_failure;
 Handle current_context = nullptr;
@@ -163,6 +166,7 @@ DRIVER void fake_reset(size_t total, size_t taken) {
     settings.total = total;
     settings.taken = taken;
     allocations = 0;
+    launches = 0;
     peak = allocated;
     call_log.clear();
     last_failure.clear();
@@ -172,6 +176,11 @@ DRIVER void fake_fail_allocation(int nth) {
     settings.failing = nth;
     allocations = 0;
 }
+DRIVER void fake_fail_launch(int nth) {
+    settings.failing_launch = nth;
+    launches = 0;
+}
+DRIVER int fake_launches() { return launches; }
 DRIVER void fake_set_driver(int version, int devices, int major, int minor) {
     settings.driver = version;
     settings.devices = devices;
@@ -294,6 +303,9 @@ DRIVER Result cuLaunchKernel(Handle function, unsigned grid_x, unsigned grid_y, 
     auto& [name, kernel] = *(std::pair<const std::string, fake::Kernel>*)function;
     log("launch " + name + " " + std::to_string(grid_x) + "x" + std::to_string(grid_y) + "x" + std::to_string(grid_z) +
         " of " + std::to_string(block_x));
+    if (++launches == settings.failing_launch) {
+        return refuse(LAUNCH_FAILED, "launch " + std::to_string(launches) + " was to fail");
+    }
     const size_t threads = (size_t)block_x * block_y * block_z;
     if (threads == 0 || threads > 1024 || grid_x == 0 || grid_y == 0 || grid_z == 0 || grid_x > 0x7fffffff ||
         grid_y > 65535 || grid_z > 65535 || dynamic > 48 << 10) {

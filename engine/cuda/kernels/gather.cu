@@ -14,7 +14,7 @@ struct Gather {
     const Copy* copies;
 };
 
-// registers <= 32
+// registers <= 48
 extern "C" __global__ void __launch_bounds__(256) gather(const Gather gather) {
     const Copy copy = gather.copies[blockIdx.x];
     for (long long at = threadIdx.x; at < copy.pieces; at += blockDim.x) {

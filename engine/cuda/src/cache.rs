@@ -65,6 +65,8 @@ pub struct LayerPass<'a> {
     pub chooses: bool,
     /// Query heads whose attention is recorded.
     pub recorded: &'a [usize],
+    /// How many tokens from the start it is recorded for.
+    pub recorded_tokens: usize,
 }
 
 /// What a layer gives.
@@ -72,7 +74,7 @@ pub struct LayerPass<'a> {
 pub struct LayerResult {
     /// `[tokens][query_heads][head_dim]`.
     pub attended: Vec<f32>,
-    /// Probabilities by token of the pass and cached token, summed over recorded heads; empty where none are.
+    /// Probabilities by token of the pass and recorded token, summed over recorded heads; empty where none are.
     pub masses: Vec<f32>,
 }
 
@@ -285,7 +287,7 @@ impl GpuCache {
         if !self.bring(pass.layer, &sealed, source)? {
             return self.attend_in_turns(pass, tokens, source);
         }
-        if tokens > DECODE_TOKENS {
+        if tokens > DECODE_TOKENS && pass.recorded.is_empty() {
             self.prefill(pass, tokens)?;
             result.attended = self
                 .device
@@ -293,9 +295,19 @@ impl GpuCache {
             return Ok(result);
         }
         let splits = visible.min(SPLITS);
-        self.decode(pass, 0, tokens, Chosen::ALL, 0, splits, splits)?;
-        self.merge(0, tokens, splits)?;
-        self.finish_piece(pass, tokens, Chosen::ALL, &mut result)?;
+        for first in (0..tokens).step_by(DECODE_TOKENS) {
+            let piece = DECODE_TOKENS.min(tokens - first);
+            self.decode(pass, first, piece, Chosen::ALL, 0, splits, splits)?;
+            self.merge(first, piece, splits)?;
+            if !pass.recorded.is_empty() {
+                result
+                    .masses
+                    .extend(self.masses(pass, first, piece, Chosen::ALL)?);
+            }
+        }
+        result.attended = self
+            .device
+            .download(&self.holdings.scratch.attended, tokens * heads)?;
         Ok(result)
     }
 
@@ -418,24 +430,6 @@ impl GpuCache {
         unsafe { self.device.prefill(self.shape(), &prefill) }
     }
 
-    /// Downloads the attended values of a pass that was decoded in one piece, and its masses.
-    fn finish_piece(
-        &mut self,
-        pass: &LayerPass<'_>,
-        tokens: usize,
-        chosen: Chosen,
-        result: &mut LayerResult,
-    ) -> Result<(), CudaError> {
-        let heads = self.shape().query_heads() * self.shape().head_dim();
-        if !pass.recorded.is_empty() {
-            result.masses = self.masses(pass, 0, tokens, chosen)?;
-        }
-        result.attended = self
-            .device
-            .download(&self.holdings.scratch.attended, tokens * heads)?;
-        Ok(())
-    }
-
     /// Attention of `tokens` tokens from token `first` of the pass on, by cached token.
     fn masses(
         &mut self,
@@ -445,7 +439,8 @@ impl GpuCache {
         chosen: Chosen,
     ) -> Result<Vec<f32>, CudaError> {
         let shape = self.shape().clone();
-        let room = self.demand.cached_tokens;
+        let room = pass.recorded_tokens;
+        assert!(room <= self.capacity());
         let device = &self.device;
         let zeros = vec![0.0f32; tokens * room];
         device.write(&zeros, &mut self.holdings.scratch.masses, 0)?;
@@ -495,7 +490,8 @@ impl GpuCache {
         for layer in 0..shape.layers() {
             for page in self.sealed.max(1)..full {
                 // Where there is no room, the page comes from the file when it is needed.
-                let room = self.holdings.plan.step == Step::Everything;
+                let room =
+                    self.holdings.plan.step == Step::Everything && format != PageFormat::HALVES;
                 let at = layer * self.demand.pages() + page;
                 self.pages[at] = Page::default();
                 let arrivals = room.then(|| self.resident.ask(&[PageId { layer, page }]));

@@ -26,8 +26,10 @@ mod holdings;
 mod kernels;
 pub mod parameters;
 mod plan;
+mod probe;
 mod resident;
 mod shape;
+mod work;
 
 pub use cache::{GpuCache, LayerPass, LayerResult, Pages};
 pub use device::{Buffer, Device, DeviceFacts, Memory, Pinned};
@@ -35,4 +37,6 @@ pub use error::{CudaError, NEEDED_CUDA, NEEDED_DRIVER};
 pub use holdings::Holdings;
 pub use kernels::{Kernels, SLICE_ROWS, TILE_ROWS};
 pub use plan::{DECODE_TOKENS, Demand, Plan, SPLITS, Step};
+pub use probe::{Probe, probe};
 pub use shape::{PAGE_TOKENS, PageFormat, Shape};
+pub use work::Work;

@@ -272,7 +272,7 @@ impl Sizes {
             // A list of its own for each head, or one turn's pages for all of them.
             chosen: lists * budget.max(5).max(slots.min(pages)).min(pages),
             counts: lists,
-            masses: decoded * demand.cached_tokens,
+            masses: decoded * pages * PAGE_TOKENS,
             copies: slots.min(STAGED_PAGES),
         }
     }

@@ -71,6 +71,8 @@ fn pass(
         values: &scene.given_values[first * kv..last * kv],
         chooses,
         recorded,
+        // Also tokens of the pass before this one would count, but none of this one.
+        recorded_tokens: first,
     };
     cache.attend(&pass, scene).unwrap()
 }
@@ -102,7 +104,7 @@ fn scene(nth: usize, pages: usize, question: usize) -> (Scene, usize) {
 #[test]
 fn attention_to_everything_is_the_same_under_every_plan() {
     let (driver, _alone) = driver();
-    for (nth, question) in [(0, 5), (2, 21)] {
+    for (nth, question) in [(0, 5), (0, 18)] {
         let (scene, cached) = scene(nth, 12, question);
         let range = (cached, scene.tokens);
         // A budget makes room for fewer pages than a layer has, although all are attended to here.
@@ -112,17 +114,17 @@ fn attention_to_everything_is_the_same_under_every_plan() {
         for step in [Step::Everything, Step::HotPages, Step::Turns] {
             let mut cache = cache_on(driver, &demand, step);
             cache.open(cached, &scene).unwrap();
-            for order in support::ORDERS {
+            for order in [1, 20_251] {
                 driver.set_seed(order);
-                let result = pass(&mut cache, &scene, range, false, &recorded);
+                let mut result = pass(&mut cache, &scene, range, false, &recorded);
                 check(&scene, &result.attended, range, &format!("{step:?}"));
-                if question <= 16 {
-                    masses.push(result.masses);
-                }
+                masses.push(std::mem::take(&mut result.masses));
             }
         }
         for mass in &masses {
             assert_eq!(mass.len(), question * cached);
+            // Both heads pay the rest to the question itself.
+            assert!(mass.iter().sum::<f32>() > question as f32);
             for (mass, first) in mass.iter().zip(&masses[0]) {
                 assert!((mass - first).abs() < 1e-5);
             }
@@ -133,7 +135,7 @@ fn attention_to_everything_is_the_same_under_every_plan() {
 #[test]
 fn chosen_pages_give_the_same_bits_whether_they_were_there_or_had_to_be_brought() {
     let (driver, _alone) = driver();
-    for (nth, question) in [(0, 18), (2, 3)] {
+    for (nth, question) in [(0, 18), (4, 6)] {
         let (scene, cached) = scene(nth, 22, question);
         let demand = demand(&scene, cached, Some(6));
         let mut found: Vec<Vec<f32>> = Vec::new();

@@ -89,6 +89,20 @@ impl<'c> Conversation<'c> {
         }
         let also = opened.positions.within(question.look_also_at);
         opened.attention.look_also_at(also);
+        #[cfg(feature = "cuda")]
+        if let Some(format) = ground.format() {
+            opened
+                .attention
+                .use_gpu_if_sound(&crate::attention::GpuRead {
+                    ordinal: 0,
+                    format,
+                    cached_tokens: opened.attention.tokens(),
+                    // Guessed tokens may reach a pass beyond the last one said.
+                    window_tokens: suffix.tokens.len() + question.max_tokens + QUESTION_CHUNK,
+                    pass_tokens: QUESTION_CHUNK,
+                    weight_bytes: 0,
+                });
+        }
         opened.attention.record(reader.retrieval_heads);
         Ok(Conversation {
             model,

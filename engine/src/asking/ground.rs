@@ -69,6 +69,15 @@ impl Ground<'_> {
         }
     }
 
+    /// How the cache of a whole document is encoded.
+    #[cfg(feature = "cuda")]
+    pub(super) fn format(&self) -> Option<crate::kv::BlockFormat> {
+        match self {
+            Ground::WholeDocument { cache, .. } => Some(cache.format()),
+            _ => None,
+        }
+    }
+
     /// Opens the cache, or reads the passages; `look_at` is what will be looked at of a read document. Being stopped meanwhile leaves a ground that holds less.
     pub(super) fn open(
         &self,

@@ -28,21 +28,24 @@ const CHOOSER_STEP: usize = 8;
 #[derive(Debug)]
 pub struct DenseAttention {
     kernels: &'static Kernels,
-    shape: AttentionShape,
+    pub(super) shape: AttentionShape,
     /// Zeros, for layers without a key bias.
     no_bias: Vec<f32>,
     rotation: Rotation,
-    view: KvView,
-    tail: Tail,
+    pub(super) view: KvView,
+    pub(super) tail: Tail,
     block_turns: Vec<Turn>,
     pass: Option<Pass>,
-    mass: Option<Mass>,
+    pub(super) mass: Option<Mass>,
     /// What is looked at; everything without.
-    sparse: Option<Sparse>,
+    pub(super) sparse: Option<Sparse>,
     /// Turn of the distance of far pages.
     far_turn: Option<Turn>,
-    audit: Option<Audit>,
+    pub(super) audit: Option<Audit>,
     cancel: CancelFlag,
+    /// Where the GPU does the work; see [`super::gpu`].
+    #[cfg(feature = "cuda")]
+    pub(super) gpu: Option<super::gpu::Gpu>,
 }
 
 /// A forward pass under way.
@@ -112,6 +115,8 @@ impl DenseAttention {
             far_turn: None,
             audit: None,
             cancel,
+            #[cfg(feature = "cuda")]
+            gpu: None,
         })
     }
 
@@ -244,6 +249,8 @@ impl DenseAttention {
         if let Some(mass) = &mut self.mass {
             mass.grow(self.view.tokens());
         }
+        #[cfg(feature = "cuda")]
+        self.seal_on_gpu();
         Ok(())
     }
 
@@ -278,9 +285,6 @@ impl DenseAttention {
     fn attend_layer(&mut self, layer: usize, queries: &[f32]) -> Result<Vec<f32>, AttentionError> {
         let query_turns = self.pass.as_ref().map_or(&[][..], |pass| &pass.query_turns);
         let tokens = query_turns.len();
-        self.view
-            .verify(layer, 0..self.tail.first_block())
-            .map_err(|error| AttentionError::Cache(Box::new(error)))?;
         let sealed = self.tail.first_block();
         let sparse = self.sparse.as_mut().filter(|s| s.chooses(layer, sealed));
         let far = sparse.as_ref().and_then(|sparse| {
@@ -431,8 +435,20 @@ impl Attention for DenseAttention {
             self.begin_pass(tokens);
         }
         let numbers = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
-        self.tail.put(layer, &numbers(keys)?, &numbers(values)?);
-        let attended = self.attend_layer(layer, &numbers(queries)?)?;
+        let (queries_in, keys, values) = (numbers(queries)?, numbers(keys)?, numbers(values)?);
+        self.tail.put(layer, &keys, &values);
+        let sealed = self.tail.first_block();
+        self.view
+            .verify(layer, 0..sealed)
+            .map_err(|error| AttentionError::Cache(Box::new(error)))?;
+        #[cfg(feature = "cuda")]
+        let attended = self.attend_on_gpu(layer, &queries_in, &keys, &values);
+        #[cfg(not(feature = "cuda"))]
+        let attended = None;
+        let attended = match attended {
+            Some(attended) => attended,
+            None => self.attend_layer(layer, &queries_in)?,
+        };
         if layer + 1 == self.shape.layers {
             self.tail.set_end(self.tail.end() + tokens);
             self.pass = None;

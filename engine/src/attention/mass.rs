@@ -89,6 +89,33 @@ impl Mass {
         }
     }
 
+    /// The recorded query heads of a layer, and how many tokens they are recorded for.
+    #[cfg(feature = "cuda")]
+    pub(super) fn in_layer(&self, layer: usize) -> (Vec<usize>, usize) {
+        let heads = self.heads.iter().filter(|(of, _)| *of == layer);
+        let mut heads: Vec<usize> = heads.map(|(_, head)| *head).collect();
+        heads.sort_unstable();
+        heads.dedup();
+        (heads, self.total.len())
+    }
+
+    /// Adds what recorded heads of one layer paid: `[rows of the pass][recorded tokens]`.
+    #[cfg(feature = "cuda")]
+    pub(super) fn add_rows(&mut self, masses: &[f32]) {
+        if masses.is_empty() {
+            return;
+        }
+        for (row, more) in self
+            .rows
+            .iter_mut()
+            .zip(masses.chunks_exact(self.total.len()))
+        {
+            for (mass, more) in row.iter_mut().zip(more) {
+                *mass += more;
+            }
+        }
+    }
+
     /// More tokens are cached now.
     pub(super) fn grow(&mut self, cached: usize) {
         self.total.resize(cached, 0.0);

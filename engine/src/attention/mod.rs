@@ -27,6 +27,8 @@
 
 mod cancel;
 mod dense;
+#[cfg(feature = "cuda")]
+mod gpu;
 pub mod kernels;
 mod mass;
 mod rotation;
@@ -47,4 +49,6 @@ mod sparsely;
 
 pub use cancel::CancelFlag;
 pub use dense::DenseAttention;
+#[cfg(feature = "cuda")]
+pub use gpu::GpuRead;
 pub use sparse::{Choosers, Far, KeptIndex, PagePolicy, Recall, SparseRead};

@@ -176,6 +176,17 @@ impl KvView {
         sealed.format.part(&self.shape, bytes)
     }
 
+    /// The same as bytes, with their encoding.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn part_bytes(&self, block: usize, layer: usize) -> (BlockFormat, &[u8]) {
+        let sealed = &self.blocks[block];
+        let bytes = match &self.map {
+            Some(map) => &map[sealed.part_range(layer)],
+            None => &[],
+        };
+        (sealed.format, bytes)
+    }
+
     /// Makes sure that `layer` of these blocks matches its checksums; what was found good once is not hashed again.
     ///
     /// # Errors

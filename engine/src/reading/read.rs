@@ -84,6 +84,15 @@ pub fn read(
         return Ok(pace);
     }
     let mut attention = DenseAttention::over(cache, model.shape(), cancel.clone())?;
+    #[cfg(feature = "cuda")]
+    attention.use_gpu_if_sound(&crate::attention::GpuRead {
+        ordinal: 0,
+        format: cache.format(),
+        cached_tokens: ids.len(),
+        window_tokens: CHUNK_TOKENS,
+        pass_tokens: CHUNK_TOKENS,
+        weight_bytes: 0,
+    });
     let mut bounded = false;
     for chunk in ids[tokens..].chunks(CHUNK_TOKENS) {
         yield_point();

@@ -19,7 +19,7 @@ impl GpuCache {
         self.extend_index(pass.layer, source)?;
         let shape = self.shape().clone();
         let row = shape.query_heads() * shape.head_dim();
-        let room = self.demand.cached_tokens;
+        let room = pass.recorded_tokens;
         let mut masses = Vec::new();
         let mut first = 0;
         while first < tokens {

@@ -21,7 +21,7 @@ impl GpuCache {
         let visible = (pass.start + tokens).div_ceil(PAGE_TOKENS);
         let sealed: Vec<usize> = (0..self.sealed.min(visible)).collect();
         let turns: Vec<&[usize]> = sealed.chunks(self.resident.slots()).collect();
-        let room = self.demand.cached_tokens;
+        let room = pass.recorded_tokens;
         let recorded = !pass.recorded.is_empty();
         let mut masses = vec![0.0f32; if recorded { tokens * room } else { 0 }];
         for first in (0..tokens).step_by(DECODE_TOKENS) {

@@ -26,9 +26,13 @@ pub struct Fault {
     pub wrong: &'static str,
 }
 
-/// This crate's folder.
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+/// The crate's folder; the engine's tests use this file, too.
+fn root() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    match own.join("kernels").is_dir() {
+        true => own.to_owned(),
+        false => own.join("cuda"),
+    }
 }
 
 fn compiler() -> String {
@@ -223,6 +227,16 @@ impl FakeDriver {
     /// The `nth` allocation from now on fails, counted from 1; 0: none does.
     pub fn fail_allocation(&self, nth: i32) {
         self.call("fake_fail_allocation", |f: extern "C" fn(c_int)| f(nth));
+    }
+
+    /// The `nth` launch from now on fails likewise.
+    pub fn fail_launch(&self, nth: i32) {
+        self.call("fake_fail_launch", |f: extern "C" fn(c_int)| f(nth));
+    }
+
+    /// Launches since the reset, or since [`FakeDriver::fail_launch`].
+    pub fn launches(&self) -> i32 {
+        self.call("fake_launches", |f: extern "C" fn() -> c_int| f())
     }
 
     /// What the driver says of itself and of the GPU.

@@ -111,6 +111,12 @@ impl Sparse {
         )
     }
 
+    /// Whether some pages are attended to whatever is chosen.
+    #[cfg(feature = "cuda")]
+    pub(in crate::attention) fn wants_pages(&self) -> bool {
+        !self.wanted.is_empty()
+    }
+
     /// Pages that all rows attend to from now on, within the budget, whatever they choose.
     pub(in crate::attention) fn want(&mut self, pages: &[u32]) {
         self.wanted = pages.to_vec();

@@ -1,0 +1,89 @@
+//! What a launch reads from memory and computes, counted from the kernels' own loops: for the roofline in `docs/gpu.md`.
+//!
+//! Bytes are those that must come from the GPU's memory at least once in a launch: pages, index, partial results. Tables
+//! and queries stay in caches and are left out. Operations are F32 additions and multiplications, a multiplication with an
+//! addition being two; powers and whole-number products (`scan`) are counted as they are issued, one an instruction lane.
+
+use crate::kernels::{SLICE_ROWS, TILE_ROWS};
+use crate::shape::{PAGE_TOKENS, PageFormat, Shape};
+use std::ops::{Add, AddAssign};
+
+/// Bytes and operations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Work {
+    /// Read from the GPU's memory.
+    pub bytes: u64,
+    /// F32 operations.
+    pub operations: u64,
+}
+
+impl Add for Work {
+    type Output = Work;
+
+    fn add(self, other: Work) -> Work {
+        Work {
+            bytes: self.bytes + other.bytes,
+            operations: self.operations + other.operations,
+        }
+    }
+}
+
+impl AddAssign for Work {
+    fn add_assign(&mut self, other: Work) {
+        *self = *self + other;
+    }
+}
+
+impl Work {
+    /// Of one layer: `decode` of one token over `pages` coded pages for each head.
+    pub fn decode(shape: &Shape, format: PageFormat, pages: usize) -> Work {
+        let (d, keys) = (shape.head_dim(), PAGE_TOKENS);
+        let group = shape.group_size();
+        // Rows that are computed, empty ones among them.
+        let together = if group > 4 { 8 } else { 4 };
+        let rows = group.next_multiple_of(together);
+        let slices = rows / together;
+        // A pair: two steps and offsets (4), turned (6). A value: step and offset.
+        let decoded = slices * keys * (d / 2 * 10 + d * 2);
+        let turned_back = rows * d / 2 * 6;
+        let products = rows * keys * (2 * d + 2 * d + 4);
+        Work {
+            bytes: (pages * slices * format.part_bytes(shape)) as u64,
+            operations: (pages * shape.kv_heads() * (decoded + turned_back + products)) as u64,
+        }
+    }
+
+    /// Of one layer: `prefill` of `tokens` tokens from position `start` on. Every tile reads its pages; what the cache of
+    /// the second level saves of that is not counted.
+    pub fn prefill(shape: &Shape, format: PageFormat, start: usize, tokens: usize) -> Work {
+        let (d, keys, group) = (shape.head_dim(), PAGE_TOKENS, shape.group_size());
+        let tiles = (tokens * group).div_ceil(TILE_ROWS);
+        let mut work = Work::default();
+        for tile in 0..tiles {
+            let last_row = ((tile + 1) * TILE_ROWS).min(tokens * group) - 1;
+            let pages = (start + last_row / group) / PAGE_TOKENS + 1;
+            // A pair: two steps and offsets, two biases, turned twice.
+            let decoded = keys * (d / 2 * 18 + d * 2);
+            let products = TILE_ROWS * keys * (2 * d + 2 * d + 4);
+            work += Work {
+                bytes: (pages * format.part_bytes(shape)) as u64,
+                operations: (pages * shape.kv_heads() * (decoded + products)) as u64,
+            };
+        }
+        work
+    }
+
+    /// Of one layer: `scan` and `pick` of one token over `pages` pages.
+    pub fn choose(shape: &Shape, pages: usize) -> Work {
+        let d = shape.head_dim();
+        let rows = shape.group_size().next_multiple_of(SLICE_ROWS);
+        let slices = rows / SLICE_ROWS;
+        let index = d * (PAGE_TOKENS + 4);
+        // `pick` looks at a row's estimates three times and at the worths ten.
+        let estimates = 4 * (4 * shape.group_size() + 10);
+        Work {
+            bytes: (pages * shape.kv_heads() * (slices * index + estimates)) as u64,
+            operations: (pages * shape.kv_heads() * rows * (PAGE_TOKENS * d / 4 + 2 * d)) as u64,
+        }
+    }
+}

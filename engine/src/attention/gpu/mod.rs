@@ -1,0 +1,203 @@
+//! The GPU behind [`DenseAttention`]: the same attention, computed elsewhere.
+//!
+//! In: what [`DenseAttention`] is given. Out: what it gives. The tail and the view stay on the CPU whatever happens, so
+//! whenever the GPU fails, runs out of memory, or is asked for something that it has no kernels for, the CPU goes on from
+//! where it was, in the middle of a pass if need be, and nothing is lost but time.
+//!
+//! Results differ from the CPU's within rounding: sums are made in another order, and values of 4 bits are weighed in F32
+//! where the CPU weighs them in integers of 8 bits.
+
+mod check;
+
+use super::DenseAttention;
+use super::mass::RECORDED_TOKENS;
+use super::sparse::{Choosers, PagePolicy, SparseRead};
+use crate::kv::{BLOCK_TOKENS, BlockFormat, KvView};
+use lectern_cuda::{CudaError, Demand, Device, GpuCache, LayerPass, PageFormat, Pages, Shape};
+
+/// How a document is to be put on a GPU.
+#[derive(Debug, Clone, Copy)]
+pub struct GpuRead {
+    /// Which GPU, from 0.
+    pub ordinal: usize,
+    /// Of the cache.
+    pub format: BlockFormat,
+    /// Tokens of the document, if it is not read yet; those of the cache if it is.
+    pub cached_tokens: usize,
+    /// Tokens behind it: a chunk, or question and answer.
+    pub window_tokens: usize,
+    /// Tokens of a pass at most.
+    pub pass_tokens: usize,
+    /// Bytes of weights that will lie on the same GPU.
+    pub weight_bytes: usize,
+}
+
+/// A document on a GPU.
+#[derive(Debug)]
+pub(super) struct Gpu {
+    cache: GpuCache,
+    pass_tokens: usize,
+    /// How pages are chosen, if they are.
+    read: Option<SparseRead>,
+}
+
+/// The sealed blocks of a view, as pages.
+struct Sealed<'a>(&'a KvView);
+
+impl Pages for Sealed<'_> {
+    fn part(&self, layer: usize, page: usize) -> (PageFormat, &[u8]) {
+        let (format, bytes) = self.0.part_bytes(page, layer);
+        // A cache of other codes was refused when it was put on the GPU.
+        (page_format(format).unwrap_or(PageFormat::HALVES), bytes)
+    }
+}
+
+fn page_format(format: BlockFormat) -> Result<PageFormat, CudaError> {
+    let (key_bits, value_bits) = match format {
+        BlockFormat::F16 => return Ok(PageFormat::HALVES),
+        BlockFormat::K8V8 => (8, 8),
+        BlockFormat::K8V4 => (8, 4),
+        BlockFormat::K4V4 => (4, 4),
+        BlockFormat::K3V4 => (3, 4),
+        BlockFormat::K2V4 => (2, 4),
+    };
+    PageFormat::codes(key_bits, value_bits)
+}
+
+/// Whether the GPU chooses pages as this says.
+fn is_served(read: &SparseRead) -> bool {
+    read.policy == PagePolicy::Keys
+        && read.far.is_none()
+        && read.choosers == Choosers::EachToken
+        && read.window == SparseRead::WINDOW
+}
+
+impl DenseAttention {
+    /// From now on the GPU does the work, if it can. What is to be looked at must have been said before. The plan, in
+    /// words for the person.
+    ///
+    /// # Errors
+    /// [`CudaError`] says what is missing, in words for the person; everything goes on on the CPU then.
+    pub fn use_gpu(&mut self, read: &GpuRead) -> Result<String, CudaError> {
+        let shape = Shape::new(&self.shape)?;
+        let format = page_format(read.format)?;
+        let device = Device::open(read.ordinal)?;
+        let chosen = self.sparse.as_ref().map(|sparse| *sparse.read());
+        let demand = Demand {
+            shape,
+            format,
+            weight_bytes: read.weight_bytes,
+            cached_tokens: read.cached_tokens,
+            window_tokens: read.window_tokens,
+            pass_tokens: read.pass_tokens,
+            budget_pages: chosen
+                .filter(is_served)
+                .map(|read| read.budget / BLOCK_TOKENS),
+        };
+        let mut cache = GpuCache::new(device, demand)?;
+        let held = self.view.tokens();
+        for layer in 0..self.shape.layers {
+            // What cannot be trusted is reported by the pass that needs it.
+            if self.view.verify(layer, 0..self.view.blocks()).is_err() {
+                return Ok("the cache is damaged".to_owned());
+            }
+        }
+        // A tail that is there already is not on the GPU.
+        if self.tail.end() == held {
+            cache.open(held, &Sealed(&self.view))?;
+            let plan = cache.plan().to_string();
+            self.gpu = Some(Gpu {
+                cache,
+                pass_tokens: read.pass_tokens,
+                read: chosen,
+            });
+            return Ok(plan);
+        }
+        Ok("tokens behind the cache are on the CPU already".to_owned())
+    }
+
+    /// As [`DenseAttention::use_gpu`], if the GPU computes what the CPU does; otherwise all goes on on the CPU, and the
+    /// log says why.
+    pub fn use_gpu_if_sound(&mut self, read: &GpuRead) {
+        let outcome = check::check(read.ordinal)
+            .map_err(|unsound| unsound.to_string())
+            .and_then(|()| self.use_gpu(read).map_err(|error| error.to_string()));
+        match outcome {
+            Ok(plan) => tracing::info!("{plan}"),
+            Err(reason) => tracing::info!("attention stays on the CPU: {reason}"),
+        }
+    }
+
+    /// Whether the GPU does the work now.
+    pub fn is_on_gpu(&self) -> bool {
+        self.gpu.is_some()
+    }
+
+    /// One layer on the GPU; `None`, and never again, if it cannot.
+    pub(super) fn attend_on_gpu(
+        &mut self,
+        layer: usize,
+        queries: &[f32],
+        keys: &[f32],
+        values: &[f32],
+    ) -> Option<Vec<f32>> {
+        let gpu = self.gpu.as_mut()?;
+        let tokens = keys.len() / (self.shape.kv_heads * self.shape.head_dim);
+        let start = self.tail.end();
+        let sealed = self.tail.first_block();
+        let fits = tokens <= gpu.pass_tokens && start + tokens <= gpu.cache.capacity();
+        let chooses = self
+            .sparse
+            .as_ref()
+            .is_some_and(|sparse| sparse.chooses(layer, sealed));
+        let read = self.sparse.as_ref().map(|sparse| *sparse.read());
+        let as_planned = !chooses
+            || (read == gpu.read
+                && read.as_ref().is_some_and(is_served)
+                && !self
+                    .sparse
+                    .as_ref()
+                    .is_some_and(|sparse| sparse.wants_pages()));
+        if !fits || !as_planned || self.audit.is_some() {
+            tracing::info!("attention goes on on the CPU: the GPU was planned for something else");
+            self.gpu = None;
+            return None;
+        }
+        let recorded = self.mass.as_ref().filter(|_| tokens <= RECORDED_TOKENS);
+        let (recorded, recorded_tokens) =
+            recorded.map_or((Vec::new(), 0), |mass| mass.in_layer(layer));
+        let pass = LayerPass {
+            layer,
+            start,
+            queries,
+            keys,
+            values,
+            chooses,
+            recorded: &recorded,
+            recorded_tokens,
+        };
+        match gpu.cache.attend(&pass, &Sealed(&self.view)) {
+            Ok(result) => {
+                if let Some(mass) = &mut self.mass {
+                    mass.add_rows(&result.masses);
+                }
+                Some(result.attended)
+            }
+            Err(error) => {
+                tracing::warn!("attention goes on on the CPU: {error}");
+                self.gpu = None;
+                None
+            }
+        }
+    }
+
+    /// The tail was sealed.
+    pub(super) fn seal_on_gpu(&mut self) {
+        if let Some(gpu) = &mut self.gpu
+            && let Err(error) = gpu.cache.seal(self.view.tokens())
+        {
+            tracing::warn!("attention goes on on the CPU: {error}");
+            self.gpu = None;
+        }
+    }
+}

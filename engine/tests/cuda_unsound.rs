@@ -1,0 +1,53 @@
+//! A GPU that computes something else than the CPU: found before anything is trusted to it.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "../cuda/tests/support/fake_driver.rs"]
+#[allow(dead_code)]
+mod fake_driver;
+
+use fake_driver::{Checked, FakeDriver, Fault, build};
+use lectern_engine::attention::{CancelFlag, DenseAttention, GpuRead};
+use lectern_engine::kv::BlockFormat;
+use lectern_models::attention::{AttentionShape, Rotary, RotaryPairing};
+
+#[test]
+fn a_gpu_that_leaves_out_the_weights_of_one_key_is_not_used() {
+    let faulty = build(
+        Checked::Plain,
+        Some(Fault {
+            file: "decode.cu",
+            right: "key < visible; key += STRIDE",
+            wrong: "key < visible - 9; key += STRIDE",
+        }),
+    );
+    let driver = FakeDriver::load(&faulty);
+    driver.reset(4 << 30, 0);
+    let shape = AttentionShape {
+        layers: 1,
+        query_heads: 2,
+        kv_heads: 1,
+        head_dim: 64,
+        softmax_scale: 0.125,
+        rotary: Rotary {
+            pairing: RotaryPairing::Halves,
+            inverse_frequencies: vec![0.1; 32],
+        },
+        key_bias: vec![None],
+    };
+    let mut attention = DenseAttention::without_cache(&shape, CancelFlag::new()).unwrap();
+    let read = GpuRead {
+        ordinal: 0,
+        format: BlockFormat::K4V4,
+        cached_tokens: 0,
+        window_tokens: 64,
+        pass_tokens: 64,
+        weight_bytes: 0,
+    };
+    attention.use_gpu_if_sound(&read);
+    assert!(!attention.is_on_gpu());
+    assert!(driver.log().contains("launch decode_64_4"), "it was tried");
+    // Asked without the check, it would be.
+    attention.use_gpu(&read).unwrap();
+    assert!(attention.is_on_gpu());
+}
