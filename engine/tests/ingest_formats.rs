@@ -279,7 +279,10 @@ fn a_codebase_has_symbols_and_ends_with_its_map() {
     );
     write(&root, "src/main.rs", "fn main() {\n    start();\n}\n");
     write(&root, "web/app.ts", "export class App {\n  run() {}\n}\n");
+    // The repository above is none of its business, and the child may not look there.
+    write(folder.path(), ".git", "gitdir: elsewhere\n");
     let document = ingest(&root).unwrap();
+    assert!(document.notices.is_empty(), "{:?}", document.notices);
     let sections: Vec<(u16, &str)> = document
         .sections
         .iter()

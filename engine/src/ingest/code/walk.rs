@@ -56,7 +56,11 @@ pub(crate) fn walk(root: &Path, limits: &Limits) -> Result<Walked, IngestFault> 
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
-                left_out.note(Reason::Unreadable, &error.to_string());
+                // The walker also looks for a repository above the folder, where the child may not look.
+                let path = path_of(&error).unwrap_or(root);
+                if path.starts_with(root) {
+                    left_out.note(Reason::Unreadable, &relative_path(root, path));
+                }
                 continue;
             }
         };
@@ -87,6 +91,17 @@ pub(crate) fn walk(root: &Path, limits: &Limits) -> Result<Walked, IngestFault> 
     left_out.append(foreign);
     files.sort_by(|a, b| a.relative.cmp(&b.relative));
     Ok(Walked { files, left_out })
+}
+
+/// What an error of the walker is about.
+fn path_of(error: &ignore::Error) -> Option<&Path> {
+    match error {
+        ignore::Error::WithPath { path, .. } => Some(path),
+        ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => {
+            path_of(err)
+        }
+        _ => None,
+    }
 }
 
 fn relative_path(root: &Path, path: &Path) -> String {
