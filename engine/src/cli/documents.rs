@@ -119,8 +119,8 @@ impl Session<'_> {
                     ),
                     ReadState::TooLong { tokens, window } => format!(
                         "{tokens} tokens are longer than the model's window of {window}; each question reads the \
-                         passages that match it best (`lectern settings beyond_window read` has it read whole, less \
-                         thoroughly)"
+                         passages that match it best (`lectern settings beyond_window read` has it read whole: \
+                         sooner answered, less often right)"
                     ),
                     other => reading_in_words(&other),
                 }
