@@ -73,16 +73,18 @@ pub(super) fn run(args: &CiteArgs, measured: &MeasuredModel) -> Result<(), Evalu
         Ok(model.tokenizer().encode(words)?.len())
     })?;
     let documents = args.limit.div_ceil(args.per_document.max(1)).min(all.len());
-    let seen = match (args.whole, args.passages) {
-        (Some(whole), _) => Seen::Beyond {
-            scope: Scope {
-                whole,
-                ..Scope::beyond(model.context_length())
-            },
-            tokens: args.look_at,
+    let scope = args.whole.map(|whole| Scope {
+        whole,
+        ..Scope::beyond(model.context_length())
+    });
+    let seen = match (args.passages, args.look_at, scope) {
+        (Some(tokens), ..) => Seen::Passages(tokens),
+        (None, None, None) => Seen::Whole,
+        (None, tokens, scope) => Seen::Partly {
+            scope,
+            tokens: tokens.unwrap_or(2048),
+            by_words: args.by_words,
         },
-        (None, Some(tokens)) => Seen::Passages(tokens),
-        (None, None) => Seen::Whole,
     };
     let mut records = Records::open(args.answers.as_deref(), seen, measured.kv_format)?;
     let mut outcomes = Vec::new();

@@ -3,10 +3,10 @@
 use super::EvaluationError;
 use super::record::Scratch;
 use crate::asking::Ground;
-use crate::attention::{KeptIndex, SparseRead};
+use crate::attention::{KeptIndex, PagePolicy, SparseRead};
 use crate::document::{Document, Span};
 use crate::home::Home;
-use crate::kv::{BlockFormat, CacheIdentity, KvCache};
+use crate::kv::{BLOCK_TOKENS, BlockFormat, CacheIdentity, KvCache};
 use crate::library::{ContentHash, Library, NewDocument};
 use crate::reading::{CancelFlag, ReadingInput, Scope, prefix, read};
 use crate::retrieval::{self, Ranked};
@@ -15,17 +15,22 @@ use lectern_models::{Model, Token};
 /// Tokens before a question that it looks at, behind a document that was read in a bounded scope; as the product does.
 const NEAR_THE_END: usize = 1024;
 
+/// The same, where words choose.
+const NEAR_BY_WORDS: usize = 256;
+
 /// How a document is brought before the model.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Seen {
     /// Read whole, asked densely.
     Whole,
-    /// Read whole, in a bounded scope; each token of a question looks at so many tokens.
-    Beyond {
-        /// How it is read.
-        scope: Scope,
-        /// Tokens that are chosen.
+    /// Read whole; each token of a question looks at a part.
+    Partly {
+        /// How it is read, if not densely.
+        scope: Option<Scope>,
+        /// Tokens that are looked at besides the nearest.
         tokens: usize,
+        /// All of them are chosen by the question's words, not by the model.
+        by_words: bool,
     },
     /// Not read; each question reads passages of so many tokens.
     Passages(usize),
@@ -60,7 +65,7 @@ impl Prepared {
         let prefix = prefix(model.chat_template(), model.tokenizer())?;
         let tokens = model.tokenizer().encode_with_offsets(&document.text)?;
         let scope = match seen {
-            Seen::Beyond { scope, .. } => Some(scope),
+            Seen::Partly { scope, .. } => scope,
             _ => None,
         };
         let mut prepared = Prepared {
@@ -109,10 +114,27 @@ impl Prepared {
                 spans: Vec::new(),
                 look_at: None,
             },
-            Seen::Beyond { scope, tokens } => View {
-                spans: spans(tokens / 4)?,
-                look_at: Some(scope.asked(NEAR_THE_END, tokens)),
-            },
+            Seen::Partly {
+                scope,
+                tokens,
+                by_words,
+            } => {
+                let (near, policy, by_rank) = match by_words {
+                    true => (NEAR_BY_WORDS, PagePolicy::Window, tokens),
+                    false => (NEAR_THE_END, PagePolicy::Keys, tokens / 4),
+                };
+                let look_at = match scope {
+                    Some(scope) => scope.asked(near, tokens),
+                    None => SparseRead {
+                        window: near,
+                        ..SparseRead::new(policy, BLOCK_TOKENS + near + tokens)
+                    },
+                };
+                View {
+                    spans: spans(by_rank)?,
+                    look_at: Some(SparseRead { policy, ..look_at }),
+                }
+            }
             Seen::Passages(tokens) => View {
                 spans: spans(tokens)?,
                 look_at: None,

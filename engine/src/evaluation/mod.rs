@@ -116,9 +116,12 @@ pub struct CiteArgs {
     /// Take the model's window to be of so many tokens: what lies beyond is read in a bounded scope.
     #[arg(long, conflicts_with = "passages")]
     pub whole: Option<usize>,
-    /// Tokens beside the nearest that each token of a question looks at then.
-    #[arg(long, default_value_t = 2048)]
-    pub look_at: usize,
+    /// Tokens beside the nearest that each token of a question looks at, in place of all; 2,048 with `--whole`.
+    #[arg(long, conflicts_with = "passages")]
+    pub look_at: Option<usize>,
+    /// Let BM25 choose all of these by the question's words, and the model none.
+    #[arg(long, conflicts_with = "passages")]
+    pub by_words: bool,
     /// Read nothing before; each question reads passages of so many tokens.
     #[arg(long)]
     pub passages: Option<usize>,
