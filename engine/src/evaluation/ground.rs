@@ -6,7 +6,7 @@ use crate::asking::Ground;
 use crate::attention::{KeptIndex, PagePolicy, SparseRead};
 use crate::document::{Document, Span};
 use crate::home::Home;
-use crate::kv::{BLOCK_TOKENS, BlockFormat, CacheIdentity, KvCache};
+use crate::kv::{BlockFormat, CacheIdentity, KvCache};
 use crate::library::{ContentHash, Library, NewDocument};
 use crate::reading::{CancelFlag, ReadingInput, Scope, prefix, read};
 use crate::retrieval::{self, Ranked};
@@ -14,9 +14,6 @@ use lectern_models::{Model, Token};
 
 /// Tokens before a question that it looks at, behind a document that was read in a bounded scope; as the product does.
 const NEAR_THE_END: usize = 1024;
-
-/// The same, where words choose.
-const NEAR_BY_WORDS: usize = 256;
 
 /// How a document is brought before the model.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +24,7 @@ pub(super) enum Seen {
     Partly {
         /// How it is read, if not densely.
         scope: Option<Scope>,
-        /// Tokens that are looked at besides the nearest.
+        /// Tokens that are looked at: all of them, or with a scope those besides the nearest.
         tokens: usize,
         /// All of them are chosen by the question's words, not by the model.
         by_words: bool,
@@ -119,19 +116,21 @@ impl Prepared {
                 tokens,
                 by_words,
             } => {
-                let (near, policy, by_rank) = match by_words {
-                    true => (NEAR_BY_WORDS, PagePolicy::Window, tokens),
-                    false => (NEAR_THE_END, PagePolicy::Keys, tokens / 4),
+                // As the product does it, but for words that choose.
+                let (near, policy, by_rank) = match (by_words, scope) {
+                    (true, _) => (SparseRead::WINDOW, PagePolicy::Window, tokens),
+                    (false, Some(_)) => (NEAR_THE_END, PagePolicy::Keys, tokens / 4),
+                    (false, None) => (SparseRead::WINDOW, PagePolicy::Keys, 0),
                 };
                 let look_at = match scope {
                     Some(scope) => scope.asked(near, tokens),
-                    None => SparseRead {
-                        window: near,
-                        ..SparseRead::new(policy, BLOCK_TOKENS + near + tokens)
-                    },
+                    None => SparseRead::new(policy, tokens),
                 };
                 View {
-                    spans: spans(by_rank)?,
+                    spans: match by_rank {
+                        0 => Vec::new(),
+                        budget => spans(budget)?,
+                    },
                     look_at: Some(SparseRead { policy, ..look_at }),
                 }
             }

@@ -116,7 +116,8 @@ pub struct CiteArgs {
     /// Take the model's window to be of so many tokens: what lies beyond is read in a bounded scope.
     #[arg(long, conflicts_with = "passages")]
     pub whole: Option<usize>,
-    /// Tokens beside the nearest that each token of a question looks at, in place of all; 2,048 with `--whole`.
+    /// Tokens that each token of a question looks at, in place of all; with `--whole` those besides the nearest, 2,048
+    /// if nothing is said.
     #[arg(long, conflicts_with = "passages")]
     pub look_at: Option<usize>,
     /// Let BM25 choose all of these by the question's words, and the model none.
