@@ -121,14 +121,17 @@ async fn a_dropped_pdf_is_read_asked_and_its_citation_covers_the_very_words() ->
     window
         .until("document.querySelectorAll('.textLayer span').length > 3")
         .await?;
-    let quote = window
-        .run(
-            "document.querySelector('[data-citation=\"1\"]').dispatchEvent(new FocusEvent('focus')); \
-             return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => \
-                 done(document.querySelector('[role=tooltip] .quote').textContent))));",
-        )
-        .await;
-    let quote = match quote {
+    window
+        .run("document.querySelector('[data-citation=\"1\"]').dispatchEvent(new FocusEvent('focus'));")
+        .await?;
+    // On a busy machine it takes more than a frame or two.
+    window
+        .until("document.querySelector('[role=tooltip] .quote')")
+        .await?;
+    let quote = match window
+        .run("return document.querySelector('[role=tooltip] .quote').textContent;")
+        .await
+    {
         Ok(Value::String(quote)) => quote,
         other => anyhow::bail!("no quotation on the chip: {other:?}"),
     };
