@@ -44,6 +44,9 @@ pub struct CatalogueEntry {
     /// names it.
     #[serde(default)]
     pub kv_format: Option<String>,
+    /// Bytes of each file that is joined in this one, in order; empty for a model that is one file.
+    #[serde(default)]
+    pub parts: Vec<u64>,
     /// Where to get it, tried in order; empty for an imported one.
     #[serde(default)]
     pub sources: Vec<Source>,

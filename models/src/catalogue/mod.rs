@@ -54,6 +54,7 @@ pub type OnProgress<'a> = &'a mut dyn FnMut(DownloadProgress) -> ControlFlow<()>
 pub struct Catalogue {
     models: PathBuf,
     entries: Vec<CatalogueEntry>,
+    recogniser: Option<CatalogueEntry>,
     endpoint: String,
     pip: Pip,
 }
@@ -62,6 +63,7 @@ pub struct Catalogue {
 #[serde(deny_unknown_fields)]
 struct File {
     model: Vec<CatalogueEntry>,
+    recogniser: Option<CatalogueEntry>,
 }
 
 impl Catalogue {
@@ -71,7 +73,10 @@ impl Catalogue {
     }
 
     fn parse(text: &str, models_dir: &Path) -> Result<Self, CatalogueError> {
-        let File { model: mut entries } = toml::from_str(text)?;
+        let File {
+            model: mut entries,
+            recogniser,
+        } = toml::from_str(text)?;
         entries.extend(imported::read(models_dir)?);
         let endpoint = std::env::var("HF_ENDPOINT")
             .ok()
@@ -79,6 +84,7 @@ impl Catalogue {
         Ok(Self {
             models: models_dir.to_owned(),
             entries,
+            recogniser,
             endpoint: endpoint.unwrap_or_else(|| HUGGING_FACE.to_owned()),
             pip: Pip::default(),
         })
@@ -103,6 +109,19 @@ impl Catalogue {
                     .collect::<Vec<_>>()
                     .join(", "),
             })
+    }
+
+    /// What recognises the text of scanned pages: fetched and removed like the models, never chosen as one.
+    pub fn recogniser(&self) -> Option<&CatalogueEntry> {
+        self.recogniser.as_ref()
+    }
+
+    /// Anything of that name that can be fetched.
+    fn anything(&self, name: &str) -> Result<&CatalogueEntry, CatalogueError> {
+        match &self.recogniser {
+            Some(recogniser) if recogniser.answers_to(name) => Ok(recogniser),
+            _ => self.entry(name),
+        }
     }
 
     /// The model to take when nobody chose.
@@ -135,7 +154,7 @@ impl Catalogue {
 
     /// Gets a model, or goes on getting it, and says where it is. Costs nothing if it is here.
     pub fn download(&self, name: &str, progress: OnProgress) -> Result<PathBuf, CatalogueError> {
-        let entry = self.entry(name)?;
+        let entry = self.anything(name)?;
         let target = self.path(entry);
         if target.is_file() {
             return Ok(target);
@@ -211,7 +230,7 @@ impl Catalogue {
 
     /// Removes a model's file and what is here of it; an imported model is only forgotten.
     pub fn remove(&mut self, name: &str) -> Result<(), CatalogueError> {
-        let entry = self.entry(name)?.clone();
+        let entry = self.anything(name)?.clone();
         if entry.imported() {
             self.entries.retain(|other| *other != entry);
             return self.write_imported();

