@@ -74,6 +74,11 @@ impl Home {
         self.data.join("originals")
     }
 
+    /// Recognised pages of scanned documents, one file each, named by content hash.
+    pub fn recognised(&self) -> PathBuf {
+        self.data.join("recognised")
+    }
+
     /// Key/value caches.
     pub fn caches(&self) -> PathBuf {
         self.data.join("caches")
@@ -112,6 +117,7 @@ mod tests {
             home.database(),
             home.originals(),
             home.caches(),
+            home.recognised(),
             home.models().to_path_buf(),
             home.settings(),
         ] {

@@ -16,6 +16,7 @@ mod keeping;
 mod models;
 mod opened;
 mod reading;
+mod recognising;
 mod refreshing;
 mod seat;
 mod summaries;
@@ -91,6 +92,8 @@ pub struct Lectern {
     forecaster: Forecaster,
     /// Documents are extracted one after the other.
     adding: tokio::sync::Semaphore,
+    /// Scanned pages of one document are recognised at a time; other documents are added meanwhile.
+    recognising: tokio::sync::Semaphore,
 }
 
 impl Lectern {
@@ -110,6 +113,7 @@ impl Lectern {
             under_way: UnderWay::default(),
             forecaster: Forecaster::open(home.paces()),
             adding: tokio::sync::Semaphore::new(1),
+            recognising: tokio::sync::Semaphore::new(1),
         });
         lectern.settle_caches().await?;
         Ok(lectern)

@@ -40,7 +40,7 @@ fn every_bad_file_has_its_own_reason() {
             "scan.pdf",
             pdf(&["q 100 0 0 100 0 0 cm Q", ""], "")
         )),
-        IngestFault::NoText { pages: 2 }
+        IngestFault::NoWords { pages: 2 }
     );
     assert!(matches!(
         fault_of(&write(dir, "cut.epub", half_epub)),

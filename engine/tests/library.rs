@@ -96,6 +96,7 @@ async fn a_document_comes_back_whole_and_twice_is_once() {
         height: 792.0,
         span: Span::new(0, 16),
         boxes: vec![[1.0, 2.0, 3.5, 4.0]; 16],
+        recognised: true,
     }];
 
     let (id, known) = add(&library, &file, &document).await;

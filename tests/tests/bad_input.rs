@@ -44,7 +44,7 @@ fn each_bad_file_is_refused_with_its_name_and_the_fact() -> Result<()> {
         (home.write("no-pages.pdf", pdf::with_text(&[])), "no pages"),
         (
             home.write("scan.pdf", pdf::without_text(3)),
-            "scanned pictures",
+            "pages holds text",
         ),
         (home.write("half.epub", &sample[..sample.len() / 2]), "EPUB"),
         (

@@ -38,8 +38,8 @@ pub const MEASURED: &[Measured] = &[
     },
 ];
 
-/// What the tests run: the smallest for speed, the default for answers.
-pub const TESTED: &[&str] = &["smollm2-135m", DEFAULT];
+/// What the tests run: the smallest for speed, the default for answers, and what recognises scanned pages.
+pub const TESTED: &[&str] = &["smollm2-135m", DEFAULT, "ocr"];
 
 /// What to do about models.
 #[derive(clap::Subcommand)]

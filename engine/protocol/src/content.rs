@@ -45,6 +45,9 @@ pub struct PageSize {
     pub height: f32,
     /// Its characters.
     pub span: TextSpan,
+    /// Whether they were recognised from a picture and may be wrong.
+    #[serde(default)]
+    pub recognised: bool,
 }
 
 /// A block with its words.
@@ -178,4 +181,7 @@ pub struct PageMarks {
     /// One for each line: four corners `[x0, y0, .., x3, y3]`, in points from the top left of the page as
     /// displayed, y downwards.
     pub quads: Vec<[f32; 8]>,
+    /// Whether the page's text was recognised from a picture and may be wrong.
+    #[serde(default)]
+    pub recognised: bool,
 }

@@ -24,6 +24,8 @@ pub enum FailureCode {
     PasswordNeeded,
     /// Offer to download or import a model.
     ModelMissing,
+    /// Offer to download what recognises scanned pages, then add again.
+    RecogniserMissing,
     /// The disk is full: nothing was lost, the job can go on later.
     DiskFull,
     /// No such document, conversation or model: refresh.

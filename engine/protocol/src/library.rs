@@ -31,6 +31,9 @@ pub struct DocumentSummary {
     pub forecast: Option<Forecast>,
     /// What the person should know of it.
     pub notices: Vec<String>,
+    /// Pages of it are scanned and not recognised: once what recognises them is here, adding its source again does.
+    #[serde(default)]
+    pub scans_unread: bool,
 }
 
 /// Format family; decides how the viewer shows it.
@@ -175,6 +178,20 @@ pub struct IngestProgress {
     pub stage: IngestStage,
     /// Share done, 0..=1, where it is known.
     pub fraction: Option<f32>,
+    /// While pages are recognised: how far that is.
+    #[serde(default)]
+    pub pages: Option<PagesRecognised>,
+}
+
+/// How far the recognition of a document's scanned pages is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Type)]
+pub struct PagesRecognised {
+    /// Pages done and on disk, those of earlier times included.
+    pub done: u32,
+    /// Scanned pages in all.
+    pub total: u32,
+    /// Seconds left, once it can be told.
+    pub seconds_left: Option<f64>,
 }
 
 /// What ingest is doing with a path.
@@ -185,6 +202,9 @@ pub enum IngestStage {
     Queued,
     /// Its text is being extracted.
     Extracting,
+    /// The text of its scanned pages is being recognised. Each page is kept as it is done: when it is stopped, adding
+    /// the file again goes on from there.
+    Recognising,
     /// It is being stored and indexed.
     Storing,
     /// Finished, for better or worse.

@@ -28,6 +28,20 @@ pub struct ModelEntry {
     pub supported: bool,
     /// Whether it is the one used now.
     pub current: bool,
+    /// What it does.
+    #[serde(default)]
+    pub purpose: ModelPurpose,
+}
+
+/// What a model does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelPurpose {
+    /// It reads documents and answers: one of these is chosen.
+    #[default]
+    Answers,
+    /// It recognises the text of scanned pages: used where it is here, never chosen.
+    Recognition,
 }
 
 /// Progress of a download.

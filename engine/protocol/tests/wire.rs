@@ -92,7 +92,7 @@ fn document() -> Value {
         "id": "b3f1", "title": "T", "authors": null, "format": "pdf", "source": "/t.pdf", "text_bytes": 9,
         "words": 2, "pages": 1, "added": 5, "reading": {"state": "partly", "tokens": 1, "total": 2},
         "forecast": {"tokens": 9, "cache_bytes": 99, "seconds": 1.5, "error": null, "fits": true},
-        "notices": ["page 3 holds no text"]
+        "notices": ["page 3 holds no text"], "scans_unread": true
     })
 }
 
@@ -103,7 +103,7 @@ fn sentence() -> Value {
             "document": "b3f1", "start": 3, "end": 9, "quote": "he did", "score": 0.5,
             "gone": false,
             "anchor": {"kind": "pages", "pages": [{"page": 1, "label": "i",
-                "quads": [[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.5]]}]}
+                "quads": [[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.5]], "recognised": true}]}
         }]
     })
 }
@@ -124,7 +124,7 @@ fn every_event() {
     let reading = json!({"kind": "reading", "tokens": 512, "total": 1024, "tokens_per_s": 55.5, "seconds_left": null,
         "cache_bytes": 6_000_000_000u64, "waiting": false});
     for event in [
-        json!({"kind": "ingest", "path": "/t.pdf", "stage": "extracting", "fraction": 0.5}),
+        json!({"kind": "ingest", "path": "/t.pdf", "stage": "extracting", "fraction": 0.5, "pages": null}),
         reading,
         json!({"kind": "stage", "stage": "reading_passages"}),
         json!({"kind": "token", "text": " The\n\"\u{1F600}"}),
@@ -140,7 +140,7 @@ fn every_event() {
 #[test]
 fn every_outcome() {
     let model = json!({"name": "m", "title": "M", "licence": "MIT", "bytes": 1, "context": 2, "memory_bytes": 3,
-        "summary": "s", "installed": true, "partial_bytes": 0, "supported": true, "current": true});
+        "summary": "s", "installed": true, "partial_bytes": 0, "supported": true, "current": true, "purpose": "recognition"});
     let failure = json!({"code": "password_needed", "message": "t.pdf is protected by a password", "advice": null});
     for outcome in [
         json!({"kind": "hello", "protocol": 1, "version": "0.1.0", "home": "/h", "model": null}),
@@ -163,7 +163,7 @@ fn every_outcome() {
         json!({"kind": "markdown", "file_name": "t.md", "markdown": "# T"}),
         json!({"kind": "outline", "outline": {
             "sections": [{"title": "One", "depth": 0, "span": {"start": 0, "end": 9}, "block": 0, "page": 1}],
-            "pages": [{"label": "i", "width": 612.0, "height": 792.0, "span": {"start": 0, "end": 9}}],
+            "pages": [{"label": "i", "width": 612.0, "height": 792.0, "span": {"start": 0, "end": 9}, "recognised": false}],
             "blocks": 1, "bytes": 9, "notices": []}}),
         json!({"kind": "content", "blocks": [
             {"index": 0, "layout": {"kind": "list_item", "depth": 0, "number": null}, "span": {"start": 0, "end": 2},

@@ -31,7 +31,7 @@ impl Exit {
             FailureCode::ModelMissing => Exit::ModelMissing,
             FailureCode::DiskFull => Exit::DiskFull,
             FailureCode::NotFound => Exit::NotFound,
-            FailureCode::Other => Exit::Failed,
+            FailureCode::RecogniserMissing | FailureCode::Other => Exit::Failed,
         }
     }
 }

@@ -45,6 +45,23 @@ impl Progress {
                         false,
                     );
                 }
+                IngestStage::Recognising => {
+                    let (pages, left) = ingest.pages.map_or_else(Default::default, |pages| {
+                        (
+                            format!(", {} of {} pages", pages.done, pages.total),
+                            pages.seconds_left.map(left).unwrap_or_default(),
+                        )
+                    });
+                    let share = ingest.fraction.map(f64::from);
+                    self.line(
+                        &format!(
+                            "{} recognising {}{pages}{left}",
+                            bar(share),
+                            short(&ingest.path)
+                        ),
+                        false,
+                    );
+                }
                 IngestStage::Storing => {
                     self.line(&format!("storing {}", short(&ingest.path)), false)
                 }

@@ -31,6 +31,8 @@ pub struct Page {
     /// One upright box `[x0, y0, x1, y1]` for each *character* (not byte) of `span`, same space as [`Quad`]; all
     /// zeros for characters that are not drawn (line breaks, inserted blanks).
     pub boxes: Vec<[f32; 4]>,
+    /// Whether its text was recognised from a picture and may hold errors.
+    pub recognised: bool,
 }
 
 /// The part of a span that stands on one page.
@@ -42,6 +44,8 @@ pub struct PageQuads {
     pub label: String,
     /// One for each line of text.
     pub quads: Vec<Quad>,
+    /// Whether the page's text was recognised from a picture.
+    pub recognised: bool,
 }
 
 /// Lines and columns in a source file, 1-based, inclusive; columns count characters.

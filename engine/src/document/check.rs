@@ -295,6 +295,7 @@ mod tests {
             height: 100.0,
             span: Span::new(0, 13),
             boxes: vec![[0.0; 4]; 12],
+            recognised: false,
         }];
         assert_eq!(document.check(), Ok(()));
         document.pages[0].boxes[3] = [5.0, 0.0, 4.0, 1.0];

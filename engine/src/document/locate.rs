@@ -156,6 +156,7 @@ impl Document {
                 page: page.number,
                 label: page.label.clone(),
                 quads,
+                recognised: page.recognised,
             })
             .collect();
         // White space between pages, or an empty span: still name the page.
@@ -164,6 +165,7 @@ impl Document {
                 page: page.number,
                 label: page.label.clone(),
                 quads: vec![],
+                recognised: page.recognised,
             });
         }
         found
@@ -385,6 +387,7 @@ mod tests {
             height: 300.0,
             span,
             boxes,
+            recognised: number == 2,
         };
         let none = [0.0; 4];
         pdf.pages = vec![

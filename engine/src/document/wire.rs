@@ -40,6 +40,7 @@ impl From<Anchor> for AnchorView {
                         page: page.page,
                         label: page.label,
                         quads: page.quads.iter().map(|quad| quad.0).collect(),
+                        recognised: page.recognised,
                     })
                     .collect(),
             },

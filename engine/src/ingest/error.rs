@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// Formats that can be read, as a person is told them.
-const SUPPORTED: &str = "PDF with a text layer, EPUB, Word, PowerPoint, Excel and OpenDocument files, RTF, CSV, mail, HTML, Markdown, plain \
+const SUPPORTED: &str = "PDF, EPUB, Word, PowerPoint, Excel and OpenDocument files, RTF, CSV, mail, HTML, Markdown, plain \
      text, and source code (files, folders, ZIP and TAR archives)";
 
 /// An item that could not be ingested.
@@ -61,11 +61,35 @@ pub enum IngestFault {
         /// The parser's words.
         reason: String,
     },
-    /// Pages without a text layer.
+    /// Pages of pictures without a text layer.
     #[error("none of its {pages} pages holds text; they are probably scanned pictures")]
     NoText {
         /// Pages of the file.
         pages: usize,
+    },
+    /// Pages without text and without pictures that could hold some.
+    #[error("none of its {pages} pages holds words")]
+    NoWords {
+        /// Pages of the file.
+        pages: usize,
+    },
+    /// Scanned pages on which nothing was recognised.
+    #[error("none of its {pages} pages holds text, and none was recognised on them")]
+    NoneRecognised {
+        /// Pages of the file.
+        pages: usize,
+    },
+    /// The networks of text recognition cannot be loaded or run.
+    #[error("its scanned pages cannot be recognised: {reason}")]
+    RecogniserUnusable {
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// Recognised pages cannot be put on disk.
+    #[error("what is recognised of it cannot be kept: {reason}")]
+    NotKept {
+        /// The file and the operating system's words.
+        reason: String,
     },
     /// Another kind of file that opens only with a password.
     #[error("the {format} file is protected by a password")]
@@ -203,7 +227,23 @@ impl IngestFault {
                 "Open it in another reader and save a copy without encryption.".into()
             }
             IngestFault::NoText { .. } => {
-                "Run text recognition (OCR) on it with a scanning program, and add the result.".into()
+                "`lectern models get ocr` gets what recognises the text of scanned pages (32 MB); then add it again."
+                    .into()
+            }
+            IngestFault::NoWords { .. } => {
+                "There is nothing to read in it: its pages are blank, or drawn without characters.".into()
+            }
+            IngestFault::NoneRecognised { .. } => {
+                "Text recognition reads printed Latin, Greek, Chinese and Japanese script. A scan that is sharper may help."
+                    .into()
+            }
+            IngestFault::RecogniserUnusable { .. } => {
+                "Get text recognition anew: `lectern models remove ocr`, then `lectern models get ocr`.".into()
+            }
+            IngestFault::NotKept { .. } => {
+                "Check that the disk has room and that no other Lectern adds the same file; then add it again. Pages \
+                 that were recognised are not lost."
+                    .into()
             }
             IngestFault::Locked { .. } => {
                 "Open it in the program that made it, save a copy without a password, and add that.".into()
@@ -246,6 +286,7 @@ impl From<IngestError> for Failure {
                 IngestFault::PasswordNeeded | IngestFault::WrongPassword => {
                     FailureCode::PasswordNeeded
                 }
+                IngestFault::NoText { .. } => FailureCode::RecogniserMissing,
                 _ => FailureCode::Other,
             },
             message: error.to_string(),

@@ -1,9 +1,12 @@
 //! One item being extracted: what is known of it, and the way to its extractor.
 
 use super::format::Format;
+use super::recognition::RecognisedPage;
+use super::sandbox::ScannedPages;
 use super::{IngestError, IngestFault, Limits};
 use super::{code, epub, fb2, html, mail, markdown, office, pdf, rtf, table, text};
 use crate::document::Document;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -14,6 +17,8 @@ pub(crate) struct Extraction<'a> {
     password: Option<&'a str>,
     limits: &'a Limits,
     report: &'a mut dyn FnMut(f32),
+    recognised: &'a BTreeMap<u32, Option<RecognisedPage>>,
+    scanned: &'a mut ScannedPages,
 }
 
 /// Extracts an item in this process. Use [`extract`](super::extract) on files that a person adds: parsers may hang,
@@ -24,11 +29,26 @@ pub fn extract_here(
     limits: &Limits,
     report: &mut dyn FnMut(f32),
 ) -> Result<Document, IngestError> {
+    let (nothing, mut scanned) = (BTreeMap::new(), ScannedPages::default());
+    extract_with(path, password, limits, &nothing, report, &mut scanned)
+}
+
+/// As [`extract_here`], with pages that were recognised; says which other ones could be.
+pub(super) fn extract_with(
+    path: &Path,
+    password: Option<&str>,
+    limits: &Limits,
+    recognised: &BTreeMap<u32, Option<RecognisedPage>>,
+    report: &mut dyn FnMut(f32),
+    scanned: &mut ScannedPages,
+) -> Result<Document, IngestError> {
     let mut extraction = Extraction {
         path,
         password,
         limits,
         report,
+        recognised,
+        scanned,
     };
     let document = extraction.run().map_err(|fault| fault.at(path))?;
     document.check().map_err(|fault| {
@@ -40,7 +60,7 @@ pub fn extract_here(
     Ok(document)
 }
 
-impl Extraction<'_> {
+impl<'a> Extraction<'a> {
     fn run(&mut self) -> Result<Document, IngestFault> {
         match Format::of(self.path)? {
             Format::Folder => code::extract_folder(self),
@@ -73,6 +93,16 @@ impl Extraction<'_> {
 
     pub fn limits(&self) -> &Limits {
         self.limits
+    }
+
+    /// What was recognised of scanned pages, by index; nothing where that failed.
+    pub fn recognised(&self) -> &'a BTreeMap<u32, Option<RecognisedPage>> {
+        self.recognised
+    }
+
+    /// Says which pages could be recognised.
+    pub fn set_scanned(&mut self, scanned: ScannedPages) {
+        *self.scanned = scanned;
     }
 
     /// Says how far it is, 0 to 1.

@@ -24,6 +24,8 @@ pub struct Limits {
     /// Time for looking for functions, classes and the like in the sources of one item; zero to look for none. What
     /// is not reached in it stays without them.
     pub symbol_time: Duration,
+    /// Time for recognising one scanned page.
+    pub page_time: Duration,
     /// Time for an item, without the allowance for its size; see [`Limits::time`].
     pub base_time: Duration,
 }
@@ -38,6 +40,7 @@ impl Default for Limits {
             source_bytes: MIB,
             memory_bytes: 2048 * MIB,
             symbol_time: Duration::from_secs(20),
+            page_time: Duration::from_secs(300),
             base_time: Duration::from_secs(60),
         }
     }

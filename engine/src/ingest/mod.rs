@@ -8,6 +8,9 @@
 //! all memory and time beyond [`Limits`], parses, and writes one document to its standard output. A panic, a hang, a
 //! stack overflow or a full memory ends that process and is an error on that file, never the end of the program.
 //!
+//! A PDF may hold scanned pages. [`survey`] names them, [`recognise`] has children read them, page by page, each on disk
+//! as it is done, and what they read is part of the next extraction.
+//!
 //! The child's body is [`extract_here`]; each format has a module. All flowing formats put blocks into one builder;
 //! HTML, EPUB, Markdown and mail share one HTML reader; the office formats share one stream of XML and one flow of
 //! paragraphs, rows and notes; PDF is rebuilt from the places of its characters.
@@ -33,6 +36,7 @@ mod markdown;
 mod numerals;
 mod office;
 mod pdf;
+mod recognition;
 mod rtf;
 mod sandbox;
 mod table;
@@ -44,6 +48,10 @@ pub use extraction::extract_here;
 pub use fingerprint::{fingerprint, stamp};
 pub use format::{Format, is_book};
 pub use limits::Limits;
-pub use sandbox::{ExtractOptions, child_main, extract};
+pub use pdf::has_unread_scans;
+pub use sandbox::{
+    ExtractOptions, Recogniser, RecognitionProgress, ScannedPages, Surveyed, child_main, extract,
+    recognise, survey,
+};
 
 use extraction::Extraction;

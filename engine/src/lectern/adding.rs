@@ -1,13 +1,14 @@
 //! From files and folders to documents in the library.
 
+use super::recognising::{Taken, Turn, turn_of};
 use super::{Job, Lectern, blocking, cancelled};
-use crate::home::Home;
-use crate::ingest::{self, ExtractOptions, IngestFault, Limits};
+use crate::document;
+use crate::ingest::{self, Limits};
 use crate::library::{ContentHash, DocumentRow, Incoming, NewDocument};
-use crate::{document, retrieval};
 use lectern_protocol::{
     Added, DocumentSummary, Event, Failure, IngestProgress, IngestStage, Refreshed,
 };
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 /// Books of a folder that are added at most in one call.
@@ -28,6 +29,9 @@ impl Lectern {
     /// One entry a path, with one exception: each PDF, EPUB and office file in a folder is a document of its own,
     /// before the folder, whose document is made of its source and text files. A folder of books alone gives only the books.
     /// A folder that a document was made of before is refreshed.
+    ///
+    /// Documents whose scanned pages have to be recognised come last: that takes long. A PDF that was added before
+    /// its pages could be recognised is refreshed.
     pub async fn add(
         &self,
         paths: &[PathBuf],
@@ -41,10 +45,20 @@ impl Lectern {
         for item in &items {
             tell(job, &item.path, IngestStage::Queued, None);
         }
-        let _turn = self.turn_to_add(job).await?;
-        let mut added = Vec::with_capacity(items.len());
-        for item in &items {
-            let result = self.add_one(item, password, job).await;
+        let mut turn = self.turn_to_add(job).await?;
+        let mut added: Vec<(usize, Added)> = Vec::with_capacity(items.len());
+        let mut queue: VecDeque<(usize, bool)> = (0..items.len())
+            .map(|place| (place, items.len() == 1))
+            .collect();
+        while let Some((place, recognise)) = queue.pop_front() {
+            let item = &items[place];
+            let result = self
+                .add_one(item, password, recognise, job, &mut turn)
+                .await;
+            if matches!(result, Ok(Came::Scanned)) {
+                queue.push_back((place, true));
+                continue;
+            }
             tell(job, &item.path, IngestStage::Finished, None);
             if job.cancel.is_cancelled() {
                 return Err(cancelled());
@@ -66,34 +80,28 @@ impl Lectern {
                     entry.document = Some(refreshed.document.clone());
                     entry.refreshed = Some(refreshed);
                 }
-                Ok(Came::Nothing) => continue,
+                Ok(Came::Nothing | Came::Scanned) => continue,
                 Err(failure) => entry.failure = Some(failure),
             }
-            added.push(entry);
+            added.push((place, entry));
         }
-        Ok(added)
+        added.sort_by_key(|(place, _)| *place);
+        Ok(added.into_iter().map(|(_, entry)| entry).collect())
     }
 
     /// Waits until nothing else is being extracted.
-    pub(super) async fn turn_to_add(
-        &self,
-        job: &Job,
-    ) -> Result<Option<tokio::sync::SemaphorePermit<'_>>, Failure> {
-        loop {
-            match tokio::time::timeout(super::seat::LOOK_AGAIN, self.adding.acquire()).await {
-                Ok(turn) => return Ok(turn.ok()),
-                Err(_) if job.cancel.is_cancelled() => return Err(cancelled()),
-                Err(_) => {}
-            }
-        }
+    pub(super) async fn turn_to_add(&self, job: &Job) -> Result<Turn<'_>, Failure> {
+        turn_of(&self.adding, job).await
     }
 
-    /// What became of an item.
-    async fn add_one(
-        &self,
+    /// What became of an item. `recognise`: whether its scanned pages are recognised now.
+    async fn add_one<'l>(
+        &'l self,
         item: &Item,
         password: Option<&str>,
+        recognise: bool,
         job: &Job,
+        turn: &mut Turn<'l>,
     ) -> Result<Came, Failure> {
         let path = &item.path;
         tell(job, path, IngestStage::Extracting, None);
@@ -109,26 +117,35 @@ impl Lectern {
         if let Some(hash) = hash
             && let Some(known) = self.library.known(&hash).await?
         {
-            return Ok(Came::Known(self.summary(&known).await?));
+            let row = self.library.row(&known).await?;
+            if !ingest::has_unread_scans(&row.notices) || !self.recognises()? {
+                return Ok(Came::Known(self.summary(&known).await?));
+            }
+            if !recognise {
+                return Ok(Came::Scanned);
+            }
+            let stamp = row.stamp.clone();
+            let refreshed = self
+                .take_in(&row, Some(path), Some(hash), stamp, password, job, turn)
+                .await?;
+            return Ok(Came::Refreshed(refreshed));
         }
         if let Some(hash) = hash
             && let Some(row) = self.made_of_folder(path).await?
         {
             let stamp = crate::ingest::stamp(path);
-            let refreshed = self.take_in(&row, Some(hash), stamp, password, job).await?;
+            let refreshed = self
+                .take_in(&row, None, Some(hash), stamp, password, job, turn)
+                .await?;
             return Ok(Came::Refreshed(refreshed));
         }
-        let extracted = {
-            let (home, item, job) = (self.library.home().clone(), item.clone(), job.clone());
-            let options = ExtractOptions {
-                password: password.map(str::to_owned),
-                program: self.options.program.clone(),
-                ..ExtractOptions::default()
-            };
-            blocking(move || extract(&home, &item, hash, &options, &job)).await?
-        };
-        let Some(extracted) = extracted else {
-            return Ok(Came::Nothing);
+        let extracted = match self
+            .take(item, hash, password, recognise, job, turn)
+            .await?
+        {
+            Taken::Extracted(extracted) => *extracted,
+            Taken::Nothing => return Ok(Came::Nothing),
+            Taken::Scanned => return Ok(Came::Scanned),
         };
         if job.cancel.is_cancelled() {
             return Err(cancelled());
@@ -176,6 +193,8 @@ enum Came {
     Refreshed(Refreshed),
     /// It is a folder that holds books and nothing else.
     Nothing,
+    /// Its scanned pages have to be recognised first.
+    Scanned,
 }
 
 /// A path as the library keeps it.
@@ -218,43 +237,6 @@ fn items_of(path: &Path) -> Vec<Item> {
     items
 }
 
-/// Extracts an item: a folder where it lies, a file from the library's own copy, so that nothing changes or
-/// vanishes under the parser and what is kept is what was read.
-pub(super) fn extract(
-    home: &Home,
-    item: &Item,
-    hash: Option<ContentHash>,
-    options: &ExtractOptions,
-    job: &Job,
-) -> Result<Option<Extracted>, Failure> {
-    let path = item.path.as_path();
-    let stop = || job.cancel.is_cancelled();
-    // What is too large for any format was not hashed and is not copied: extraction refuses it.
-    let original = match hash.is_some() && path.is_file() {
-        true => Some(Incoming::copy(home, path, &stop)?),
-        false => None,
-    };
-    let input = original.as_ref().map_or(path, Incoming::path);
-    let mut progress = |share| tell(job, path, IngestStage::Extracting, Some(share));
-    let document = match ingest::extract(input, options, &mut progress, &stop) {
-        Err(error) if item.has_books && matches!(error.fault, IngestFault::NoTextFiles { .. }) => {
-            return Ok(None);
-        }
-        extracted => extracted?,
-    };
-    let hash = match (&original, hash) {
-        (Some(original), _) => original.hash(),
-        (None, Some(hash)) => hash,
-        (None, None) => ContentHash(ingest::fingerprint(path)?),
-    };
-    Ok(Some(Extracted {
-        hash,
-        passages: retrieval::passages(&document),
-        document,
-        original,
-    }))
-}
-
 /// Whether a file is larger than every format accepts.
 pub(super) fn is_too_large(path: &Path) -> bool {
     let limits = Limits::default();
@@ -267,5 +249,6 @@ pub(super) fn tell(job: &Job, path: &Path, stage: IngestStage, fraction: Option<
         path: path.display().to_string(),
         stage,
         fraction,
+        pages: None,
     }));
 }

@@ -47,6 +47,7 @@ impl Lectern {
         for text in [row.earlier_text, Some(row.text_sha256)].iter().flatten() {
             self.remove_caches(text).await?;
         }
+        self.forget_recognised(&row.sha256);
         Ok(())
     }
 

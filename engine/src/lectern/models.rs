@@ -2,7 +2,7 @@
 
 use super::told::Told;
 use super::{Job, Lectern, blocking};
-use lectern_protocol::{DownloadProgress, Event, Failure, ModelEntry};
+use lectern_protocol::{DownloadProgress, Event, Failure, ModelEntry, ModelPurpose};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,14 +11,20 @@ use std::time::{Duration, Instant};
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
 impl Lectern {
-    /// Models of the catalogue in its order, then imported ones.
+    /// Models of the catalogue in its order, then imported ones, then what recognises scanned pages.
     pub fn models(&self) -> Result<Vec<ModelEntry>, Failure> {
         let catalogue = self.catalogue()?;
         let current = self.chosen_model().ok().map(|chosen| chosen.path);
-        Ok(catalogue
+        let answers = catalogue
             .entries()
             .iter()
-            .map(|entry| ModelEntry {
+            .map(|entry| (entry, ModelPurpose::Answers));
+        let recogniser = catalogue
+            .recogniser()
+            .map(|entry| (entry, ModelPurpose::Recognition));
+        Ok(answers
+            .chain(recogniser)
+            .map(|(entry, purpose)| ModelEntry {
                 name: entry.name.clone(),
                 title: entry.title.clone(),
                 licence: entry.licence.clone(),
@@ -28,8 +34,9 @@ impl Lectern {
                 summary: entry.summary.clone(),
                 installed: catalogue.is_installed(entry),
                 partial_bytes: catalogue.partial_bytes(entry),
-                supported: entry.supported(),
+                supported: entry.supported() || purpose == ModelPurpose::Recognition,
                 current: current.as_ref() == Some(&catalogue.path(entry)),
+                purpose,
             })
             .collect())
     }

@@ -1,15 +1,16 @@
 //! Documents whose source has changed: which they are, and their new versions.
 
-use super::adding::{Extracted, Item, extract, is_too_large, tell};
+use super::adding::{Extracted, Item, is_too_large, tell};
+use super::recognising::{Taken, Turn};
 use super::{Job, Lectern, blocking, cancelled};
 use crate::citing::{Settled, settle};
 use crate::document::Versions;
-use crate::ingest::{self, ExtractOptions};
+use crate::ingest;
 use crate::library::{ContentHash, DocumentRow, NewDocument, NewVersion};
 use lectern_protocol::{
     Failure, IngestStage, Refreshed, RefreshedState, SourceChange, SourceState,
 };
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a source turned out to be.
@@ -71,24 +72,29 @@ impl Lectern {
         };
         let path = PathBuf::from(&row.source);
         tell(job, &path, IngestStage::Queued, None);
-        let _turn = self.turn_to_add(job).await?;
-        let refreshed = self.take_in(&row, hash, stamp, password, job).await;
+        let mut turn = self.turn_to_add(job).await?;
+        let refreshed = self
+            .take_in(&row, None, hash, stamp, password, job, &mut turn)
+            .await;
         tell(job, &path, IngestStage::Finished, None);
         refreshed
     }
 
-    /// Makes the next version of a document of its source, which holds `hash` and looks like `stamp`; the caller has
-    /// the turn to add.
-    pub(super) async fn take_in(
-        &self,
+    /// Makes the next version of a document of its source (or of what lies at `path` and holds the same), which holds
+    /// `hash` and looks like `stamp`; the caller has the turn to add.
+    #[expect(clippy::too_many_arguments, reason = "each is a fact of its own")]
+    pub(super) async fn take_in<'l>(
+        &'l self,
         row: &DocumentRow,
+        path: Option<&Path>,
         hash: Option<ContentHash>,
         stamp: Option<String>,
         password: Option<&str>,
         job: &Job,
+        turn: &mut Turn<'l>,
     ) -> Result<Refreshed, Failure> {
-        let path = PathBuf::from(&row.source);
-        let extracted = self.extract_again(&path, hash, password, job).await?;
+        let path = path.map_or_else(|| PathBuf::from(&row.source), Path::to_owned);
+        let extracted = self.extract_again(&path, hash, password, job, turn).await?;
         if job.cancel.is_cancelled() {
             return Err(cancelled());
         }
@@ -96,35 +102,33 @@ impl Lectern {
         self.put_version(row, extracted, stamp).await
     }
 
-    async fn extract_again(
-        &self,
-        path: &std::path::Path,
+    async fn extract_again<'l>(
+        &'l self,
+        path: &Path,
         hash: Option<ContentHash>,
         password: Option<&str>,
         job: &Job,
+        turn: &mut Turn<'l>,
     ) -> Result<Extracted, Failure> {
         tell(job, path, IngestStage::Extracting, None);
-        let (home, job) = (self.library.home().clone(), job.clone());
         let item = Item {
             path: path.to_owned(),
             has_books: false,
         };
-        let options = ExtractOptions {
-            password: password.map(str::to_owned),
-            program: self.options.program.clone(),
-            ..ExtractOptions::default()
+        let hash = {
+            let path = item.path.clone();
+            blocking(move || match (hash, is_too_large(&path)) {
+                (None, false) => Ok(Some(ContentHash(ingest::fingerprint(&path)?))),
+                (hash, _) => Ok(hash),
+            })
+            .await?
         };
-        blocking(move || {
-            let hash = match (hash, is_too_large(&item.path)) {
-                (None, false) => Some(ContentHash(ingest::fingerprint(&item.path)?)),
-                (hash, _) => hash,
-            };
-            match extract(&home, &item, hash, &options, &job)? {
-                Some(extracted) => Ok(extracted),
-                None => Err(ingest::IngestFault::Empty.at(&item.path).into()),
+        match self.take(&item, hash, password, true, job, turn).await? {
+            Taken::Extracted(extracted) => Ok(*extracted),
+            Taken::Nothing | Taken::Scanned => {
+                Err(ingest::IngestFault::Empty.at(&item.path).into())
             }
-        })
-        .await
+        }
     }
 
     /// Stores a version in the place of the one that `row` tells of.
@@ -161,6 +165,9 @@ impl Lectern {
             stamp: stamp.as_deref(),
         };
         self.library.replace(id, &version, &add).await?;
+        if extracted.hash.hex() != row.sha256 {
+            self.forget_recognised(&row.sha256);
+        }
         self.opened.forget(id);
         self.index.forget();
         let settled = *settled.lock().unwrap_or_else(PoisonError::into_inner);

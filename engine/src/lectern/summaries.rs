@@ -91,6 +91,7 @@ impl ReadByNow<'_> {
             added: row.added as u32,
             reading,
             forecast,
+            scans_unread: crate::ingest::has_unread_scans(&row.notices),
             notices: row.notices,
         }
     }

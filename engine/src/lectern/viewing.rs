@@ -47,6 +47,7 @@ impl Lectern {
                     width: page.width,
                     height: page.height,
                     span: page.span.into(),
+                    recognised: page.recognised,
                 })
                 .collect(),
             blocks: document.blocks.len() as u32,

@@ -35,6 +35,7 @@ impl Library {
                 page: page.number,
                 label: page.label.clone(),
                 quads: Vec::new(),
+                recognised: page.recognised,
             });
         }
         Ok(Anchor::Pages(anchored))

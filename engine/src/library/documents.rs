@@ -192,7 +192,7 @@ impl Library {
         let blocks: Vec<Block> =
             postcard::from_bytes(&stored.blocks).map_err(|error| undecodable("blocks", error))?;
         let pages = sqlx::query!(
-            "SELECT number, label, width, height, start, end
+            "SELECT number, label, width, height, start, end, recognised
              FROM pages JOIN documents ON key = document WHERE id = ? ORDER BY number",
             id
         )
@@ -209,6 +209,7 @@ impl Library {
                 end: page.end as usize,
             },
             boxes: Vec::new(),
+            recognised: page.recognised != 0,
         })
         .collect();
         Ok(StoredDocument {

@@ -140,8 +140,8 @@ pub(super) async fn store_content(
         let boxes = page_boxes::encode(&page.boxes);
         let (start, end) = (page.span.start as i64, page.span.end as i64);
         sqlx::query!(
-            "INSERT INTO pages (document, number, label, width, height, start, end, boxes)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO pages (document, number, label, width, height, start, end, boxes, recognised)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             key,
             page.number,
             page.label,
@@ -149,7 +149,8 @@ pub(super) async fn store_content(
             page.height,
             start,
             end,
-            boxes
+            boxes,
+            page.recognised
         )
         .execute(&mut *change)
         .await?;

@@ -21,6 +21,7 @@ pub fn ingest_with(
         password: password.map(str::to_owned),
         limits,
         program: Some(env!("CARGO_BIN_EXE_lectern").into()),
+        ..ExtractOptions::default()
     };
     extract(path, &options, &mut |_| {}, &|| false)
 }

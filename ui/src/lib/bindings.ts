@@ -347,6 +347,8 @@ export type DocumentSummary = {
 	forecast: Forecast | null,
 	/**  What the person should know of it. */
 	notices: string[],
+	/**  Pages of it are scanned and not recognised: once what recognises them is here, adding its source again does. */
+	scans_unread?: boolean,
 };
 
 /**  Progress of a download. */
@@ -420,6 +422,8 @@ export type FailureCode =
 "password_needed" | 
 /**  Offer to download or import a model. */
 "model_missing" | 
+/**  Offer to download what recognises scanned pages, then add again. */
+"recogniser_missing" | 
 /**  The disk is full: nothing was lost, the job can go on later. */
 "disk_full" | 
 /**  No such document, conversation or model: refresh. */
@@ -461,6 +465,8 @@ export type IngestProgress = {
 	stage: IngestStage,
 	/**  Share done, 0..=1, where it is known. */
 	fraction: number | null,
+	/**  While pages are recognised: how far that is. */
+	pages?: PagesRecognised | null,
 };
 
 /**  What ingest is doing with a path. */
@@ -469,6 +475,11 @@ export type IngestStage =
 "queued" | 
 /**  Its text is being extracted. */
 "extracting" | 
+/**
+ *  The text of its scanned pages is being recognised. Each page is kept as it is done: when it is stopped, adding
+ *  the file again goes on from there.
+ */
+"recognising" | 
 /**  It is being stored and indexed. */
 "storing" | 
 /**  Finished, for better or worse. */
@@ -520,7 +531,16 @@ export type ModelEntry = {
 	supported: boolean,
 	/**  Whether it is the one used now. */
 	current: boolean,
+	/**  What it does. */
+	purpose?: ModelPurpose,
 };
+
+/**  What a model does. */
+export type ModelPurpose = 
+/**  It reads documents and answers: one of these is chosen. */
+"answers" | 
+/**  It recognises the text of scanned pages: used where it is here, never chosen. */
+"recognition";
 
 /**  Files named by a later start of the program. */
 export type OpenPaths = {
@@ -658,6 +678,8 @@ export type PageMarks = {
 	 *  displayed, y downwards.
 	 */
 	quads: ([(number | null), (number | null), (number | null), (number | null), (number | null), (number | null), (number | null), (number | null)])[],
+	/**  Whether the page's text was recognised from a picture and may be wrong. */
+	recognised?: boolean,
 };
 
 /**  A page of a PDF, in points as displayed. */
@@ -670,6 +692,18 @@ export type PageSize = {
 	height: number | null,
 	/**  Its characters. */
 	span: TextSpan,
+	/**  Whether they were recognised from a picture and may be wrong. */
+	recognised?: boolean,
+};
+
+/**  How far the recognition of a document's scanned pages is. */
+export type PagesRecognised = {
+	/**  Pages done and on disk, those of earlier times included. */
+	done: number,
+	/**  Scanned pages in all. */
+	total: number,
+	/**  Seconds left, once it can be told. */
+	seconds_left: number | null,
 };
 
 /**  What to choose. */

@@ -20,6 +20,8 @@ pub(super) struct Sheet {
     pub width: f32,
     /// Points, as displayed.
     pub height: f32,
+    /// Whether its text was recognised from a picture.
+    pub recognised: bool,
 }
 
 /// Puts the document together; title, authors and notices are left to the caller.
@@ -105,6 +107,7 @@ fn open_pages(
             height: sheet.height,
             span: Span::new(text.len(), text.len()),
             boxes: Vec::new(),
+            recognised: sheet.recognised,
         });
     }
     if pages[index].span.is_empty() {

@@ -6,7 +6,8 @@
 //! The way: `open` parses and decrypts (lopdf); `content` reduces each page to what sets text and `font` makes its
 //! fonts readable; pdf-extract interprets that and reports each character through its `OutputDev` (`glyph`);
 //! `segment` finds words and pieces of lines; `furniture` takes running headers off; `order` finds columns;
-//! `paragraph` joins lines; `assemble` makes the document, with sections from the `outline`.
+//! `paragraph` joins lines; `assemble` makes the document, with sections from the `outline`. A page that holds no text
+//! but a picture may have been recognised before: its lines come in as segments (`scanned`).
 //!
 //! Why not pdf-extract's own text: it has no reading order and no positions. Why it is fed reduced content: it panics
 //! on what it does not know, and almost all of that (colours, pictures, patterns) has nothing to do with text. What
@@ -25,9 +26,11 @@ mod outline;
 mod paragraph;
 mod reader;
 mod repair;
+mod scanned;
 mod segment;
 mod unstated;
 
+use super::sandbox::ScannedPages;
 use super::{Extraction, IngestFault};
 use crate::document::Document;
 use assemble::Sheet;
@@ -41,21 +44,26 @@ use segment::Segment;
 pub(super) fn extract(extraction: &mut Extraction) -> Result<Document, IngestFault> {
     let bytes = extraction.read_container()?;
     let pdf = open::open(extraction, &bytes)?;
-    match document_of(extraction, pdf) {
-        // Nothing where something should be: perhaps the cross references lead astray.
-        Err(fault @ (IngestFault::NoPages | IngestFault::NoText { .. })) => {
-            match open::open_rebuilt(extraction, &bytes) {
-                Some(pdf) => document_of(extraction, pdf).map_err(|_| fault),
-                None => Err(fault),
-            }
+    let mut scanned = ScannedPages::default();
+    let mut result = document_of(extraction, pdf, &mut scanned);
+    // Nothing where something should be: perhaps the cross references lead astray.
+    if let Err(IngestFault::NoPages | IngestFault::NoText { .. } | IngestFault::NoWords { .. }) =
+        result
+        && let Some(pdf) = open::open_rebuilt(extraction, &bytes)
+    {
+        let mut rebuilt = ScannedPages::default();
+        if let Ok(document) = document_of(extraction, pdf, &mut rebuilt) {
+            (result, scanned) = (Ok(document), rebuilt);
         }
-        result => result,
     }
+    extraction.set_scanned(scanned);
+    result
 }
 
 fn document_of(
     extraction: &mut Extraction,
     pdf: pdf_extract::Document,
+    unread: &mut ScannedPages,
 ) -> Result<Document, IngestFault> {
     extraction.progress(0.1);
     let pages = open::pages(&pdf);
@@ -72,8 +80,11 @@ fn document_of(
     let mut sheets = Vec::with_capacity(pages.len());
     let mut upright = Vec::with_capacity(pages.len());
     let mut turned: Vec<Vec<PageSegments>> = Vec::with_capacity(pages.len());
-    let (mut failed, mut scanned, mut textless) = (Vec::new(), Vec::new(), 0);
+    let recognised = extraction.recognised();
+    let sizes = scanned::Sizes::of(recognised.values().flatten());
+    let (mut scans, mut textless) = (Scans::default(), 0);
     let count = pages.len();
+    unread.count = count as u32;
     for ((index, page), label) in pages.iter().enumerate().zip(labels) {
         extraction.progress(0.1 + 0.7 * index as f32 / count as f32);
         let PageGlyphs {
@@ -83,24 +94,46 @@ fn document_of(
             picture,
         } = reader.read(page);
         let text = glyphs.iter().any(|g| !g.character.is_whitespace());
-        textless += usize::from(!text);
+        let mut by_turn = None;
+        let mut from_picture = false;
         if !whole {
-            failed.push(index + 1);
+            scans.failed.push(index + 1);
         } else if !text && picture {
-            scanned.push(index + 1); // a page without either is blank
+            // A page without either is blank.
+            match recognised.get(&(index as u32)) {
+                Some(Some(page)) => {
+                    from_picture = !page.lines.is_empty();
+                    if from_picture {
+                        scans.recognised.push(index + 1);
+                        by_turn = Some(scanned::by_direction(page, width, height, &sizes));
+                    } else {
+                        scans.unreadable.push(index + 1);
+                    }
+                }
+                Some(None) => scans.unreadable.push(index + 1),
+                None => {
+                    scans.unread.push(index + 1);
+                    unread.pages.push((index as u32, [width, height]));
+                }
+            }
         }
+        textless += usize::from(!text && !from_picture);
         sheets.push(Sheet {
             label,
             width,
             height,
+            recognised: from_picture,
         });
-        let mut by_turn = by_direction(&glyphs, width, height);
+        let mut by_turn = by_turn.unwrap_or_else(|| by_direction(&glyphs, width, height));
         upright.push(by_turn.remove(0));
         turned.push(by_turn);
     }
     if textless == count {
-        return Err(match failed.len() {
-            0 => IngestFault::NoText { pages: count },
+        return Err(match scans.failed.len() {
+            0 if scans.unread.is_empty() && !recognised.is_empty() => {
+                IngestFault::NoneRecognised { pages: count }
+            }
+            0 => scans.no_text(count),
             _ => IngestFault::Damaged {
                 format: "PDF".into(),
                 reason: "no page can be read".into(),
@@ -127,13 +160,13 @@ fn document_of(
     let paragraphs = paragraph::rejoined(paragraphs);
     let mut document = assemble::document(sheets, paragraphs, &entries, limit)?;
     if document.blocks.is_empty() {
-        return Err(IngestFault::NoText { pages: count });
+        return Err(scans.no_text(count));
     }
     document.title = title
         .or_else(|| first_heading(&document))
         .unwrap_or_else(|| extraction.file_title());
     document.authors = authors;
-    document.notices = notices(&scanned, &failed);
+    document.notices = scans.notices();
     Ok(document)
 }
 
@@ -191,31 +224,79 @@ fn first_heading(document: &Document) -> Option<String> {
     super::html::one_line(heading.span.of(&document.text)?)
 }
 
-fn notices(scanned: &[usize], failed: &[usize]) -> Vec<String> {
-    let mut notices = Vec::new();
-    match scanned.len() {
-        0 => {}
-        1 => notices.push(format!(
-            "Page {} holds no text; it may be a scanned picture.",
-            scanned[0]
-        )),
-        _ => notices.push(format!(
-            "Pages {} hold no text; they may be scanned pictures.",
-            ranges(scanned)
-        )),
-    }
-    match failed.len() {
-        0 => {}
-        1 => notices.push(format!(
-            "Page {} is damaged; its text may be missing or incomplete.",
-            failed[0]
-        )),
-        _ => notices.push(format!(
-            "Pages {} are damaged; their text may be missing or incomplete.",
-            ranges(failed)
-        )),
-    }
+/// How the notice of pages that wait for recognition goes on, which is how it is known again.
+const GET_RECOGNITION: &str = "`lectern models get ocr` gets what recognises";
+
+/// Whether a document's notices say that pages of it wait for recognition.
+pub fn has_unread_scans(notices: &[String]) -> bool {
     notices
+        .iter()
+        .any(|notice| notice.contains(GET_RECOGNITION))
+}
+
+/// Pages that are not as they should be, by number.
+#[derive(Default)]
+struct Scans {
+    /// Their content stops somewhere.
+    failed: Vec<usize>,
+    /// A picture and no text, and nobody tried to recognise it.
+    unread: Vec<usize>,
+    /// The same, and nothing was recognised on it.
+    unreadable: Vec<usize>,
+    /// The same, and it was.
+    recognised: Vec<usize>,
+}
+
+impl Scans {
+    /// Why a file of so many pages has no words.
+    fn no_text(&self, pages: usize) -> IngestFault {
+        match self.unread.is_empty() {
+            true => IngestFault::NoWords { pages },
+            false => IngestFault::NoText { pages },
+        }
+    }
+
+    /// What a person is told of them.
+    fn notices(&self) -> Vec<String> {
+        let said = |pages: &[usize], one: &str, more: &str| {
+            let pages_in_words = ranges(pages);
+            match pages.len() {
+                0 => None,
+                1 => Some(format!("Page {pages_in_words} {one}")),
+                _ => Some(format!("Pages {pages_in_words} {more}")),
+            }
+        };
+        let of_text = match self.recognised.len() {
+            0 => None,
+            1 => Some(format!("of page {}", ranges(&self.recognised))),
+            _ => Some(format!("of pages {}", ranges(&self.recognised))),
+        };
+        [
+            of_text.map(|pages| {
+                format!(
+                    "Recognised text: the words {pages} were recognised from pictures and may hold errors."
+                )
+            }),
+            said(
+                &self.unread,
+                &format!("holds no text; it is probably scanned. {GET_RECOGNITION} it (32 MB); then add the file again."),
+                &format!("hold no text; they are probably scanned. {GET_RECOGNITION} them (32 MB); then add the file again."),
+            ),
+            said(
+                &self.unreadable,
+                "is a picture on which no text was recognised.",
+                "are pictures on which no text was recognised.",
+            ),
+            said(
+                &self.failed,
+                "is damaged; its text may be missing or incomplete.",
+                "are damaged; their text may be missing or incomplete.",
+            ),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
 }
 
 /// "3-7, 9 and 12".

@@ -314,7 +314,7 @@ fn accented(accent: char, letter: char) -> Option<char> {
 }
 
 /// The dots between a title and its page number in a table of contents become one tab.
-fn without_leaders(cells: Vec<Cell>) -> Vec<Cell> {
+pub(super) fn without_leaders(cells: Vec<Cell>) -> Vec<Cell> {
     const DOTS: usize = 4;
     let mut kept: Vec<Cell> = Vec::with_capacity(cells.len());
     let mut rest = cells.as_slice();

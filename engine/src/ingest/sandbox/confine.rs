@@ -1,25 +1,26 @@
 //! What the child gives up before it reads a byte of its input. Best effort: what a system does not offer is
 //! returned, logged by the parent, and the rest still holds.
 //!
-//! Every Unix: limits on memory, processor time, core dumps, written files. Linux besides: Landlock (files: read the
-//! input, nothing else; no TCP), a seccomp filter (no sockets, no new processes, no changes to the file system), and
+//! Every Unix: limits on memory, processor time, core dumps, written files. Linux besides: Landlock (files: read what
+//! it was given, nothing else; no TCP), a seccomp filter (no sockets, no new processes, no changes to the file system), and
 //! death with the parent.
 
 use crate::ingest::Limits;
 use std::path::Path;
 
-/// Confines this process. `seconds`: processor time. Returns what could not be had.
-pub(super) fn confine(path: &Path, limits: &Limits, seconds: u64) -> Vec<String> {
+/// Confines this process to reading files, or folders, at `paths`. `seconds`: processor time. Returns what could not be
+/// had.
+pub(super) fn confine(paths: &[&Path], limits: &Limits, seconds: u64) -> Vec<String> {
     let mut missing = Vec::new();
     #[cfg(unix)]
     missing.extend(resources(limits, seconds));
     #[cfg(target_os = "linux")]
     {
         missing.extend(linux::die_with_parent());
-        missing.extend(linux::landlock(path));
+        missing.extend(linux::landlock(paths));
         missing.extend(linux::seccomp());
     }
-    let _ = (path, limits, seconds);
+    let _ = (paths, limits, seconds);
     missing
 }
 
@@ -62,22 +63,23 @@ mod linux {
         (result != 0).then(|| "it may outlive its parent".to_owned())
     }
 
-    /// Files: only reading beneath `path`. No TCP, where the kernel can (ABI 4).
-    pub fn landlock(path: &Path) -> Option<String> {
+    /// Files: only reading beneath `paths`. No TCP, where the kernel can (ABI 4).
+    pub fn landlock(paths: &[&Path]) -> Option<String> {
         let restricted = || -> Result<RulesetStatus, Box<dyn std::error::Error>> {
             let abi = ABI::V4;
-            let allowed = match path.is_dir() {
-                true => AccessFs::ReadFile | AccessFs::ReadDir,
-                false => AccessFs::ReadFile.into(),
-            };
-            let status = Ruleset::default()
+            let mut rules = Ruleset::default()
                 .set_compatibility(CompatLevel::BestEffort)
                 .handle_access(AccessFs::from_all(abi))?
                 .handle_access(AccessNet::from_all(abi))?
-                .create()?
-                .add_rule(PathBeneath::new(PathFd::new(path)?, allowed))?
-                .restrict_self()?;
-            Ok(status.ruleset)
+                .create()?;
+            for path in paths {
+                let allowed = match path.is_dir() {
+                    true => AccessFs::ReadFile | AccessFs::ReadDir,
+                    false => AccessFs::ReadFile.into(),
+                };
+                rules = rules.add_rule(PathBeneath::new(PathFd::new(path)?, allowed))?;
+            }
+            Ok(rules.restrict_self()?.ruleset)
         };
         match restricted() {
             Ok(RulesetStatus::FullyEnforced) => None,
@@ -279,7 +281,7 @@ mod tests {
             memory_bytes: 1 << 30,
             ..Limits::default()
         };
-        let missing = confine(input, &limits, 20);
+        let missing = confine(&[input], &limits, 20);
         eprintln!("missing: {missing:?}");
         let landlocked = !missing.iter().any(|m| m.contains("Landlock"));
 

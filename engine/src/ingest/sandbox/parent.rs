@@ -1,18 +1,15 @@
 //! Starts the extracting child, watches its time, and turns every way it can end into a document or a reason.
 
-use super::{Order, PROGRESS};
+use super::process::start;
+use super::recognising::Recognised;
+use super::{Order, ScannedPages, Task, Yield};
 use crate::document::Document;
 use crate::ingest::code::walk;
 use crate::ingest::{Format, IngestError, IngestFault, Limits};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
-
-/// How often cancellation and the clock are looked at.
-const TICK: Duration = Duration::from_millis(50);
 
 /// How an item is extracted.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +20,17 @@ pub struct ExtractOptions {
     pub limits: Limits,
     /// The `lectern` program; without it, `$LECTERN_BIN`, else the program that is running.
     pub program: Option<PathBuf>,
+    /// What was recognised of its scanned pages.
+    pub recognised: Recognised,
+}
+
+/// What one look at an item brings.
+#[derive(Debug)]
+pub struct Surveyed {
+    /// The document, or why there is none: a PDF of nothing but scanned pages holds no text.
+    pub document: Result<Document, IngestError>,
+    /// Scanned pages of which nothing is known yet.
+    pub scanned: ScannedPages,
 }
 
 /// Extracts an item in a confined child process and checks what comes back.
@@ -35,10 +43,28 @@ pub fn extract(
     progress: &mut dyn FnMut(f32),
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Document, IngestError> {
+    survey(path, options, progress, cancelled).document
+}
+
+/// As [`extract`], and says which scanned pages could be recognised.
+pub fn survey(
+    path: &Path,
+    options: &ExtractOptions,
+    progress: &mut dyn FnMut(f32),
+    cancelled: &dyn Fn() -> bool,
+) -> Surveyed {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    run(&absolute, options, progress, cancelled)
-        .or_else(|fault| without_symbols(fault, &absolute, options, progress, cancelled))
-        .map_err(|fault| fault.at(path))
+    let (document, scanned) = match run(&absolute, options, progress, cancelled) {
+        Ok(Yield { document, scanned }) => (document, scanned),
+        Err(fault) => (
+            without_symbols(fault, &absolute, options, progress, cancelled),
+            ScannedPages::default(),
+        ),
+    };
+    Surveyed {
+        document: document.map_err(|fault| fault.at(path)),
+        scanned,
+    }
 }
 
 /// Extracts source code once more, without looking for symbols, if that may be what ended the child: the parsers of
@@ -65,7 +91,7 @@ fn without_symbols(
     }
     let mut plain = options.clone();
     plain.limits.symbol_time = Duration::ZERO;
-    let mut document = run(path, &plain, progress, cancelled)?;
+    let mut document = run(path, &plain, progress, cancelled)?.document?;
     document.notices.push(format!(
         "Functions and classes are not listed: looking for them failed ({fault})."
     ));
@@ -77,7 +103,7 @@ fn run(
     options: &ExtractOptions,
     progress: &mut dyn FnMut(f32),
     cancelled: &dyn Fn() -> bool,
-) -> Result<Document, IngestFault> {
+) -> Result<Yield, IngestFault> {
     // Looks at the first kilobyte only. What is plainly missing, empty or foreign needs no process.
     let format = Format::of(path)?;
     let bytes = match format {
@@ -92,78 +118,33 @@ fn run(
         password: options.password.clone(),
         limits: options.limits.clone(),
         seconds: time.as_secs(),
-    };
-    let order = postcard::to_stdvec(&order).map_err(|e| not_started(&e))?;
-
-    let mut child = Watched(
-        Command::new(program(options)?)
-            .arg("extract")
-            .env_remove("RUST_BACKTRACE")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|e| not_started(&e))?,
-    );
-    let (Some(mut input), Some(output), Some(errors)) = (
-        child.0.stdin.take(),
-        child.0.stdout.take(),
-        child.0.stderr.take(),
-    ) else {
-        return Err(IngestFault::NotStarted {
-            reason: "it has no pipes".into(),
-        });
-    };
-    let output = read_all(output, output_limit(&options.limits, format));
-    let lines = read_lines(errors);
-    // A child that ends before it has read its order says why in its status.
-    let _ = input.write_all(&order);
-    drop(input);
-
-    let mut said = Vec::new();
-    watch(
-        &lines,
-        Instant::now() + time,
-        progress,
-        cancelled,
-        &mut said,
-    )
-    .map_err(|fault| match fault {
-        IngestFault::TimedOut { .. } => IngestFault::TimedOut {
-            seconds: time.as_secs(),
+        task: Task::Extract {
+            recognised: options.recognised.pages.clone(),
         },
-        fault => fault,
-    })
-    .inspect_err(|_| child.end())?;
+    };
+    let (mut child, output) = start(options.program.as_ref(), &order)?;
+    drop(order);
+    let output = read_all(output, output_limit(&options.limits, format));
+    let deadline = Instant::now() + time;
+    child
+        .watch(&|| deadline, progress, cancelled)
+        .map_err(|fault| match fault {
+            IngestFault::TimedOut { .. } => IngestFault::TimedOut {
+                seconds: time.as_secs(),
+            },
+            fault => fault,
+        })?;
     let bytes = output.join().unwrap_or_default();
-    let status = child.0.wait().map_err(|e| not_started(&e))?;
-    if !status.success() {
-        return Err(death(status, &said, &options.limits, time));
-    }
-    let document =
-        postcard::from_bytes::<Result<Document, IngestFault>>(&bytes).map_err(|e| {
-            IngestFault::Unsound {
-                reason: format!("its output cannot be decoded: {e}"),
-            }
-        })??;
-    document.check().map_err(|fault| IngestFault::Unsound {
-        reason: fault.to_string(),
+    child.outcome(&options.limits, time)?;
+    let result = postcard::from_bytes::<Yield>(&bytes).map_err(|e| IngestFault::Unsound {
+        reason: format!("its output cannot be decoded: {e}"),
     })?;
-    Ok(document)
-}
-
-fn not_started(error: &dyn std::fmt::Display) -> IngestFault {
-    IngestFault::NotStarted {
-        reason: error.to_string(),
+    if let Ok(document) = &result.document {
+        document.check().map_err(|fault| IngestFault::Unsound {
+            reason: fault.to_string(),
+        })?;
     }
-}
-
-fn program(options: &ExtractOptions) -> Result<PathBuf, IngestFault> {
-    match (&options.program, std::env::var_os("LECTERN_BIN")) {
-        (Some(program), _) => Ok(program.clone()),
-        (None, Some(program)) => Ok(program.into()),
-        (None, None) => std::env::current_exe().map_err(|e| not_started(&e)),
-    }
+    Ok(result)
 }
 
 /// Most bytes a child may write: text, and blocks, sections and marks at no more than three times its size; for PDF
@@ -185,112 +166,4 @@ fn read_all(pipe: impl Read + Send + 'static, limit: u64) -> JoinHandle<Vec<u8>>
             Err(_) => Vec::new(),
         }
     })
-}
-
-fn read_lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
-    let (sender, receiver) = channel();
-    spawn(move || {
-        for line in BufReader::new(pipe.take(1 << 20))
-            .lines()
-            .map_while(Result::ok)
-        {
-            if sender.send(line).is_err() {
-                break;
-            }
-        }
-    });
-    receiver
-}
-
-/// Passes progress on until the child closes its standard error, which it does by ending.
-fn watch(
-    lines: &Receiver<String>,
-    deadline: Instant,
-    progress: &mut dyn FnMut(f32),
-    cancelled: &dyn Fn() -> bool,
-    said: &mut Vec<String>,
-) -> Result<(), IngestFault> {
-    loop {
-        match lines.recv_timeout(TICK) {
-            Ok(line) => match line.strip_prefix(PROGRESS).map(str::parse) {
-                Some(Ok(fraction)) => progress(fraction),
-                _ => {
-                    tracing::debug!(child = %line, "extract");
-                    said.push(line);
-                }
-            },
-            Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            Err(RecvTimeoutError::Timeout) => {}
-        }
-        if cancelled() {
-            return Err(IngestFault::Cancelled);
-        }
-        if Instant::now() >= deadline {
-            return Err(IngestFault::TimedOut { seconds: 0 });
-        }
-    }
-}
-
-/// Why a child ended without a result.
-fn death(status: ExitStatus, said: &[String], limits: &Limits, time: Duration) -> IngestFault {
-    let out_of_memory = IngestFault::OutOfMemory {
-        limit: limits.memory_bytes,
-    };
-    if said
-        .iter()
-        .any(|line| line.contains("memory allocation of"))
-    {
-        return out_of_memory;
-    }
-    if said
-        .iter()
-        .any(|line| line.contains("has overflowed its stack"))
-    {
-        return IngestFault::Crashed {
-            detail: "it is nested too deeply".into(),
-        };
-    }
-    #[cfg(unix)]
-    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
-        return match signal {
-            libc::SIGXCPU => IngestFault::TimedOut {
-                seconds: time.as_secs(),
-            },
-            libc::SIGKILL => out_of_memory, // not by us: the system was short of memory
-            libc::SIGSEGV | libc::SIGBUS => IngestFault::Crashed {
-                detail: "it is nested too deeply or read beyond its memory".into(),
-            },
-            signal => IngestFault::Crashed {
-                detail: format!("signal {signal}"),
-            },
-        };
-    }
-    let _ = time;
-    match said.last() {
-        Some(line) => IngestFault::Crashed {
-            detail: line.chars().take(200).collect(),
-        },
-        None => IngestFault::Crashed {
-            detail: status.to_string(),
-        },
-    }
-}
-
-/// A child that never outlives its watcher.
-struct Watched(Child);
-
-impl Watched {
-    fn end(&mut self) {
-        // It may have ended by itself meanwhile; then there is nothing to kill.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        if !matches!(self.0.try_wait(), Ok(Some(_))) {
-            self.end();
-        }
-    }
 }
