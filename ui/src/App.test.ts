@@ -104,6 +104,19 @@ describe('the window', () => {
     expect(await screen.findByRole('heading', { name: 'locked' })).toBeVisible();
   });
 
+  it('offers text recognition for a scanned file, then takes the file', async () => {
+    const { backend, user } = open();
+    await screen.findByRole('heading', { name: 'Drop a book here' });
+    backend.drop({ kind: 'drop', paths: ['/books/scanned.pdf'] });
+    await user.click(await screen.findByRole('button', { name: /^Get text recognition \(32 MB\)/ }));
+    expect(await screen.findByRole('heading', { name: 'scanned' })).toBeVisible();
+    const methods = backend.requests.map((request) => request.method);
+    expect(methods.filter((method) => method === 'add')).toHaveLength(2);
+    expect(methods.filter((method) => method === 'download_model')).toHaveLength(1);
+    expect(screen.queryByRole('button', { name: /text recognition/ })).toBeNull();
+    expect(await faults()).toEqual([]);
+  });
+
   it('streams an answer, marks what is not supported in words, and highlights exactly the cited words', async () => {
     const { user } = open({ documents: [bohemia()] });
     await ask(user, 'When did Watson pass through Baker Street?');

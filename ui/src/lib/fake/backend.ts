@@ -56,6 +56,20 @@ const MODELS: ModelEntry[] = [
     supported: false,
     current: false,
   },
+  {
+    name: 'ocr',
+    title: 'PP-OCR',
+    licence: 'Apache-2.0',
+    bytes: 31_749_509,
+    context: 0,
+    memory_bytes: 410_000_000,
+    summary: 'Recognises the text of scanned pages.',
+    installed: false,
+    partial_bytes: 0,
+    supported: true,
+    current: false,
+    purpose: 'recognition',
+  },
 ];
 
 export class FakeBackend implements Backend {
@@ -256,6 +270,10 @@ export class FakeBackend implements Backend {
       const progress = { kind: 'ingest' as const, path, fraction: null };
       await this.#step(options, { ...progress, stage: 'queued' });
       await this.#step(options, { ...progress, stage: 'extracting', fraction: 0.5 });
+      if (path.includes('scanned')) {
+        const pages = { done: 3, total: 9, seconds_left: 60 };
+        await this.#step(options, { ...progress, stage: 'recognising', fraction: 1 / 3, pages });
+      }
       await this.#step(options, { ...progress, stage: 'finished' });
       added.push(this.#added(path, password));
     }
@@ -263,7 +281,7 @@ export class FakeBackend implements Backend {
   }
 
   #added(path: string, password: string | null): Added {
-    const fail = (code: 'password_needed' | 'other', message: string, advice: string): Added => ({
+    const fail = (code: 'password_needed' | 'recogniser_missing' | 'other', message: string, advice: string): Added => ({
       path,
       document: null,
       known: false,
@@ -274,6 +292,9 @@ export class FakeBackend implements Backend {
     }
     if (path.includes('locked') && password !== 'open') {
       return fail('password_needed', `${fileName(path)} is encrypted.`, 'Give its password.');
+    }
+    if (path.includes('scanned') && !this.models.some((model) => model.name === 'ocr' && model.installed)) {
+      return fail('recogniser_missing', `${fileName(path)} holds no text.`, 'Get text recognition.');
     }
     const title = fileName(path).replace(/\.\w+$/, '');
     const known = this.documents.find((document) => document.summary.title === title);
@@ -385,7 +406,7 @@ export class FakeBackend implements Backend {
     }
     model.partial_bytes = 0;
     model.installed = true;
-    if (!this.models.some((other) => other.current)) model.current = true;
+    if (!this.models.some((other) => other.current) && model.purpose !== 'recognition') model.current = true;
     return { kind: 'done' };
   }
 

@@ -27,6 +27,11 @@ export class Models {
     return this.list.find((model) => model.current && model.installed) ?? null;
   }
 
+  /** What recognises the text of scanned pages. */
+  get recogniser(): ModelEntry | null {
+    return this.list.find((model) => model.purpose === 'recognition') ?? null;
+  }
+
   async refresh(): Promise<void> {
     try {
       const [{ models }, { settings }] = await Promise.all([

@@ -153,10 +153,29 @@ export class Session {
     if (drop.kind === 'drop') void this.add(drop.paths);
   }
 
+  /** Adds each path by itself: one whose pages are recognised for an hour keeps no other waiting. */
   async add(paths: string[], password: string | null = null): Promise<void> {
-    const documents = await this.library.add(paths, password);
-    const first = documents[0];
-    if (first) this.open(first.id);
+    let opened = false;
+    const one = async (path: string) => {
+      const [first] = await this.library.add([path], password);
+      if (first && !opened) {
+        opened = true;
+        this.open(first.id);
+      }
+      this.#askForPassword([path], password);
+    };
+    await Promise.all(paths.map(one));
+  }
+
+  /** Gets what recognises scanned pages if it is not here, and adds a file that has some. */
+  async recognise(path: string): Promise<void> {
+    const recogniser = this.models.recogniser;
+    if (!recogniser) return;
+    if (!recogniser.installed) await this.models.download(recogniser.name);
+    if (this.models.recogniser?.installed) await this.add([path]);
+  }
+
+  #askForPassword(paths: string[], password: string | null): void {
     const locked = this.library.arrivals.find(
       (arrival) => paths.includes(arrival.path) && arrival.failure?.code === 'password_needed',
     );
