@@ -10,6 +10,7 @@
 //! ruins any format with one scale for a whole token; added back when the key is read it costs nothing.
 
 use candle_core::Tensor;
+use std::any::Any;
 
 /// How a head's channels are paired for rotary position embedding (Su et al. 2021, arXiv 2104.09864).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +74,9 @@ pub enum AttentionError {
     /// The key/value store failed (disk full, damaged block, ...).
     #[error("the key/value cache failed: {0}")]
     Cache(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Attention was computed elsewhere, which failed in the middle of a pass: the pass can be repeated, here from now on.
+    #[error("attention left the place where it was computed")]
+    Left,
     /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
@@ -98,6 +102,19 @@ pub trait Attention: Send {
         keys: &Tensor,
         values: &Tensor,
     ) -> Result<Tensor, AttentionError>;
+
+    /// As [`attend`](Attention::attend), where queries, keys and values of `tokens` tokens lie in a place that both the
+    /// model's [`Backend`](crate::backend::Backend) and the implementation know, and what is attended is wanted there.
+    /// `false` if it was not done: then they are brought here.
+    fn attend_at(
+        &mut self,
+        layer: usize,
+        tokens: usize,
+        place: &dyn Any,
+    ) -> Result<bool, AttentionError> {
+        let _ = (layer, tokens, place);
+        Ok(false)
+    }
 
     /// Whether the pass is to stop. The forward pass looks between the products of a layer, which for many tokens and
     /// a large model each take some tens of milliseconds, and gives up with [`AttentionError::Cancelled`].

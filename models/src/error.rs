@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::attention::AttentionError;
+use crate::backend::BackendError;
 use crate::gguf::{GgufFault, Quantization};
 use crate::tokenizer::TokenizerError;
 
@@ -151,6 +152,12 @@ pub enum ForwardError {
         /// Rows of the embedding.
         vocabulary: usize,
     },
+    /// Whoever has the weights failed, and so did the way back.
+    #[error(transparent)]
+    Backend(BackendError),
+    /// The weights could not be taken from the file after another place for them had failed.
+    #[error(transparent)]
+    Model(#[from] ModelError),
     /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

@@ -7,8 +7,11 @@
 mod architecture;
 pub mod attention;
 mod awake;
+pub mod backend;
+mod block;
 pub mod catalogue;
 mod chat;
+mod cpu;
 mod decoder;
 mod error;
 mod gguf;
@@ -22,6 +25,7 @@ mod weights;
 
 pub use architecture::Architecture;
 pub use attention::{Attention, AttentionError, AttentionShape};
+pub use block::{BlockWeights, DecoderWeights, Sizes};
 pub use catalogue::{Catalogue, CatalogueEntry, CatalogueError, DownloadProgress};
 pub use chat::{ChatMessage, ChatTemplate, ChatTemplateError, Role};
 pub use decoder::Logits;

@@ -6,16 +6,20 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::Tensor;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::attention::{Attention, AttentionShape};
 use crate::awake;
+use crate::backend::Backend;
+use crate::block::DecoderWeights;
 use crate::chat::ChatTemplate;
-use crate::decoder::{Decoder, Logits};
+use crate::decoder::{Decoder, Logits, Place};
 use crate::error::{ForwardError, ModelError};
 use crate::gguf::Gguf;
+use crate::packed::FileMatrix;
 use crate::storage::release;
 use crate::tokenizer::Tokenizer;
 
@@ -32,8 +36,20 @@ pub struct Model {
 impl Model {
     /// Opens a GGUF file and makes it ready to run. Reads the whole file once, for the fingerprint.
     pub fn load(path: &Path) -> Result<Self, ModelError> {
+        Self::load_from(path, None)
+    }
+
+    /// The same; `place` is shown the blocks' weights as they stand in the file and may put them elsewhere than into
+    /// this processor's memory, which then holds none unless that place fails.
+    pub fn load_to(
+        path: &Path,
+        place: impl FnOnce(&DecoderWeights<FileMatrix<'_>>) -> Option<Arc<dyn Backend>>,
+    ) -> Result<Self, ModelError> {
+        Self::load_from(path, Some(Box::new(place)))
+    }
+
+    fn load_from(path: &Path, place: Option<Box<Place<'_>>>) -> Result<Self, ModelError> {
         let file = Gguf::open(path)?;
-        let decoder = Decoder::load(&file)?;
         let tokenizer = Tokenizer::of(&file).map_err(|source| ModelError::Tokenizer {
             path: path.to_owned(),
             source,
@@ -41,8 +57,10 @@ impl Model {
         let chat_template = ChatTemplate::of(file.metadata(), &tokenizer);
         let ends_answer = tokenizer.ends_of_turn();
         release(file.map(), file.header());
+        let name = file.name();
+        let decoder = Decoder::load(file, place)?;
         Ok(Self {
-            name: file.name(),
+            name,
             fingerprint: fingerprint(path).map_err(|source| ModelError::Unreadable {
                 path: path.to_owned(),
                 source,
@@ -79,6 +97,11 @@ impl Model {
         self.decoder.vocabulary()
     }
 
+    /// Whether this processor multiplies; something else has the weights if not.
+    pub fn is_on_cpu(&self) -> bool {
+        self.decoder.is_here()
+    }
+
     /// Text to token ids and back.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
@@ -105,6 +128,9 @@ impl Model {
         attention: &mut dyn Attention,
         logits: Logits,
     ) -> Result<Option<Tensor>, ForwardError> {
+        if !self.decoder.is_here() {
+            return self.decoder.forward(tokens, attention, logits);
+        }
         // On one of the threads that compute. A product that another thread hands to them first has to wake one, and to
         // be woken when it is done, which for a single token would happen a hundred times.
         awake::pass(tokens.len(), || {

@@ -18,7 +18,7 @@ use memmap2::Mmap;
 use crate::error::ModelError;
 use crate::gguf::{Gguf, TensorInfo};
 use crate::matrix::Matrix;
-use crate::packed::{Arena, PackedMatrix};
+use crate::packed::{Arena, FileMatrix, PackedMatrix};
 use crate::storage::{MappedBlocks, release};
 
 /// An embedding table, `[rows, width]`, left in the file: only the rows of a chunk's tokens are ever dequantized.
@@ -106,6 +106,19 @@ impl<'a> Weights<'a> {
         let tensor = self.failing(self.mapped(name, info))?;
         let plain = QMatMul::from_qtensor(tensor).map_err(Refusal::Tensor);
         Ok(Matrix::Plain(self.failing(plain)?))
+    }
+
+    /// A matrix as the file has it; `None` if its format is one that is not packed.
+    pub(crate) fn file_matrix(
+        &mut self,
+        name: &str,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Option<FileMatrix<'a>>, ModelError> {
+        let info = self.take(name, &[rows, columns])?;
+        let bytes = &self.file.map()[info.bytes.clone()];
+        let dtype = info.quantization.dtype();
+        Ok(dtype.and_then(|dtype| FileMatrix::of(dtype, bytes, rows, columns)))
     }
 
     /// A vector of `length` F32.

@@ -16,6 +16,7 @@
 
 mod activations;
 mod arena;
+mod file;
 mod kernels;
 mod layout;
 mod pack;
@@ -31,6 +32,7 @@ use rayon::prelude::*;
 pub use activations::Quantized;
 pub(crate) use arena::Arena;
 use arena::Piece;
+pub use file::{FileMatrix, Grid};
 pub use kernels::Kernels;
 use layout::{BLOCK, Layout, TILE_ROWS};
 pub use product::multiply;
@@ -71,7 +73,7 @@ impl PackedMatrix {
             return Ok(None);
         };
         assert!(columns.is_multiple_of(layout.file_block()));
-        let row_bytes = columns / layout.file_block() * pack::file_block_bytes(layout);
+        let row_bytes = columns / layout.file_block() * file::file_block_bytes(layout);
         assert_eq!(bytes.len(), rows * row_bytes);
         let tile_bytes = layout.tile_bytes(columns / BLOCK);
         let mut tiles = arena.take(rows.div_ceil(TILE_ROWS) * tile_bytes)?;

@@ -1,8 +1,6 @@
-//! Blocks of a GGUF file to tiles.
-//!
-//! The file's layouts: ggml-common.h and ggml-quants.c of llama.cpp. In blocks of 32 a byte of `qs` holds weight `j`
-//! in its low half and weight `j + 16` in its high half, and the fifth bits lie in 32 bits, weight `j` at bit `j`.
+//! Blocks of a GGUF file ([`file`](super::file)) to tiles.
 
+use super::file::{codes_of, factor_and_minimum, file_block, file_block_bytes};
 use super::layout::{
     BLOCK, BLOCK_CODES, CHUNK_BLOCKS, GROUP_CODES, GROUPS, Layout, NESTED_BLOCKS, Scales, TILE_ROWS,
 };
@@ -39,58 +37,6 @@ fn pack_chunk(layout: Layout, rows: &[&[u8]], chunk: &mut [u8]) {
     for (row, bytes) in rows.iter().enumerate() {
         pack_scales(layout, bytes, row, blocks, scales);
     }
-}
-
-/// The bytes of the file's block that holds a block of a row, and the place of the latter in the former.
-fn file_block(layout: Layout, row: &[u8], block: usize) -> (&[u8], usize) {
-    let blocks = layout.file_block() / BLOCK;
-    let bytes = file_block_bytes(layout);
-    (&row[block / blocks * bytes..][..bytes], block % blocks)
-}
-
-/// Bytes of a block in the file: those of its codes and scales, which are the tile's for one row.
-pub(super) fn file_block_bytes(layout: Layout) -> usize {
-    layout.tile_bytes(layout.file_block() / BLOCK) / TILE_ROWS
-}
-
-/// The codes of 32 columns of a row, column by column.
-fn codes_of(layout: Layout, row: &[u8], block: usize) -> [u8; BLOCK] {
-    let (bytes, place) = file_block(layout, row, block);
-    match (layout.scales, layout.bits) {
-        (Scales::Block, 8) => std::array::from_fn(|j| bytes[2 + j] ^ 0x80), // -128 to 127 as 0 to 255
-        (Scales::Block, 4) => halves_of(&bytes[2..]),
-        (Scales::Block, _) => with_fifth_bits(&bytes[2..6], halves_of(&bytes[6..])),
-        (Scales::BlockAndMinimum, 4) => halves_of(&bytes[4..]),
-        (Scales::BlockAndMinimum, _) => with_fifth_bits(&bytes[4..8], halves_of(&bytes[8..])),
-        (Scales::Nested, bits) => {
-            let fifth = (bits == 5).then(|| &bytes[16..48]);
-            let low = &bytes[if bits == 5 { 48 } else { 16 }..][place / 2 * BLOCK..][..BLOCK];
-            std::array::from_fn(|j| {
-                let code = low[j] >> (place % 2 * 4) & 15;
-                code | fifth.map_or(0, |fifth| (fifth[j] >> place & 1) << 4)
-            })
-        }
-        (Scales::NestedHalves, _) => {
-            // Half a file's block of 256 at a time: 64 bytes of low bits, 32 bytes of high bits.
-            let (half, quarter) = (place / 4, place % 4);
-            let low = &bytes[half * 64 + quarter % 2 * 32..][..BLOCK];
-            let high = &bytes[128 + half * 32..][..BLOCK];
-            std::array::from_fn(|j| {
-                low[j] >> (quarter / 2 * 4) & 15 | (high[j] >> (2 * quarter) & 3) << 4
-            })
-        }
-    }
-}
-
-fn halves_of(packed: &[u8]) -> [u8; BLOCK] {
-    std::array::from_fn(|j| packed[j % 16] >> (j / 16 * 4) & 15)
-}
-
-fn with_fifth_bits(bits: &[u8], mut codes: [u8; BLOCK]) -> [u8; BLOCK] {
-    for (j, code) in codes.iter_mut().enumerate() {
-        *code |= (bits[j / 8] >> (j % 8) & 1) << 4;
-    }
-    codes
 }
 
 /// The inverse of [`unfold`](super::unpack): a byte for each code to the packed form.
@@ -156,17 +102,5 @@ fn pack_scales(layout: Layout, bytes: &[u8], row: usize, blocks: usize, scales: 
                 }
             }
         }
-    }
-}
-
-/// The 6-bit factor and minimum of a block of 32 (`get_scale_min_k4` of ggml-quants.c).
-fn factor_and_minimum(packed: &[u8], block: usize) -> (u8, u8) {
-    if block < 4 {
-        (packed[block] & 63, packed[block + 4] & 63)
-    } else {
-        (
-            packed[block + 4] & 15 | packed[block - 4] >> 6 << 4,
-            packed[block + 4] >> 4 | packed[block] >> 6 << 4,
-        )
     }
 }

@@ -5,7 +5,7 @@ use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 
 use super::kernels::Kernels;
-use super::{PackedMatrix, Quantized, multiply};
+use super::{FileMatrix, PackedMatrix, Quantized, multiply};
 
 const FORMATS: [GgmlDType; 8] = [
     GgmlDType::Q4_0,
@@ -105,6 +105,41 @@ fn check(matrix: &PackedMatrix, exact: &[f32], activations: &[f32], what: &str) 
         }
         let first = portable.get_or_insert_with(|| found.clone());
         assert!(*first == found, "{} {what}: other bits", kernels.level);
+    }
+}
+
+#[test]
+fn codes_and_grids_of_a_file_are_its_weights() {
+    let mut noise = Noise(5);
+    for dtype in FORMATS {
+        for (rows, columns) in shapes(dtype) {
+            let values =
+                Tensor::from_vec(noise.numbers(rows * columns), (rows, columns), &Device::Cpu);
+            let tensor = QTensor::quantize(&values.unwrap(), dtype).unwrap();
+            let exact = tensor
+                .dequantize(&Device::Cpu)
+                .unwrap()
+                .to_vec2::<f32>()
+                .unwrap();
+            let bytes = tensor.data().unwrap();
+            let matrix = FileMatrix::of(dtype, &bytes, rows, columns).unwrap();
+            assert_eq!(matrix.first_rows(1).rows(), 1);
+            for (row, exact) in exact.iter().enumerate() {
+                for (group, exact) in exact.chunks_exact(32).enumerate() {
+                    let grid = matrix.grid(row, group);
+                    for (column, (code, exact)) in
+                        matrix.codes(row, group).iter().zip(exact).enumerate()
+                    {
+                        let weight = grid.weight(*code, column);
+                        // The reference rounds to F32 once or twice on the way.
+                        assert!(
+                            (weight - f64::from(*exact)).abs() <= 2e-7 * weight.abs() + 1e-9,
+                            "{dtype:?}, row {row}, group {group}, column {column}: {weight}, {exact}"
+                        );
+                    }
+                }
+            }
+        }
     }
 }
 
