@@ -1,235 +1,239 @@
-// Attention of many tokens (a chunk that is read), in tiles: FlashAttention (Dao et al. 2022, arXiv 2205.14135) without
-// tensor cores.
+// Attention of many tokens (a chunk that is read), in tiles on tensor cores: FlashAttention-2 (Dao 2023, arXiv 2307.08691).
 //
-// In: queries as the model gives them and the table of pages. Out: the attended values and, for each row, the largest
-// score and the sum of weights. Every token sees all tokens up to itself.
+// In: queries as the model gives them and pages that `unpack` decoded. Out: for each row and split the largest score, the sum
+// of weights and the weighted values, as `decode` leaves them for `merge`. Every token sees all tokens up to itself. Pages
+// come in runs of as many as were decoded: a later run goes on with what the run before left.
 //
-// A block takes 32 rows of one key/value head; row t * group + g is token t of the pass and head g of the group. Pages
-// come one after the other, 16 pairs of channels at a time: decoded, given their bias and turned to their positions in
-// shared memory once for all rows. A thread holds 4 rows by 4 keys of scores and 4 rows by 1/16 of the channels of sums.
+// A block takes 64 rows of one key/value head, 16 a warp; row t * group + g is token t of the pass and head g of the group.
+// Pages come one after the other: keys to shared memory, then values in their place. Queries, scores and sums stay in
+// registers, since what comes out of one product is laid out as the next one wants its left side (`tensor.cuh`).
 //
-// grid (tiles, kv_heads), 128 threads.
+// grid (tiles, kv_heads, splits), 128 threads.
 
-#include "array.cuh"
-#include "page.cuh"
 #include "query.cuh"
+#include "unpacked.cuh"
 
 struct Prefill {
     Queries queries;
     Rotation rotation;
-    /// By page number; all are attended to.
-    const Page* pages;
-    /// The layer's key bias, `[kv_heads][head_dim]`.
-    const float* bias;
-    /// `[tokens][query_heads][head_dim]`.
-    float* attended;
-    /// `[tokens][query_heads]`.
-    float* row_largest;
-    float* row_sums;
+    /// `[pages][kv_heads]` of keys, then values (`UnpackedSide`).
+    const uint4* unpacked;
+    /// `[tokens][query_heads][splits][head_dim]`.
+    float* values;
+    /// `[tokens][query_heads][splits]`.
+    float* largest;
+    float* sums;
     int tokens;
+    /// The first page that is decoded, and how many are.
+    int first_page;
+    int pages;
+    /// Whether there is something from an earlier run.
+    int goes_on;
 };
 
-constexpr int TILE_THREADS = 128;
-constexpr int TILE_ROWS = 32;
-/// Pairs of channels of keys, or half as many channels of values, in shared memory at a time.
-constexpr int CHUNK_PAIRS = 16;
-/// Threads across a row; each takes every 16th key and 2 of 32 channels.
-constexpr int ACROSS = 16;
-/// Rows of a thread.
-constexpr int DEEP = TILE_ROWS / (TILE_THREADS / ACROSS);
-constexpr int KEYS_OF_THREAD = PAGE_TOKENS / ACROSS;
+constexpr int TILE_ROWS = 64;
+constexpr int WARP_ROWS = 16;
+/// Weights are powers of two of this and less, so that small ones keep their bits in a half.
+constexpr float LARGEST_POWER = 10.0f;
 
-template <int HEAD_DIM>
-struct PrefillShared {
-    Array<Array<float2, TILE_ROWS>, HEAD_DIM / 2> queries;
-    /// Keys `[pair][token]`; then values, two channels each, `[token][channels / 2]`.
-    Array<float2, CHUNK_PAIRS * PAGE_TOKENS> chunk;
-    /// One more than the keys, so that rows fall on different banks.
-    Array<Array<float, PAGE_TOKENS + 1>, TILE_ROWS> weights;
-};
-
-/// Over the 16 threads of a row.
+/// Over the four lanes of a row.
 __device__ __forceinline__ float row_max(float number) {
-    for (int step = ACROSS / 2; step > 0; step >>= 1) {
-        number = fmaxf(number, __shfl_xor_sync(0xffffffffu, number, step));
-    }
-    return number;
+    number = fmaxf(number, __shfl_xor_sync(0xffffffffu, number, 1));
+    return fmaxf(number, __shfl_xor_sync(0xffffffffu, number, 2));
 }
 
 __device__ __forceinline__ float row_sum(float number) {
-    for (int step = ACROSS / 2; step > 0; step >>= 1) {
-        number += __shfl_xor_sync(0xffffffffu, number, step);
+    number += __shfl_xor_sync(0xffffffffu, number, 1);
+    return number + __shfl_xor_sync(0xffffffffu, number, 2);
+}
+
+/// Adds the product of two sides, each in two halves.
+template <int HEAD_DIM>
+__device__ __forceinline__ void multiply_add_split(TensorSums& sums, const LeftWords& left, const LeftWords& left_rest,
+                                                   UnpackedSide<HEAD_DIM>& shared, int row, int word, int words) {
+    RightWords right;
+    RightWords right_rest;
+#pragma unroll
+    for (int nth = 0; nth < 2; nth++) {
+        const int place = place_of(row, word + 4 * nth, words);
+        right.words[nth] = shared.first[place];
+        right_rest.words[nth] = shared.second[place];
     }
-    return number;
+    multiply_add(sums, left, right);
+    multiply_add(sums, left_rest, right);
+    multiply_add(sums, left, right_rest);
 }
 
 template <int HEAD_DIM>
-__device__ void attend_tile(const Prefill& prefill, PrefillShared<HEAD_DIM>& shared) {
+__device__ __forceinline__ void attend_tile(const Prefill& prefill, UnpackedSide<HEAD_DIM>& shared) {
     constexpr int PAIRS = HEAD_DIM / 2;
-    constexpr int CHUNKS = HEAD_DIM / 32;
-    const int across = threadIdx.x % ACROSS;
-    const int first_row = threadIdx.x / ACROSS * DEEP;
+    /// Products of 16 columns each: of a query, and of a page's weights.
+    constexpr int QUERY_STEPS = HEAD_DIM / 16;
+    constexpr int KEY_STEPS = PAGE_TOKENS / 16;
+    /// Tiles of 8 keys, and of 8 channels.
+    constexpr int KEY_TILES = PAGE_TOKENS / 8;
+    constexpr int CHANNEL_TILES = HEAD_DIM / 8;
+    const int lane = threadIdx.x % 32;
+    const int g = lane / 4;
+    const int t = lane % 4;
     const int kv_head = blockIdx.y;
     const int group = group_size(prefill.queries);
-    const int rows = min(TILE_ROWS, prefill.tokens * group - (int)blockIdx.x * TILE_ROWS);
     const int row_of_pass = blockIdx.x * TILE_ROWS;
+    const int rows = min(TILE_ROWS, prefill.tokens * group - row_of_pass);
     // One beyond the last position that any row of the tile sees.
     const int end = prefill.queries.start + (row_of_pass + rows - 1) / group + 1;
 
-    for (int at = threadIdx.x; at < PAIRS * TILE_ROWS; at += TILE_THREADS) {
-        const int pair = at / TILE_ROWS;
-        const int row = at % TILE_ROWS;
-        float2 query = make_float2(0.0f, 0.0f);
-        if (row < rows) {
-            const int token = (row_of_pass + row) / group;
-            const int head = kv_head * group + (row_of_pass + row) % group;
-            query = turned_query(prefill.queries, prefill.rotation.channels[pair], PAIRS, pair, token, head);
-        }
-        shared.queries[pair][row] = query;
+    // This lane's two rows. One beyond the last is the last, and is not written.
+    int own_rows[2];
+    int positions[2];
+#pragma unroll
+    for (int nth = 0; nth < 2; nth++) {
+        own_rows[nth] = threadIdx.x / 32 * WARP_ROWS + g + 8 * nth;
+        positions[nth] = prefill.queries.start + (row_of_pass + min(own_rows[nth], rows - 1)) / group;
     }
-    int positions[DEEP];
-    float largest[DEEP];
-    float sums[DEEP];
-    float2 values[DEEP][CHUNKS];
+    LeftWords queries[QUERY_STEPS];
+    LeftWords queries_rest[QUERY_STEPS];
 #pragma unroll
-    for (int deep = 0; deep < DEEP; deep++) {
-        // A row beyond the last sees what the last sees, and is not written.
-        positions[deep] = prefill.queries.start + (row_of_pass + min(first_row + deep, rows - 1)) / group;
-        largest[deep] = -INFINITY;
-        sums[deep] = 0.0f;
+    for (int step = 0; step < QUERY_STEPS; step++) {
 #pragma unroll
-        for (int chunk = 0; chunk < CHUNKS; chunk++) {
-            values[deep][chunk] = make_float2(0.0f, 0.0f);
+        for (int word = 0; word < 4; word++) {
+            const int row = row_of_pass + min(own_rows[word % 2], rows - 1);
+            const int pair = 8 * step + t + 4 * (word / 2);
+            const float2 query = turned_query(prefill.queries, prefill.rotation.channels[pair], PAIRS, pair,
+                                              row / group, kv_head * group + row % group);
+            split_halves(query.x, query.y, queries[step].words[word], queries_rest[step].words[word]);
+        }
+    }
+    const float unit = exp2f(-LARGEST_POWER);
+    float largest[2];
+    float sums[2];
+    TensorSums values[CHANNEL_TILES];
+#pragma unroll
+    for (int nth = 0; nth < 2; nth++) {
+        const int row = row_of_pass + min(own_rows[nth], rows - 1);
+        const size_t head = (size_t)(row / group) * prefill.queries.query_heads + kv_head * group + row % group;
+        const size_t split = head * gridDim.z + blockIdx.z;
+        largest[nth] = prefill.goes_on ? prefill.largest[split] : -INFINITY;
+        sums[nth] = prefill.goes_on ? prefill.sums[split] / unit : 0.0f;
+#pragma unroll
+        for (int tile = 0; tile < CHANNEL_TILES; tile++) {
+            const float* from = prefill.values + split * HEAD_DIM + 8 * tile + 2 * t;
+            values[tile].numbers[2 * nth] = prefill.goes_on ? from[0] / unit : 0.0f;
+            values[tile].numbers[2 * nth + 1] = prefill.goes_on ? from[1] / unit : 0.0f;
         }
     }
 
-    for (int page = 0; page * PAGE_TOKENS < end; page++) {
-        const PageHead<HEAD_DIM> head(prefill.pages[page], prefill.queries.kv_heads, kv_head);
-        // Behind the last token stands what was left there.
-        const int filled = min(PAGE_TOKENS, end - page * PAGE_TOKENS);
-        float scores[DEEP][KEYS_OF_THREAD];
+    // Of the pages that are decoded those that a row of the tile sees, and of them this split's share.
+    const int seen = min((end + PAGE_TOKENS - 1) / PAGE_TOKENS - prefill.first_page, prefill.pages);
+    const int share = (prefill.pages + gridDim.z - 1) / gridDim.z;
+    const int last = min(seen, (int)(blockIdx.z + 1) * share);
+    constexpr int PIECES = sizeof(UnpackedSide<HEAD_DIM>) / sizeof(uint4);
+    for (int nth = blockIdx.z * share; nth < last; nth++) {
+        const int page = prefill.first_page + nth;
+        const uint4* unpacked =
+            prefill.unpacked + ((size_t)nth * prefill.queries.kv_heads + kv_head) * 2 * PIECES;
+        __syncthreads();  // the values before are done with
+        copy_side<HEAD_DIM>(reinterpret_cast<uint4*>(&shared), unpacked);
+        __syncthreads();  // keys are there
+        TensorSums scores[KEY_TILES];
 #pragma unroll
-        for (int deep = 0; deep < DEEP; deep++) {
+        for (int tile = 0; tile < KEY_TILES; tile++) {
+            scores[tile] = {{0.0f, 0.0f, 0.0f, 0.0f}};
 #pragma unroll
-            for (int key = 0; key < KEYS_OF_THREAD; key++) {
-                scores[deep][key] = 0.0f;
+            for (int step = 0; step < QUERY_STEPS; step++) {
+                multiply_add_split(scores[tile], queries[step], queries_rest[step], shared, 8 * tile + g, 8 * step + t,
+                                   PAIRS);
             }
         }
-        for (int first_pair = 0; first_pair < PAIRS; first_pair += CHUNK_PAIRS) {
-            __syncthreads();  // the chunk before is done with; queries are there
-            for (int at = threadIdx.x; at < CHUNK_PAIRS * PAGE_TOKENS; at += TILE_THREADS) {
-                const int token = at % PAGE_TOKENS;
-                const int pair = first_pair + at / PAGE_TOKENS;
-                const int2 channels = prefill.rotation.channels[pair];
-                const float* bias = prefill.bias + kv_head * HEAD_DIM;
-                const float2 key = make_float2(head.key(channels.x, token) + bias[channels.x],
-                                               head.key(channels.y, token) + bias[channels.y]);
-                const float2 place = prefill.rotation.places[pair * PAGE_TOKENS + token];
-                shared.chunk[at] = turn(turn(key, place), prefill.rotation.pages[(size_t)page * PAIRS + pair]);
-            }
-            __syncthreads();  // the chunk is there
-#pragma unroll 4
-            for (int pair = 0; pair < CHUNK_PAIRS; pair++) {
-                float2 keys[KEYS_OF_THREAD];
+
 #pragma unroll
-                for (int key = 0; key < KEYS_OF_THREAD; key++) {
-                    keys[key] = shared.chunk[pair * PAGE_TOKENS + across + key * ACROSS];
-                }
+        for (int nth = 0; nth < 2; nth++) {
+            const int visible = positions[nth] + 1 - page * PAGE_TOKENS;
+            float grown = largest[nth];
 #pragma unroll
-                for (int deep = 0; deep < DEEP; deep++) {
-                    const float2 query = shared.queries[first_pair + pair][first_row + deep];
+            for (int tile = 0; tile < KEY_TILES; tile++) {
 #pragma unroll
-                    for (int key = 0; key < KEYS_OF_THREAD; key++) {
-                        scores[deep][key] += query.x * keys[key].x + query.y * keys[key].y;
+                for (int column = 0; column < 2; column++) {
+                    float& score = scores[tile].numbers[2 * nth + column];
+                    if (8 * tile + 2 * t + column >= visible) {
+                        score = -INFINITY;
                     }
+                    grown = fmaxf(grown, score);
                 }
-            }
-        }
-
-#pragma unroll
-        for (int deep = 0; deep < DEEP; deep++) {
-            const int visible = positions[deep] + 1 - page * PAGE_TOKENS;
-            float grown = largest[deep];
-#pragma unroll
-            for (int key = 0; key < KEYS_OF_THREAD; key++) {
-                if (across + key * ACROSS >= visible) {
-                    scores[deep][key] = -INFINITY;
-                }
-                grown = fmaxf(grown, scores[deep][key]);
             }
             grown = row_max(grown);
             // Nothing but -infinity so far: weights of 0 and not of NaN.
             const float base = grown == -INFINITY ? 0.0f : grown;
-            const float keep = exp2f(largest[deep] - base);
+            const float keep = exp2f(largest[nth] - base);
             float sum = 0.0f;
 #pragma unroll
-            for (int key = 0; key < KEYS_OF_THREAD; key++) {
-                const float weight = exp2f(scores[deep][key] - base);
-                shared.weights[first_row + deep][across + key * ACROSS] = weight;
-                sum += weight;
-            }
-            sums[deep] = sums[deep] * keep + row_sum(sum);
-            largest[deep] = grown;
+            for (int tile = 0; tile < KEY_TILES; tile++) {
 #pragma unroll
-            for (int chunk = 0; chunk < CHUNKS; chunk++) {
-                values[deep][chunk].x *= keep;
-                values[deep][chunk].y *= keep;
+                for (int column = 0; column < 2; column++) {
+                    float& score = scores[tile].numbers[2 * nth + column];
+                    score = exp2f(score - base + LARGEST_POWER);
+                    sum += score;
+                }
+            }
+            sums[nth] = sums[nth] * keep + row_sum(sum);
+            largest[nth] = grown;
+#pragma unroll
+            for (int tile = 0; tile < CHANNEL_TILES; tile++) {
+                values[tile].numbers[2 * nth] *= keep;
+                values[tile].numbers[2 * nth + 1] *= keep;
             }
         }
 
+        __syncthreads();  // the keys are done with
+        copy_side<HEAD_DIM>(reinterpret_cast<uint4*>(&shared), unpacked + PIECES);
+        __syncthreads();  // values are there
 #pragma unroll
-        for (int chunk = 0; chunk < CHUNKS; chunk++) {
-            __syncthreads();  // the chunk before is done with; weights are there
-            for (int at = threadIdx.x; at < CHUNK_PAIRS * PAGE_TOKENS; at += TILE_THREADS) {
-                const int token = at / CHUNK_PAIRS;
-                const int channel = chunk * 32 + 2 * (at % CHUNK_PAIRS);
-                shared.chunk[at] = token < filled
-                                       ? make_float2(head.value(channel, token), head.value(channel + 1, token))
-                                       : make_float2(0.0f, 0.0f);
+        for (int step = 0; step < KEY_STEPS; step++) {
+            LeftWords weights;
+            LeftWords weights_rest;
+#pragma unroll
+            for (int word = 0; word < 4; word++) {
+                const TensorSums& from = scores[2 * step + word / 2];
+                split_halves(from.numbers[2 * (word % 2)], from.numbers[2 * (word % 2) + 1], weights.words[word],
+                             weights_rest.words[word]);
             }
-            __syncthreads();  // the chunk is there
-#pragma unroll 4
-            for (int token = 0; token < PAGE_TOKENS; token++) {
-                const float2 value = shared.chunk[token * CHUNK_PAIRS + across];
 #pragma unroll
-                for (int deep = 0; deep < DEEP; deep++) {
-                    const float weight = shared.weights[first_row + deep][token];
-                    values[deep][chunk].x += weight * value.x;
-                    values[deep][chunk].y += weight * value.y;
-                }
+            for (int tile = 0; tile < CHANNEL_TILES; tile++) {
+                multiply_add_split(values[tile], weights, weights_rest, shared, 8 * tile + g, 8 * step + t,
+                                   PAGE_TOKENS / 2);
             }
         }
     }
 
 #pragma unroll
-    for (int deep = 0; deep < DEEP; deep++) {
-        const int row = first_row + deep;
-        if (row >= rows) {
-            break;
+    for (int nth = 0; nth < 2; nth++) {
+        if (own_rows[nth] >= rows) {
+            continue;
         }
-        const int token = (row_of_pass + row) / group;
-        const size_t head = (size_t)token * prefill.queries.query_heads + kv_head * group + (row_of_pass + row) % group;
+        const int row = row_of_pass + own_rows[nth];
+        const size_t head = (size_t)(row / group) * prefill.queries.query_heads + kv_head * group + row % group;
+        const size_t split = head * gridDim.z + blockIdx.z;
 #pragma unroll
-        for (int chunk = 0; chunk < CHUNKS; chunk++) {
-            float* attended = prefill.attended + head * HEAD_DIM + chunk * 32 + 2 * across;
-            attended[0] = values[deep][chunk].x / sums[deep];
-            attended[1] = values[deep][chunk].y / sums[deep];
+        for (int tile = 0; tile < CHANNEL_TILES; tile++) {
+            float* to = prefill.values + split * HEAD_DIM + 8 * tile + 2 * t;
+            to[0] = values[tile].numbers[2 * nth] * unit;
+            to[1] = values[tile].numbers[2 * nth + 1] * unit;
         }
-        if (across == 0) {
-            prefill.row_largest[head] = largest[deep];
-            prefill.row_sums[head] = sums[deep];
+        if (t == 0) {
+            prefill.largest[split] = largest[nth];
+            prefill.sums[split] = sums[nth] * unit;
         }
     }
 }
 
-// registers <= 128
-extern "C" __global__ void __launch_bounds__(TILE_THREADS, 4) prefill_64(const Prefill prefill) {
-    __shared__ PrefillShared<64> shared;
+// registers <= 255
+extern "C" __global__ void __launch_bounds__(TILE_THREADS, 2) prefill_64(const Prefill prefill) {
+    __shared__ UnpackedSide<64> shared;
     attend_tile<64>(prefill, shared);
 }
 
-// registers <= 128
-extern "C" __global__ void __launch_bounds__(TILE_THREADS, 4) prefill_128(const Prefill prefill) {
-    __shared__ PrefillShared<128> shared;
+// registers <= 255
+extern "C" __global__ void __launch_bounds__(TILE_THREADS, 2) prefill_128(const Prefill prefill) {
+    __shared__ UnpackedSide<128> shared;
     attend_tile<128>(prefill, shared);
 }

@@ -63,6 +63,11 @@ inline int __float_as_int(float number) {
     memcpy(&bits, &number, sizeof bits);
     return bits;
 }
+inline float __int_as_float(int bits) {
+    float number;
+    memcpy(&number, &bits, sizeof number);
+    return number;
+}
 inline float __fdiv_rn(float a, float b) { return a / b; }
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline int min(int a, int b) { return a < b ? a : b; }

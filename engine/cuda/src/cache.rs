@@ -6,7 +6,7 @@
 //!
 //! | pass | what runs |
 //! |---|---|
-//! | everything is there | `prefill` for many tokens, `decode` and `merge` for few |
+//! | everything is there | `unpack`, `prefill` and `merge` for many tokens, `decode` and `merge` for few |
 //! | pages are chosen | `scan`, `pick`, what is missing is brought, `decode`, `merge` |
 //! | not all pages fit at once | `decode` in turns over as many as fit, one `merge` |
 //!
@@ -15,16 +15,17 @@
 mod choose;
 mod turns;
 
-use crate::SLICE_ROWS;
 use crate::device::{Device, Pinned};
 use crate::error::CudaError;
 use crate::holdings::Holdings;
 use crate::parameters::{
-    Append, Chosen, Copy16, Decode, Gather, Mass, Merge, Page, Prefill, Quantize, Queries,
+    Append, Chosen, Copy16, Decode, Gather, Mass, Merge, Page, Prefill, Quantize, Queries, Unpack,
 };
-use crate::plan::{DECODE_TOKENS, Demand, Plan, SPLITS, STAGED_PAGES, Step};
+use crate::plan::{DECODE_TOKENS, Demand, Plan, SPLITS, STAGED_PAGES, Step, UNPACKED_PAGES};
 use crate::resident::{PageId, Resident};
 use crate::shape::{PAGE_TOKENS, PageFormat, Shape};
+use crate::{SLICE_ROWS, TILE_ROWS};
+use std::sync::Arc;
 
 /// Where sealed pages come from.
 pub trait Pages {
@@ -35,7 +36,7 @@ pub trait Pages {
 /// A document on the GPU.
 #[derive(Debug)]
 pub struct GpuCache {
-    device: Device,
+    device: Arc<Device>,
     demand: Demand,
     holdings: Holdings,
     resident: Resident,
@@ -46,6 +47,10 @@ pub struct GpuCache {
     /// Pages from here on are open.
     sealed: usize,
     staging: Option<Pinned<u8>>,
+    /// First position and tokens of the pass whose turns are on the GPU.
+    turned: (usize, usize),
+    /// Where everything stays that was brought, the sealed pages of each layer that are there from the first on.
+    there: Vec<usize>,
 }
 
 /// One layer of a pass.
@@ -55,12 +60,10 @@ pub struct LayerPass<'a> {
     pub layer: usize,
     /// Position of the first token.
     pub start: usize,
-    /// `[tokens][query_heads][head_dim]`, with bias, not turned, not scaled.
-    pub queries: &'a [f32],
-    /// `[tokens][kv_heads][head_dim]`, without bias, not turned.
-    pub keys: &'a [f32],
-    /// `[tokens][kv_heads][head_dim]`.
-    pub values: &'a [f32],
+    /// Tokens of the pass.
+    pub tokens: usize,
+    /// What is attended with.
+    pub projected: Projected<'a>,
     /// Whether pages are chosen in this layer, where there is an index.
     pub chooses: bool,
     /// Query heads whose attention is recorded.
@@ -69,10 +72,41 @@ pub struct LayerPass<'a> {
     pub recorded_tokens: usize,
 }
 
+/// A layer's projections of a pass.
+#[derive(Debug, Clone, Copy)]
+pub enum Projected<'a> {
+    /// On the host.
+    Here {
+        /// `[tokens][query_heads][head_dim]`, with bias, not turned, not scaled.
+        queries: &'a [f32],
+        /// `[tokens][kv_heads][head_dim]`, without bias, not turned.
+        keys: &'a [f32],
+        /// `[tokens][kv_heads][head_dim]`.
+        values: &'a [f32],
+    },
+    /// On the same device. Keys and values are kept there till the pass is over: [`GpuCache::kept`].
+    There(&'a Place),
+}
+
+/// Where a layer's projections lie on the device, and where what is attended is wanted, each as in [`Projected::Here`].
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Whose addresses they are.
+    pub device: Arc<Device>,
+    /// Of the queries.
+    pub queries: u64,
+    /// Of the keys.
+    pub keys: u64,
+    /// Of the values.
+    pub values: u64,
+    /// `[tokens][query_heads][head_dim]`.
+    pub attended: u64,
+}
+
 /// What a layer gives.
 #[derive(Debug, Clone, Default)]
 pub struct LayerResult {
-    /// `[tokens][query_heads][head_dim]`.
+    /// `[tokens][query_heads][head_dim]`; empty where it lies in its [`Place`].
     pub attended: Vec<f32>,
     /// Probabilities by token of the pass and recorded token, summed over recorded heads; empty where none are.
     pub masses: Vec<f32>,
@@ -83,7 +117,8 @@ impl GpuCache {
     ///
     /// # Errors
     /// As [`Holdings::settle`].
-    pub fn new(device: Device, demand: Demand) -> Result<GpuCache, CudaError> {
+    pub fn new(device: impl Into<Arc<Device>>, demand: Demand) -> Result<GpuCache, CudaError> {
+        let device = device.into();
         let holdings = Holdings::settle(&device, &demand)?;
         let part = demand.format.part_bytes(&demand.shape);
         let staged = STAGED_PAGES.min(holdings.plan.slots);
@@ -93,6 +128,8 @@ impl GpuCache {
             resident: Resident::new(holdings.plan.slots),
             pages: vec![Page::default(); demand.shape.layers() * demand.pages()],
             indexed: vec![0; demand.shape.layers()],
+            there: vec![0; demand.shape.layers()],
+            turned: (0, 0),
             sealed: 0,
             staging,
             device,
@@ -128,6 +165,7 @@ impl GpuCache {
         self.resident.clear();
         self.pages.fill(Page::default());
         self.indexed.fill(0);
+        self.there.fill(0);
         self.sealed = tokens / PAGE_TOKENS;
         for layer in 0..self.shape().layers() {
             if self.sealed > 0 {
@@ -261,6 +299,24 @@ impl GpuCache {
         Ok(true)
     }
 
+    /// Brings all sealed pages of a layer, if there is room for them together.
+    fn bring_all(
+        &mut self,
+        layer: usize,
+        sealed: usize,
+        source: &dyn Pages,
+    ) -> Result<bool, CudaError> {
+        if sealed <= self.there[layer] {
+            return Ok(true);
+        }
+        let pages: Vec<usize> = (0..sealed).collect();
+        let fit = self.bring(layer, &pages, source)?;
+        if fit && self.holdings.plan.step == Step::Everything {
+            self.there[layer] = sealed;
+        }
+        Ok(fit)
+    }
+
     /// Attends one layer of a pass: appends its keys and values, and looks back.
     ///
     /// # Errors
@@ -273,77 +329,116 @@ impl GpuCache {
         pass: &LayerPass<'_>,
         source: &dyn Pages,
     ) -> Result<LayerResult, CudaError> {
-        let shape = self.shape().clone();
-        let tokens = pass.queries.len() / (shape.query_heads() * shape.head_dim());
+        let tokens = pass.tokens;
         assert!(tokens <= self.demand.pass_tokens && pass.start + tokens <= self.capacity());
-        self.take_in(pass, tokens)?;
+        self.take_in(pass)?;
         let visible = (pass.start + tokens).div_ceil(PAGE_TOKENS);
-        let sealed: Vec<usize> = (0..self.sealed.min(visible)).collect();
-        let heads = shape.query_heads() * shape.head_dim();
         if pass.chooses && self.holdings.index.is_some() {
             return self.attend_chosen(pass, tokens, source);
         }
-        let mut result = LayerResult::default();
-        if !self.bring(pass.layer, &sealed, source)? {
+        if !self.bring_all(pass.layer, self.sealed.min(visible), source)? {
             return self.attend_in_turns(pass, tokens, source);
         }
+        let mut masses = Vec::new();
         if tokens > DECODE_TOKENS && pass.recorded.is_empty() {
-            self.prefill(pass, tokens)?;
-            result.attended = self
-                .device
-                .download(&self.holdings.scratch.attended, tokens * heads)?;
-            return Ok(result);
-        }
-        let splits = visible.min(SPLITS);
-        for first in (0..tokens).step_by(DECODE_TOKENS) {
-            let piece = DECODE_TOKENS.min(tokens - first);
-            self.decode(pass, first, piece, Chosen::ALL, 0, splits, splits)?;
-            self.merge(first, piece, splits)?;
-            if !pass.recorded.is_empty() {
-                result
-                    .masses
-                    .extend(self.masses(pass, first, piece, Chosen::ALL)?);
+            self.prefill(pass, visible)?;
+        } else {
+            let splits = visible.min(SPLITS);
+            for first in (0..tokens).step_by(DECODE_TOKENS) {
+                let piece = DECODE_TOKENS.min(tokens - first);
+                self.decode(pass, first, piece, Chosen::ALL, 0, splits, splits)?;
+                self.merge(pass, first, piece, splits)?;
+                if !pass.recorded.is_empty() {
+                    masses.extend(self.masses(pass, first, piece, Chosen::ALL)?);
+                }
             }
         }
-        result.attended = self
-            .device
-            .download(&self.holdings.scratch.attended, tokens * heads)?;
-        Ok(result)
+        self.result(pass, masses)
+    }
+
+    /// What was attended, if it is wanted on the host.
+    fn result(&self, pass: &LayerPass<'_>, masses: Vec<f32>) -> Result<LayerResult, CudaError> {
+        let row = self.shape().query_heads() * self.shape().head_dim();
+        let attended = match pass.projected {
+            Projected::There(_) => Vec::new(),
+            Projected::Here { .. } => self
+                .device
+                .download(&self.holdings.scratch.attended, pass.tokens * row)?,
+        };
+        Ok(LayerResult { attended, masses })
+    }
+
+    /// Keys and values of all layers of the last pass, of which `tokens` tokens lay on the device: for each layer keys, then
+    /// values, `[tokens][kv_heads][head_dim]`.
+    ///
+    /// # Errors
+    /// [`CudaError::Driver`].
+    pub fn kept(&self, tokens: usize) -> Result<Vec<f32>, CudaError> {
+        let shape = self.shape();
+        let numbers = shape.layers() * tokens * 2 * shape.kv_heads() * shape.head_dim();
+        self.device.download(&self.holdings.scratch.kept, numbers)
     }
 
     /// Puts a pass's numbers on the GPU, and its keys and values into open pages.
-    fn take_in(&mut self, pass: &LayerPass<'_>, tokens: usize) -> Result<(), CudaError> {
+    fn take_in(&mut self, pass: &LayerPass<'_>) -> Result<(), CudaError> {
         let shape = self.shape().clone();
+        let tokens = pass.tokens;
         let scratch = &mut self.holdings.scratch;
-        self.device.write(pass.queries, &mut scratch.queries, 0)?;
-        self.device.write(pass.keys, &mut scratch.keys, 0)?;
-        self.device.write(pass.values, &mut scratch.values, 0)?;
-        let turns: Vec<f32> = (pass.start..pass.start + tokens)
-            .flat_map(|position| shape.turn(position).into_iter().flatten())
-            .collect();
-        self.device.write(&turns, &mut scratch.turns, 0)?;
+        if let Projected::Here {
+            queries,
+            keys,
+            values,
+        } = pass.projected
+        {
+            self.device.write(queries, &mut scratch.queries, 0)?;
+            self.device.write(keys, &mut scratch.keys, 0)?;
+            self.device.write(values, &mut scratch.values, 0)?;
+        }
+        if self.turned != (pass.start, tokens) {
+            let turns: Vec<f32> = (pass.start..pass.start + tokens)
+                .flat_map(|position| shape.turn(position).into_iter().flatten())
+                .collect();
+            self.device.write(&turns, &mut scratch.turns, 0)?;
+            self.turned = (pass.start, tokens);
+        }
         let first_page = pass.start / PAGE_TOKENS;
         let last_page = (pass.start + tokens - 1) / PAGE_TOKENS;
         let open: Vec<Page> = (first_page..=last_page)
             .map(|page| self.half_page(pass.layer, page))
             .collect();
-        let at = pass.layer * self.demand.pages();
-        self.pages[at + first_page..=at + last_page].copy_from_slice(&open);
-        self.write_table(pass.layer)?;
-        let addresses: Vec<u64> = open.iter().map(|page| page.bytes).collect();
-        let scratch = &mut self.holdings.scratch;
-        self.device.write(&addresses, &mut scratch.open_pages, 0)?;
+        let at = pass.layer * self.demand.pages() + first_page;
+        if self.pages[at..at + open.len()] != open {
+            self.pages[at..at + open.len()].copy_from_slice(&open);
+            self.device.write(&open, &mut self.holdings.pages, at)?;
+        }
+        let scratch = &self.holdings.scratch;
+        let device = &self.device;
+        let row = shape.kv_heads() * shape.head_dim();
+        let (keys, values, kept) = match pass.projected {
+            Projected::Here { .. } => (
+                device.address(&scratch.keys),
+                device.address(&scratch.values),
+                0,
+            ),
+            Projected::There(place) => (
+                place.keys,
+                place.values,
+                device.address(&scratch.kept) + (4 * pass.layer * tokens * 2 * row) as u64,
+            ),
+        };
         let append = Append {
-            keys: self.device.address(&scratch.keys),
-            values: self.device.address(&scratch.values),
-            pages: self.device.address(&scratch.open_pages),
+            keys,
+            values,
+            pages: self.table_address(pass.layer) + (size_of::<Page>() * first_page) as u64,
+            kept,
             first_page: first_page as i32,
             start: pass.start as i32,
             tokens: tokens as i32,
             kv_heads: shape.kv_heads() as i32,
             head_dim: shape.head_dim() as i32,
         };
-        // SAFETY: the pass's numbers and the addresses of the pages that its tokens fall into were just put there.
+        // SAFETY: the pass's numbers lie there; the pages that its tokens fall into are open and in the table; there is
+        // room for a planned pass's keys and values of all layers.
         unsafe { self.device.append(&shape, &append) }
     }
 
@@ -351,8 +446,12 @@ impl GpuCache {
     fn queries(&self, pass: &LayerPass<'_>, first: usize) -> Queries {
         let shape = self.shape();
         let row = shape.query_heads() * shape.head_dim();
+        let queries = match pass.projected {
+            Projected::Here { .. } => self.device.address(&self.holdings.scratch.queries),
+            Projected::There(place) => place.queries,
+        };
         Queries {
-            numbers: self.device.address(&self.holdings.scratch.queries) + (4 * first * row) as u64,
+            numbers: queries + (4 * first * row) as u64,
             turns: self.device.address(&self.holdings.scratch.turns)
                 + (8 * first * shape.pairs()) as u64,
             query_heads: shape.query_heads() as i32,
@@ -394,7 +493,13 @@ impl GpuCache {
     }
 
     /// Merges the splits of `tokens` tokens into the attended values from token `first` on.
-    fn merge(&self, first: usize, tokens: usize, splits: usize) -> Result<(), CudaError> {
+    fn merge(
+        &self,
+        pass: &LayerPass<'_>,
+        first: usize,
+        tokens: usize,
+        splits: usize,
+    ) -> Result<(), CudaError> {
         let scratch = &self.holdings.scratch;
         let heads = first * self.shape().query_heads();
         let at = |buffer: u64, row: usize| buffer + (4 * heads * row) as u64;
@@ -402,32 +507,68 @@ impl GpuCache {
             values: self.device.address(&scratch.split_values),
             largest: self.device.address(&scratch.split_largest),
             sums: self.device.address(&scratch.split_sums),
-            attended: at(
-                self.device.address(&scratch.attended),
-                self.shape().head_dim(),
-            ),
+            attended: at(self.attended(pass), self.shape().head_dim()),
             row_largest: at(self.device.address(&scratch.row_largest), 1),
             row_sums: at(self.device.address(&scratch.row_sums), 1),
             splits: splits as i32,
         };
-        // SAFETY: the scratch holds all tokens of the pass and the splits that `decode` filled.
+        // SAFETY: the scratch holds all tokens of the pass and the splits that `decode` or `prefill` filled.
         unsafe { self.device.merge(self.shape(), tokens, &merge) }
     }
 
-    fn prefill(&self, pass: &LayerPass<'_>, tokens: usize) -> Result<(), CudaError> {
+    /// Where what is attended goes.
+    fn attended(&self, pass: &LayerPass<'_>) -> u64 {
+        match pass.projected {
+            Projected::Here { .. } => self.device.address(&self.holdings.scratch.attended),
+            Projected::There(place) => place.attended,
+        }
+    }
+
+    /// Attends all tokens of a pass to `visible` pages, decoded in runs. Where their tiles leave multiprocessors idle, as
+    /// those of a small model do, a run is split among blocks, in as many shares as there is room for.
+    fn prefill(&self, pass: &LayerPass<'_>, visible: usize) -> Result<(), CudaError> {
+        /// Pages below which a share is not worth a block.
+        const LEAST_SHARE: usize = 4;
+        let shape = self.shape();
         let scratch = &self.holdings.scratch;
-        let prefill = Prefill {
-            queries: self.queries(pass, 0),
-            rotation: self.holdings.rotation(&self.device),
-            pages: self.table_address(pass.layer),
-            bias: self.bias_address(pass.layer),
-            attended: self.device.address(&scratch.attended),
-            row_largest: self.device.address(&scratch.row_largest),
-            row_sums: self.device.address(&scratch.row_sums),
-            tokens: tokens as i32,
-        };
-        // SAFETY: the scratch holds all tokens of the pass; all pages have been brought, or are open.
-        unsafe { self.device.prefill(self.shape(), &prefill) }
+        let device = &self.device;
+        let blocks = (pass.tokens * shape.group_size()).div_ceil(TILE_ROWS) * shape.kv_heads();
+        let room = self.demand.pass_tokens.min(DECODE_TOKENS) * SPLITS / pass.tokens;
+        let splits = (2 * device.multiprocessors() / blocks)
+            .min(visible.min(UNPACKED_PAGES) / LEAST_SHARE)
+            .min(room)
+            .max(1);
+        for first in (0..visible).step_by(UNPACKED_PAGES) {
+            let pages = UNPACKED_PAGES.min(visible - first);
+            let unpack = Unpack {
+                rotation: self.holdings.rotation(device),
+                pages: self.table_address(pass.layer),
+                bias: self.bias_address(pass.layer),
+                to: device.address(&scratch.unpacked),
+                kv_heads: shape.kv_heads() as i32,
+                first_page: first as i32,
+                end: (pass.start + pass.tokens) as i32,
+            };
+            let prefill = Prefill {
+                queries: self.queries(pass, 0),
+                rotation: unpack.rotation,
+                unpacked: unpack.to,
+                values: device.address(&scratch.split_values),
+                largest: device.address(&scratch.split_largest),
+                sums: device.address(&scratch.split_sums),
+                tokens: pass.tokens as i32,
+                first_page: first as i32,
+                pages: pages as i32,
+                goes_on: i32::from(first > 0),
+            };
+            // SAFETY: the scratch holds a run's pages, and all tokens of the pass with so many splits; all pages have
+            // been brought, or are open.
+            unsafe {
+                device.unpack(shape, pages, &unpack)?;
+                device.prefill(shape, splits, &prefill)?;
+            }
+        }
+        self.merge(pass, 0, pass.tokens, splits)
     }
 
     /// Attention of `tokens` tokens from token `first` of the pass on, by cached token.

@@ -2,11 +2,11 @@
 
 use crate::error::{CudaError, NEEDED_CUDA, driver};
 use crate::kernels::Kernels;
-use cudarc::driver::sys::CUresult;
+use cudarc::driver::sys::{CUdevice_attribute, CUresult};
 use cudarc::driver::{
     CudaContext, CudaSlice, CudaStream, DevicePtr, DeviceRepr, DriverError, PinnedHostSlice,
 };
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Numbers in the device's memory.
 pub type Buffer<T> = CudaSlice<T>;
@@ -20,6 +20,7 @@ pub struct Device {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
     kernels: Kernels,
+    multiprocessors: usize,
 }
 
 /// What the driver says of a GPU.
@@ -55,11 +56,33 @@ impl Device {
         unsafe { context.disable_event_tracking() };
         let stream = context.default_stream();
         let kernels = Kernels::load(&context)?;
+        let multiprocessors = context
+            .attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
+            .map_err(driver("count its multiprocessors"))?;
         Ok(Device {
             context,
             stream,
             kernels,
+            multiprocessors: multiprocessors.max(1) as usize,
         })
+    }
+
+    /// The GPU that others in this process use already, or opens it: a model's weights and a document's cache share one, and
+    /// with it the order of their work.
+    ///
+    /// # Errors
+    /// As [`Device::open`].
+    pub fn shared(ordinal: usize) -> Result<Arc<Device>, CudaError> {
+        static OPEN: Mutex<Vec<(usize, Weak<Device>)>> = Mutex::new(Vec::new());
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|(_, device)| device.strong_count() > 0);
+        let found = open.iter().find(|(of, _)| *of == ordinal);
+        if let Some(device) = found.and_then(|(_, device)| device.upgrade()) {
+            return Ok(device);
+        }
+        let device = Arc::new(Device::open(ordinal)?);
+        open.push((ordinal, Arc::downgrade(&device)));
+        Ok(device)
     }
 
     /// What the driver says of a GPU, without loading anything onto it.
@@ -91,6 +114,11 @@ impl Device {
             .mem_get_info()
             .map_err(driver("say how much memory is free"))?;
         Ok(Memory { free, total })
+    }
+
+    /// Blocks that run at the same time, at least.
+    pub fn multiprocessors(&self) -> usize {
+        self.multiprocessors
     }
 
     /// The kernels on it.

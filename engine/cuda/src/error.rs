@@ -69,6 +69,23 @@ pub enum CudaError {
         /// Bits of a value.
         value_bits: usize,
     },
+    /// It multiplies wrongly.
+    #[error(
+        "the GPU failed its self-check: products of {tokens} tokens with weights of {bits} bits and {kind} are off by \
+         {difference}, more than {bound}"
+    )]
+    Unsound {
+        /// Bits of a code.
+        bits: usize,
+        /// How codes become weights.
+        kind: &'static str,
+        /// Tokens that were multiplied.
+        tokens: usize,
+        /// From sums in F64.
+        difference: f64,
+        /// What rounding explains.
+        bound: f64,
+    },
     /// A library that belongs to the driver or to CUDA is not there or not whole.
     #[error("CUDA's libraries are not whole ({fact}). Install NVIDIA's driver anew")]
     MissingLibrary {

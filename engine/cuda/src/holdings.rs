@@ -55,7 +55,10 @@ pub(crate) struct Scratch {
     pub(crate) chosen: Buffer<i32>,
     pub(crate) counts: Buffer<i32>,
     pub(crate) masses: Buffer<f32>,
-    pub(crate) open_pages: Buffer<u64>,
+    /// `[layers][tokens of a pass][2 kv_heads * head_dim]`.
+    pub(crate) kept: Buffer<f32>,
+    /// `[pages][kv_heads]` of keys and values in two halves each.
+    pub(crate) unpacked: Buffer<u32>,
     pub(crate) copies: Buffer<Copy16>,
 }
 
@@ -148,7 +151,8 @@ impl Holdings {
                 chosen: device.allocate(sizes.chosen)?,
                 counts: device.allocate(sizes.counts)?,
                 masses: device.allocate(sizes.masses)?,
-                open_pages: device.allocate(sizes.pass_tokens.div_ceil(PAGE_TOKENS) + 1)?,
+                kept: device.allocate(sizes.kept)?,
+                unpacked: device.allocate(sizes.unpacked)?,
                 copies: device.allocate(sizes.copies)?,
             },
         })

@@ -6,7 +6,7 @@
 use crate::device::Device;
 use crate::error::{CudaError, driver};
 use crate::parameters::{
-    Append, Decode, Gather, Index, Mass, Merge, Pick, Prefill, Quantize, Scan,
+    Append, Decode, Gather, Index, Mass, Merge, Pick, Prefill, Quantize, Scan, Unpack,
 };
 use crate::shape::Shape;
 use cudarc::driver::{CudaContext, CudaFunction, DeviceRepr, LaunchConfig, PushKernelArg};
@@ -20,7 +20,7 @@ const DECODE_ROWS: [usize; 2] = [4, 8];
 pub const SLICE_ROWS: usize = 8;
 
 /// Rows of a tile of `prefill`.
-pub const TILE_ROWS: usize = 32;
+pub const TILE_ROWS: usize = 64;
 
 /// A kernel for heads of 64 channels and one for 128.
 #[derive(Debug)]
@@ -38,6 +38,7 @@ pub struct Kernels {
     /// For each head size, by [`DECODE_ROWS`].
     decode: ByHead<[CudaFunction; 2]>,
     merge: CudaFunction,
+    unpack: ByHead<CudaFunction>,
     prefill: ByHead<CudaFunction>,
     append: CudaFunction,
     quantize: CudaFunction,
@@ -47,6 +48,24 @@ pub struct Kernels {
     pick: CudaFunction,
     gather: CudaFunction,
     mass: ByHead<CudaFunction>,
+    pub(crate) rows: RowKernels,
+    pub(crate) products: ProductKernels,
+}
+
+/// What happens to rows between products.
+#[derive(Debug)]
+pub(crate) struct RowKernels {
+    pub(crate) norm: CudaFunction,
+    pub(crate) gate: CudaFunction,
+    pub(crate) halve: CudaFunction,
+}
+
+/// Products of matrices.
+#[derive(Debug)]
+pub(crate) struct ProductKernels {
+    /// For up to 1, 2, 4 and 8 tokens.
+    pub(crate) few: [CudaFunction; 4],
+    pub(crate) many: CudaFunction,
 }
 
 /// The code of one source, as the build made it.
@@ -91,6 +110,7 @@ impl Kernels {
                 decode(["decode_128_4", "decode_128_8"])?,
             ]),
             merge: one(image!("merge"), "merge")?,
+            unpack: by_head(image!("unpack"), ["unpack_64", "unpack_128"])?,
             prefill: by_head(image!("prefill"), ["prefill_64", "prefill_128"])?,
             append: one(image!("append"), "append")?,
             quantize: one(image!("quantize"), "quantize")?,
@@ -100,6 +120,26 @@ impl Kernels {
             pick: one(image!("pick"), "pick")?,
             gather: one(image!("gather"), "gather")?,
             mass: by_head(image!("mass"), ["mass_64", "mass_128"])?,
+            rows: {
+                let image = image!("rows");
+                RowKernels {
+                    norm: one(image, "norm_rows")?,
+                    gate: one(image, "gate_rows")?,
+                    halve: one(image, "halve_rows")?,
+                }
+            },
+            products: {
+                let few = image!("few");
+                ProductKernels {
+                    few: [
+                        one(few, "few_1")?,
+                        one(few, "few_2")?,
+                        one(few, "few_4")?,
+                        one(few, "few_8")?,
+                    ],
+                    many: one(image!("many"), "many")?,
+                }
+            },
         })
     }
 }
@@ -150,16 +190,39 @@ impl Device {
         unsafe { self.launch(&self.kernels().merge, grid, shape.head_dim(), merge) }
     }
 
-    /// Attention of a chunk of tokens over all pages that they see.
+    /// Decodes `pages` pages for `prefill`.
     ///
     /// # Safety
     /// See above.
     ///
     /// # Errors
     /// [`CudaError::Driver`].
-    pub unsafe fn prefill(&self, shape: &Shape, prefill: &Prefill) -> Result<(), CudaError> {
+    pub unsafe fn unpack(
+        &self,
+        shape: &Shape,
+        pages: usize,
+        unpack: &Unpack,
+    ) -> Result<(), CudaError> {
+        let grid = (pages, shape.kv_heads(), 1);
+        // SAFETY: the caller's.
+        unsafe { self.launch(self.kernels().unpack.of(shape), grid, 128, unpack) }
+    }
+
+    /// Attention of a chunk of tokens over `splits` shares of the pages that were decoded.
+    ///
+    /// # Safety
+    /// See above.
+    ///
+    /// # Errors
+    /// [`CudaError::Driver`].
+    pub unsafe fn prefill(
+        &self,
+        shape: &Shape,
+        splits: usize,
+        prefill: &Prefill,
+    ) -> Result<(), CudaError> {
         let rows = prefill.tokens as usize * shape.group_size();
-        let grid = (rows.div_ceil(TILE_ROWS), shape.kv_heads(), 1);
+        let grid = (rows.div_ceil(TILE_ROWS), shape.kv_heads(), splits);
         // SAFETY: the caller's.
         unsafe { self.launch(self.kernels().prefill.of(shape), grid, 128, prefill) }
     }
@@ -287,7 +350,7 @@ impl Device {
         unsafe { self.launch(kernel, (blocks, 1, tokens), 128, mass) }
     }
 
-    unsafe fn launch<P: DeviceRepr>(
+    pub(crate) unsafe fn launch<P: DeviceRepr>(
         &self,
         kernel: &CudaFunction,
         (x, y, z): (usize, usize, usize),

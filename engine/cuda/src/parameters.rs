@@ -115,12 +115,28 @@ pub struct Merge {
 pub struct Prefill {
     pub queries: Queries,
     pub rotation: Rotation,
+    pub unpacked: Address,
+    pub values: Address,
+    pub largest: Address,
+    pub sums: Address,
+    pub tokens: i32,
+    pub first_page: i32,
+    pub pages: i32,
+    pub goes_on: i32,
+}
+
+/// `unpack.cu`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct Unpack {
+    pub rotation: Rotation,
     pub pages: Address,
     pub bias: Address,
-    pub attended: Address,
-    pub row_largest: Address,
-    pub row_sums: Address,
-    pub tokens: i32,
+    pub to: Address,
+    pub kv_heads: i32,
+    pub first_page: i32,
+    pub end: i32,
 }
 
 /// `append.cu`.
@@ -131,6 +147,7 @@ pub struct Append {
     pub keys: Address,
     pub values: Address,
     pub pages: Address,
+    pub kept: Address,
     pub first_page: i32,
     pub start: i32,
     pub tokens: i32,
@@ -234,6 +251,89 @@ pub struct Mass {
     pub recorded: u32,
 }
 
+/// Where rows of activations go: `halves.cuh`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct Rows {
+    pub plain: Address,
+    pub halves: Address,
+    pub scales: Address,
+}
+
+/// `rows.cu`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct Norm {
+    pub numbers: Address,
+    pub weights: Address,
+    pub to: Rows,
+    pub columns: i32,
+    pub epsilon: f32,
+}
+
+/// `rows.cu`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct Gate {
+    pub gate: Address,
+    pub up: Address,
+    pub to: Rows,
+    pub columns: i32,
+}
+
+/// `rows.cu`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct Halve {
+    pub numbers: Address,
+    pub to: Rows,
+    pub columns: i32,
+}
+
+/// `matrix.cuh`.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct Matrix {
+    pub low: Address,
+    pub high: Address,
+    pub grids: Address,
+    pub scales: Address,
+    pub rows: i32,
+    pub groups: i32,
+    pub bits: i32,
+    pub kind: i32,
+}
+
+/// One of [`Products`].
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct Product {
+    pub matrix: Matrix,
+    pub bias: Address,
+    pub to: Address,
+    pub adds: i32,
+    pub first_block: i32,
+}
+
+/// `few.cu` and `many.cu`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct Products {
+    pub items: [Product; 3],
+    pub numbers: Address,
+    pub halves: Address,
+    pub scales: Address,
+    pub count: i32,
+    pub tokens: i32,
+}
+
 macro_rules! passed_by_value {
     ($($parameter:ty),+) => {
         $(
@@ -244,5 +344,6 @@ macro_rules! passed_by_value {
 }
 
 passed_by_value!(
-    Page, Decode, Merge, Prefill, Append, Quantize, Index, Scan, Pick, Copy16, Gather, Mass
+    Page, Decode, Merge, Prefill, Unpack, Append, Quantize, Index, Scan, Pick, Copy16, Gather,
+    Mass, Norm, Gate, Halve, Products
 );

@@ -21,6 +21,9 @@ pub const DECODE_TOKENS: usize = 16;
 /// Splits of one launch of `decode` at most: with two key/value heads enough for 128 multiprocessors.
 pub const SPLITS: usize = 64;
 
+/// Pages that are decoded for `prefill` at a time: 8 MB with two heads of 64 channels, 34 MB with four of 128.
+pub(crate) const UNPACKED_PAGES: usize = 128;
+
 /// Pages that are brought by one launch: what lies in pinned memory at a time.
 pub(crate) const STAGED_PAGES: usize = 64;
 
@@ -235,6 +238,10 @@ pub(crate) struct Sizes {
     pub(crate) counts: usize,
     pub(crate) masses: usize,
     pub(crate) copies: usize,
+    /// Keys and values of a pass, of all layers.
+    pub(crate) kept: usize,
+    /// Words of pages that are decoded: two halves each.
+    pub(crate) unpacked: usize,
 }
 
 impl Sizes {
@@ -274,6 +281,13 @@ impl Sizes {
             counts: lists,
             masses: decoded * pages * PAGE_TOKENS,
             copies: slots.min(STAGED_PAGES),
+            kept: shape.layers() * demand.pass_tokens * 2 * shape.kv_heads() * shape.head_dim(),
+            unpacked: if demand.pass_tokens > DECODE_TOKENS {
+                let numbers = 2 * shape.kv_heads() * shape.head_dim() * PAGE_TOKENS;
+                pages.min(UNPACKED_PAGES) * numbers
+            } else {
+                0
+            },
         }
     }
 
@@ -298,9 +312,15 @@ impl Sizes {
         let attended = 4 * self.rows + 2 * 4 * self.pass_heads;
         let splits = 4 * self.splits * (self.head_dim + 2);
         let choice = 4 * (self.estimates + self.worth + self.chosen + self.counts);
-        let open_pages = 8 * (self.pass_tokens.div_ceil(PAGE_TOKENS) + 1);
         let copies = size_of::<Copy16>() * self.copies;
         let masses = 4 * self.masses;
-        queries + new + attended + splits + choice + open_pages + copies + masses
+        queries
+            + new
+            + attended
+            + splits
+            + choice
+            + copies
+            + masses
+            + 4 * (self.kept + self.unpacked)
     }
 }

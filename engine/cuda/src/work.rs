@@ -53,21 +53,27 @@ impl Work {
         }
     }
 
-    /// Of one layer: `prefill` of `tokens` tokens from position `start` on. Every tile reads its pages; what the cache of
-    /// the second level saves of that is not counted.
+    /// Of one layer: `unpack` and `prefill` of `tokens` tokens from position `start` on. Every tile reads what was decoded;
+    /// what the cache of the second level saves of that is not counted, nor are pages that lie behind a tile's last row.
     pub fn prefill(shape: &Shape, format: PageFormat, start: usize, tokens: usize) -> Work {
         let (d, keys, group) = (shape.head_dim(), PAGE_TOKENS, shape.group_size());
-        let tiles = (tokens * group).div_ceil(TILE_ROWS);
-        let mut work = Work::default();
-        for tile in 0..tiles {
+        let all = (start + tokens).div_ceil(PAGE_TOKENS);
+        // Two halves a number, keys and values.
+        let unpacked = shape.kv_heads() * 2 * 4 * d * keys;
+        // A pair: two steps and offsets, two biases, turned twice. A value: step and offset. What a half leaves out.
+        let decoded = shape.kv_heads() * keys * (d / 2 * 18 + d * 2 + 2 * d);
+        let mut work = Work {
+            bytes: (all * (format.part_bytes(shape) + unpacked)) as u64,
+            operations: (all * decoded) as u64,
+        };
+        for tile in 0..(tokens * group).div_ceil(TILE_ROWS) {
             let last_row = ((tile + 1) * TILE_ROWS).min(tokens * group) - 1;
             let pages = (start + last_row / group) / PAGE_TOKENS + 1;
-            // A pair: two steps and offsets, two biases, turned twice.
-            let decoded = keys * (d / 2 * 18 + d * 2);
-            let products = TILE_ROWS * keys * (2 * d + 2 * d + 4);
+            // Three products of halves each, on tensor cores.
+            let products = TILE_ROWS * keys * (3 * 2 * d + 3 * 2 * d + 4);
             work += Work {
-                bytes: (pages * format.part_bytes(shape)) as u64,
-                operations: (pages * shape.kv_heads() * (decoded + products)) as u64,
+                bytes: (pages * unpacked) as u64,
+                operations: (pages * shape.kv_heads() * products) as u64,
             };
         }
         work

@@ -4,7 +4,7 @@
 
 mod support;
 
-use lectern_cuda::parameters::{Chosen, Decode, Mass, Merge, Prefill};
+use lectern_cuda::parameters::{Chosen, Decode, Mass, Merge, Prefill, Unpack};
 use lectern_cuda::{Buffer, PAGE_TOKENS};
 use lectern_engine::kv::BlockFormat;
 use support::reference::{Attended, attend, relative_error};
@@ -211,27 +211,75 @@ fn decode_looks_at_chosen_pages_and_at_the_open_ones_only() {
 }
 
 /// A pass over all of `scene`'s tokens from `start` on.
-fn prefill(gpu: &Gpu, scene: &Scene, on: &OnDevice, rows: &Rows, tokens: usize) -> Passed {
+fn prefill(
+    gpu: &Gpu,
+    scene: &Scene,
+    on: &OnDevice,
+    rows: &Rows,
+    tokens: usize,
+    splits: usize,
+) -> Passed {
     let device = &gpu.device;
     let heads = tokens * scene.shape.query_heads;
+    let values = device
+        .allocate::<f32>(heads * splits * scene.shape.head_dim)
+        .unwrap();
+    let largest = device.allocate::<f32>(heads * splits).unwrap();
+    let sums = device.allocate::<f32>(heads * splits).unwrap();
     let passed = Passed {
         attended: device.allocate(heads * scene.shape.head_dim).unwrap(),
         largest: device.allocate(heads).unwrap(),
         sums: device.allocate(heads).unwrap(),
     };
-    let prefill = Prefill {
-        queries: rows.queries(),
-        rotation: on.rotation(gpu),
-        pages: device.address(&on.pages),
-        bias: device.address(&on.bias),
+    // Two pages at a time, so that a later run goes on with an earlier one.
+    const RUN: usize = 2;
+    let kv_heads = scene.shape.kv_heads;
+    let unpacked = device
+        .allocate::<u32>(RUN * kv_heads * 2 * PAGE_TOKENS * scene.shape.head_dim)
+        .unwrap();
+    let end = rows.queries().start as usize + tokens;
+    let pages = end.div_ceil(PAGE_TOKENS);
+    for first in (0..pages).step_by(RUN) {
+        let unpack = Unpack {
+            rotation: on.rotation(gpu),
+            pages: device.address(&on.pages),
+            bias: device.address(&on.bias),
+            to: device.address(&unpacked),
+            kv_heads: kv_heads as i32,
+            first_page: first as i32,
+            end: end as i32,
+        };
+        let prefill = Prefill {
+            queries: rows.queries(),
+            rotation: unpack.rotation,
+            unpacked: unpack.to,
+            values: device.address(&values),
+            largest: device.address(&largest),
+            sums: device.address(&sums),
+            tokens: tokens as i32,
+            first_page: first as i32,
+            pages: RUN.min(pages - first) as i32,
+            goes_on: i32::from(first > 0),
+        };
+        // SAFETY: the buffers above are as large as the kernels say, and live until the work is done.
+        unsafe {
+            device
+                .unpack(&on.shape, RUN.min(pages - first), &unpack)
+                .and_then(|()| device.prefill(&on.shape, splits, &prefill))
+        }
+        .unwrap_or_else(|error| panic!("{error}: {}", gpu.driver.last_failure()));
+    }
+    let merge = Merge {
+        values: device.address(&values),
+        largest: device.address(&largest),
+        sums: device.address(&sums),
         attended: device.address(&passed.attended),
         row_largest: device.address(&passed.largest),
         row_sums: device.address(&passed.sums),
-        tokens: tokens as i32,
+        splits: splits as i32,
     };
-    // SAFETY: the buffers above are as large as the kernel says, and live until the work is done.
-    unsafe { device.prefill(&on.shape, &prefill) }
-        .unwrap_or_else(|error| panic!("{error}: {}", gpu.driver.last_failure()));
+    // SAFETY: as above.
+    unsafe { device.merge(&on.shape, tokens, &merge) }.unwrap();
     device.finish().unwrap();
     passed
 }
@@ -242,11 +290,11 @@ fn prefill_equals_plain_attention() {
     let mut worst = 0.0f64;
     let mut nth = 0;
     for heads in HEADS {
-        for (format, tokens, pass) in [
-            (BlockFormat::K4V4, 70, 70),
-            (BlockFormat::K8V4, 150, 23),
-            (BlockFormat::F16, 129, 65),
-            (BlockFormat::K8V8, 200, 1),
+        for (format, tokens, pass, splits) in [
+            (BlockFormat::K4V4, 70, 70, 1),
+            (BlockFormat::K8V4, 150, 23, 2),
+            (BlockFormat::F16, 129, 65, 1),
+            (BlockFormat::K8V8, 200, 1, 3),
         ] {
             let scene = Scene::new(heads, format, tokens, 300 + nth);
             let on = OnDevice::new(&gpu, &scene);
@@ -255,8 +303,9 @@ fn prefill_equals_plain_attention() {
             gpu.driver
                 .set_seed(ORDERS[nth as usize % ORDERS.len()] + nth as u32 / 4);
             nth += 1;
-            let passed = prefill(&gpu, &scene, &on, &rows, pass);
-            let what = format!("{heads:?}, {format:?}, {pass} of {tokens} tokens");
+            let passed = prefill(&gpu, &scene, &on, &rows, pass, splits);
+            let what =
+                format!("{heads:?}, {format:?}, {pass} of {tokens} tokens in {splits} splits");
             worst = worst.max(check(
                 &gpu,
                 &scene,

@@ -5,8 +5,8 @@
 mod support;
 
 use lectern_cuda::{
-    Demand, Device, GpuCache, LayerPass, LayerResult, PAGE_TOKENS, PageFormat, Pages, Plan, Shape,
-    Step,
+    Demand, Device, GpuCache, LayerPass, LayerResult, PAGE_TOKENS, PageFormat, Pages, Place, Plan,
+    Projected, Shape, Step,
 };
 use lectern_engine::kv::BlockFormat;
 use support::driver;
@@ -50,7 +50,8 @@ fn cache_on(driver: &FakeDriver, demand: &Demand, step: Step) -> GpuCache {
     assert_eq!(plan.step, step);
     driver.reset(MARGIN + plan.total() + 512, 0);
     let cache = GpuCache::new(Device::open(0).unwrap(), demand.clone()).unwrap();
-    assert_eq!(cache.plan().step, step);
+    // A real GPU has room for everything.
+    assert!(cache.plan().step == step || !driver.is_fake());
     cache
 }
 
@@ -66,9 +67,12 @@ fn pass(
     let pass = LayerPass {
         layer: 0,
         start: first,
-        queries: &scene.queries[first * row..last * row],
-        keys: &scene.given_keys[first * kv..last * kv],
-        values: &scene.given_values[first * kv..last * kv],
+        tokens: last - first,
+        projected: Projected::Here {
+            queries: &scene.queries[first * row..last * row],
+            keys: &scene.given_keys[first * kv..last * kv],
+            values: &scene.given_values[first * kv..last * kv],
+        },
         chooses,
         recorded,
         // Also tokens of the pass before this one would count, but none of this one.
@@ -151,8 +155,10 @@ fn chosen_pages_give_the_same_bits_whether_they_were_there_or_had_to_be_brought(
                 .flat_map(|token| pass(&mut cache, &scene, (token, token + 1), true, &[]).attended)
                 .collect();
             found.push(single);
-            assert!(after_one > before);
-            if step == Step::HotPages {
+            if driver.is_fake() {
+                assert!(after_one > before);
+            }
+            if step == Step::HotPages && driver.is_fake() {
                 assert!(gathered(driver) > after_one, "pages had to come again");
             }
         }
@@ -184,9 +190,68 @@ fn a_document_that_is_read_is_sealed_where_it_lies() {
         );
         cache.seal(range.1).unwrap();
     }
-    assert_eq!(driver.log().matches("launch quantize").count(), 3);
+    if driver.is_fake() {
+        assert_eq!(driver.log().matches("launch quantize").count(), 3);
+    }
     assert!(
         !driver.log().contains("launch gather"),
         "nothing came back from the file"
     );
+}
+
+#[test]
+fn numbers_that_lie_on_the_device_give_what_those_of_the_host_give() {
+    let (driver, _alone) = driver();
+    let scene = Scene::new(HEADS[1], BlockFormat::K4V4, 300, 78);
+    let mut demand = demand(&scene, 200, None);
+    demand.pass_tokens = 64;
+    let kv = scene.kv.kv_heads * scene.kv.head_dim;
+    let row = scene.shape.query_heads * scene.shape.head_dim;
+    for (first, last) in [(192, 250), (192, 193)] {
+        let mut cache = cache_on(driver, &demand, Step::Everything);
+        cache.open(192, &scene).unwrap();
+        let expected = pass(&mut cache, &scene, (first, last), false, &[]).attended;
+        drop(cache);
+        driver.reset(8 << 30, 0);
+        let device = std::sync::Arc::new(Device::open(0).unwrap());
+        let mut cache = GpuCache::new(std::sync::Arc::clone(&device), demand.clone()).unwrap();
+        cache.open(192, &scene).unwrap();
+        let tokens = last - first;
+        let on_device = [
+            device
+                .upload(&scene.queries[first * row..last * row])
+                .unwrap(),
+            device
+                .upload(&scene.given_keys[first * kv..last * kv])
+                .unwrap(),
+            device
+                .upload(&scene.given_values[first * kv..last * kv])
+                .unwrap(),
+            device.allocate(tokens * row).unwrap(),
+        ];
+        let [queries, keys, values, attended] = on_device.each_ref().map(|b| device.address(b));
+        let place = Place {
+            device: std::sync::Arc::clone(&device),
+            queries,
+            keys,
+            values,
+            attended,
+        };
+        let layer = LayerPass {
+            layer: 0,
+            start: first,
+            tokens,
+            projected: Projected::There(&place),
+            chooses: false,
+            recorded: &[],
+            recorded_tokens: 0,
+        };
+        let result = cache.attend(&layer, &scene).unwrap();
+        assert!(result.attended.is_empty());
+        let found = device.download(&on_device[3], tokens * row).unwrap();
+        assert!(found == expected, "{tokens} tokens");
+        let kept = cache.kept(tokens).unwrap();
+        assert!(kept[..tokens * kv] == scene.given_keys[first * kv..last * kv]);
+        assert!(kept[tokens * kv..2 * tokens * kv] == scene.given_values[first * kv..last * kv]);
+    }
 }

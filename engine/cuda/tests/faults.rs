@@ -43,6 +43,9 @@ const INDEX: (&str, &str) = ("choosing", "the_index_holds");
 const SCAN: (&str, &str) = ("choosing", "the_scan");
 const PICK: (&str, &str) = ("choosing", "are_picked");
 const GATHER: (&str, &str) = ("choosing", "gathered_pages");
+const FEW: (&str, &str) = ("products", "few_tokens_times_every_format");
+const MANY: (&str, &str) = ("products", "many_tokens_times_every_format");
+const ROWS: (&str, &str) = ("products", "rows_are_normed");
 
 /// Missing barriers, bounds that are off by one, wrong masks, stale pages, wrong places and roundings.
 const FAULTS: &[Seeded] = &[
@@ -83,22 +86,123 @@ const FAULTS: &[Seeded] = &[
         DECODE,
     ),
     seeded(
-        "no barrier before a chunk of keys is overwritten",
+        "no barrier before values are overwritten by the next page's keys",
         (
             "prefill.cu",
-            "__syncthreads();  // the chunk before is done with; queries are there",
+            "__syncthreads();  // the values before are done with",
             "",
         ),
         PREFILL,
     ),
     seeded(
-        "no barrier before a chunk of values is overwritten",
+        "no barrier before keys are overwritten by values",
         (
             "prefill.cu",
-            "__syncthreads();  // the chunk before is done with; weights are there",
+            "__syncthreads();  // the keys are done with",
             "",
         ),
         PREFILL,
+    ),
+    seeded(
+        "no barrier between keys and scores",
+        ("prefill.cu", "__syncthreads();  // keys are there", ""),
+        PREFILL,
+    ),
+    seeded(
+        "no barrier between values and their weighing",
+        ("prefill.cu", "__syncthreads();  // values are there", ""),
+        PREFILL,
+    ),
+    seeded(
+        "decoded keys are overwritten before they are copied",
+        ("unpack.cu", "__syncthreads();  // keys are copied", ""),
+        PREFILL,
+    ),
+    seeded(
+        "a later run of pages forgets the earlier one",
+        (
+            "prefill.cu",
+            "sums[nth] = prefill.goes_on ?",
+            "sums[nth] = false ?",
+        ),
+        PREFILL,
+    ),
+    seeded(
+        "what halves leave out is left out",
+        (
+            "prefill.cu",
+            "    multiply_add(sums, left_rest, right);\n",
+            "",
+        ),
+        PREFILL,
+    ),
+    seeded(
+        "no barrier between sums of warps and their sum",
+        (
+            "few.cu",
+            "__syncthreads();  // sums of all warps are there",
+            "",
+        ),
+        FEW,
+    ),
+    seeded(
+        "a warp takes groups that another took",
+        (
+            "few.cu",
+            "group += FEW_WARPS * TOGETHER",
+            "group += TOGETHER",
+        ),
+        FEW,
+    ),
+    seeded(
+        "no barrier before the first step is multiplied",
+        (
+            "many.cu",
+            "__syncthreads();  // the first step is there",
+            "",
+        ),
+        MANY,
+    ),
+    seeded(
+        "no barrier between steps",
+        (
+            "many.cu",
+            "__syncthreads();  // the next step is there, and this one is done with",
+            "",
+        ),
+        MANY,
+    ),
+    seeded(
+        "a row's scale is the first row's",
+        ("many.cu", "products.scales[token])", "products.scales[0])"),
+        MANY,
+    ),
+    seeded(
+        "halves of a byte exchanged",
+        (
+            "matrix.cuh",
+            "const unsigned four = low >> 4 * half",
+            "const unsigned four = low >> 4 * (1 - half)",
+        ),
+        FEW,
+    ),
+    seeded(
+        "scales of the next run of groups",
+        (
+            "matrix.cuh",
+            "row * runs + group / NESTED_GROUPS",
+            "row * runs + (group + 1) / NESTED_GROUPS",
+        ),
+        FEW,
+    ),
+    seeded(
+        "no barrier between the sums of a row's warps and its mean",
+        (
+            "halves.cuh",
+            "__syncthreads();  // all warps' sums are there",
+            "",
+        ),
+        ROWS,
     ),
     seeded(
         "no barrier after a digit was found",
@@ -123,8 +227,8 @@ const FAULTS: &[Seeded] = &[
         "a token does not see itself",
         (
             "prefill.cu",
-            "if (across + key * ACROSS >= visible)",
-            "if (across + key * ACROSS >= visible - 1)",
+            "if (8 * tile + 2 * t + column >= visible)",
+            "if (8 * tile + 2 * t + column >= visible - 1)",
         ),
         PREFILL,
     ),
@@ -320,7 +424,7 @@ fn no_kernel_touches_what_is_not_its_own() {
         ("ASAN_OPTIONS", "detect_leaks=0".to_owned()),
     ];
     for (test, filter) in [
-        CHOSEN, MASS, SEALED, APPENDED, INDEX, SCAN, PICK, GATHER, PREFILL, DECODE,
+        CHOSEN, MASS, SEALED, APPENDED, INDEX, SCAN, PICK, GATHER, PREFILL, DECODE, FEW, MANY, ROWS,
     ] {
         let output = run(test, filter, &clean, &environment);
         let words = String::from_utf8_lossy(&output.stderr);

@@ -5,7 +5,8 @@
 mod support;
 
 use lectern_cuda::parameters::{
-    Append, Decode, Gather, Index, Mass, Merge, Pick, Prefill, Quantize, Scan,
+    Append, Decode, Gate, Gather, Halve, Index, Mass, Merge, Norm, Pick, Prefill, Products,
+    Quantize, Scan, Unpack,
 };
 
 #[test]
@@ -16,6 +17,7 @@ fn structs_are_as_large_for_the_host_as_for_the_kernels() {
         ("decode_128_8", size_of::<Decode>()),
         ("merge", size_of::<Merge>()),
         ("prefill_64", size_of::<Prefill>()),
+        ("unpack_128", size_of::<Unpack>()),
         ("append", size_of::<Append>()),
         ("quantize", size_of::<Quantize>()),
         ("index_steps_64", size_of::<Index>()),
@@ -24,6 +26,11 @@ fn structs_are_as_large_for_the_host_as_for_the_kernels() {
         ("pick", size_of::<Pick>()),
         ("gather", size_of::<Gather>()),
         ("mass_128", size_of::<Mass>()),
+        ("norm_rows", size_of::<Norm>()),
+        ("gate_rows", size_of::<Gate>()),
+        ("halve_rows", size_of::<Halve>()),
+        ("few_1", size_of::<Products>()),
+        ("many", size_of::<Products>()),
     ] {
         assert_eq!(driver.parameter_bytes(kernel), Some(bytes), "{kernel}");
     }

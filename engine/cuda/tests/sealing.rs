@@ -5,8 +5,8 @@
 mod support;
 
 use half::f16;
-use lectern_cuda::PAGE_TOKENS;
-use lectern_cuda::parameters::{Append, Quantize};
+use lectern_cuda::parameters::{Append, Page, Quantize};
+use lectern_cuda::{PAGE_TOKENS, PageFormat};
 use lectern_engine::kv::{BlockFormat, OpenBlock};
 use support::scene::{HEADS, Heads, Scene, page_format};
 use support::{Gpu, ORDERS, gpu};
@@ -20,7 +20,10 @@ fn append(gpu: &Gpu, scene: &Scene, passes: &[usize]) -> Vec<Vec<u16>> {
     let open: Vec<_> = (0..pages)
         .map(|_| device.allocate::<u16>(halves).unwrap())
         .collect();
-    let addresses: Vec<u64> = open.iter().map(|page| device.address(page)).collect();
+    let addresses: Vec<Page> = open
+        .iter()
+        .map(|page| PageFormat::HALVES.page(device.address(page)))
+        .collect();
     let row = scene.kv.kv_heads * scene.kv.head_dim;
     let mut start = 0;
     for tokens in passes {
@@ -34,6 +37,7 @@ fn append(gpu: &Gpu, scene: &Scene, passes: &[usize]) -> Vec<Vec<u16>> {
             keys: device.address(&keys),
             values: device.address(&values),
             pages: device.address(&table),
+            kept: 0,
             first_page: first_page as i32,
             start: start as i32,
             tokens: *tokens as i32,

@@ -17,8 +17,6 @@ impl GpuCache {
         source: &dyn Pages,
     ) -> Result<LayerResult, CudaError> {
         self.extend_index(pass.layer, source)?;
-        let shape = self.shape().clone();
-        let row = shape.query_heads() * shape.head_dim();
         let room = pass.recorded_tokens;
         let mut masses = Vec::new();
         let mut first = 0;
@@ -40,19 +38,14 @@ impl GpuCache {
             let open = (pass.start + tokens).div_ceil(crate::PAGE_TOKENS) - self.sealed;
             let splits = (self.list_room() + open).min(SPLITS);
             self.decode(pass, first, piece, chosen, 0, splits, splits)?;
-            self.merge(first, piece, splits)?;
+            self.merge(pass, first, piece, splits)?;
             if !pass.recorded.is_empty() {
                 masses.extend(self.masses(pass, first, piece, chosen)?);
             }
             first += piece;
         }
         debug_assert!(masses.is_empty() || masses.len() == tokens * room);
-        Ok(LayerResult {
-            attended: self
-                .device
-                .download(&self.holdings.scratch.attended, tokens * row)?,
-            masses,
-        })
+        self.result(pass, masses)
     }
 
     /// Makes the index of a layer reach to all sealed pages, bringing them for that in as many turns as it takes.

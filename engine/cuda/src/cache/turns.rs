@@ -17,7 +17,6 @@ impl GpuCache {
         tokens: usize,
         source: &dyn Pages,
     ) -> Result<LayerResult, CudaError> {
-        let shape = self.shape().clone();
         let visible = (pass.start + tokens).div_ceil(PAGE_TOKENS);
         let sealed: Vec<usize> = (0..self.sealed.min(visible)).collect();
         let turns: Vec<&[usize]> = sealed.chunks(self.resident.slots()).collect();
@@ -33,7 +32,7 @@ impl GpuCache {
             }
             let open = self.list(&[], piece, self.sealed as i32)?;
             self.decode(pass, first, piece, open, turns.len(), 1, turns.len() + 1)?;
-            self.merge(first, piece, turns.len() + 1)?;
+            self.merge(pass, first, piece, turns.len() + 1)?;
             if !recorded {
                 continue;
             }
@@ -50,13 +49,7 @@ impl GpuCache {
                 }
             }
         }
-        let row = shape.query_heads() * shape.head_dim();
-        Ok(LayerResult {
-            attended: self
-                .device
-                .download(&self.holdings.scratch.attended, tokens * row)?,
-            masses,
-        })
+        self.result(pass, masses)
     }
 
     /// The same list of pages for every token and head.

@@ -193,9 +193,12 @@ fn run(command: &mut Command) {
     );
 }
 
-/// The fake driver, loaded.
+/// Tests run on the machine's own driver and GPU if this is set: those that need nothing of the fake one.
+pub const REAL: &str = "LECTERN_TEST_REAL_GPU";
+
+/// The fake driver, loaded; or nothing, where the real one is to be used.
 pub struct FakeDriver {
-    library: libloading::Library,
+    library: Option<libloading::Library>,
 }
 
 impl FakeDriver {
@@ -203,12 +206,30 @@ impl FakeDriver {
     pub fn load(library: &Path) -> FakeDriver {
         // SAFETY: our own library, whose constructors fill a table of names.
         let library = unsafe { libloading::Library::new(library) }.unwrap();
-        FakeDriver { library }
+        FakeDriver {
+            library: Some(library),
+        }
     }
 
-    fn call<F: Copy, T>(&self, name: &str, call: impl FnOnce(F) -> T) -> T {
+    /// The fake driver, built from this source; or none if the real one is to be used.
+    pub fn load_wanted(wanted: impl FnOnce() -> PathBuf) -> FakeDriver {
+        match std::env::var_os(REAL) {
+            Some(_) => FakeDriver { library: None },
+            None => FakeDriver::load(&wanted()),
+        }
+    }
+
+    /// Whether what it is told and says means anything.
+    pub fn is_fake(&self) -> bool {
+        self.library.is_some()
+    }
+
+    fn call<F: Copy, T: Default>(&self, name: &str, call: impl FnOnce(F) -> T) -> T {
+        let Some(library) = &self.library else {
+            return T::default();
+        };
         // SAFETY: each caller names the function's own type, as `fake/driver.cpp` has it.
-        let function = unsafe { self.library.get::<F>(name) }.unwrap();
+        let function = unsafe { library.get::<F>(name) }.unwrap();
         call(*function)
     }
 

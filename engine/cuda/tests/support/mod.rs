@@ -31,8 +31,8 @@ pub fn driver() -> (&'static FakeDriver, MutexGuard<'static, ()>) {
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
     let driver = LOADED.get_or_init(|| {
-        let library = std::env::var_os(DRIVER).map(PathBuf::from);
-        FakeDriver::load(&library.unwrap_or_else(|| build(Checked::Plain, None)))
+        let named = std::env::var_os(DRIVER).map(PathBuf::from);
+        FakeDriver::load_wanted(|| named.unwrap_or_else(|| build(Checked::Plain, None)))
     });
     driver.reset(8 << 30, 0);
     (driver, alone)

@@ -1,0 +1,87 @@
+// The tensor cores' product: 16 rows by 16 columns, times 16 columns by 8 rows, added to 16 by 8 sums, by a whole warp.
+//
+// Lane l = 4 * g + t holds, two halves a word: of the left matrix columns 2t, 2t + 1 of row g (word 0) and row g + 8 (word
+// 1), columns 2t + 8, 2t + 9 of both (words 2 and 3); of the right one columns 2t, 2t + 1 (word 0) and 2t + 8, 2t + 9 (word
+// 1) of row g; of the sums (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1). See mma.sync in NVIDIA's PTX manual.
+//
+// On Turing, which has only products of half the columns, it is two of them. On the CPU lanes look at each other's words.
+#pragma once
+
+#ifndef CUDA_ON_CPU
+#include <cuda_fp16.h>
+#endif
+
+struct LeftWords {
+    unsigned words[4];
+};
+struct RightWords {
+    unsigned words[2];
+};
+struct TensorSums {
+    float numbers[4];
+};
+
+#ifdef CUDA_ON_CPU
+
+inline float half_of(unsigned word, int nth) { return __half2float(__ushort_as_half((unsigned short)(word >> 16 * nth))); }
+
+__device__ __forceinline__ void multiply_add(TensorSums& sums, const LeftWords& left, const RightWords& right) {
+    struct Words {
+        LeftWords left;
+        RightWords right;
+    };
+    const Words own = {left, right};
+    const int g = cpu::here.lane / 4;
+    const int t = cpu::here.lane % 4;
+    const Words* rows[4];
+    const Words* columns[2][4];
+    for (int nth = 0; nth < 4; nth++) {
+        rows[nth] = cpu::shuffle(0xffffffffu, &own, 4 * g + nth, SITE);
+        columns[0][nth] = cpu::shuffle(0xffffffffu, &own, 4 * (2 * t) + nth, SITE);
+        columns[1][nth] = cpu::shuffle(0xffffffffu, &own, 4 * (2 * t + 1) + nth, SITE);
+    }
+    for (int nth = 0; nth < 4; nth++) {
+        for (int word = 0; word < 2; word++) {
+            for (int half = 0; half < 2; half++) {
+                for (int column = 0; column < 2; column++) {
+                    const float right_half = half_of(columns[column][nth]->right.words[word], half);
+                    sums.numbers[column] += half_of(rows[nth]->left.words[2 * word], half) * right_half;
+                    sums.numbers[2 + column] += half_of(rows[nth]->left.words[2 * word + 1], half) * right_half;
+                }
+            }
+        }
+    }
+    __syncwarp();  // nobody looks at `own` any more
+}
+
+__device__ __forceinline__ unsigned two_halves(float first, float second) {
+    return (unsigned)__half_as_ushort(__float2half_rn(first)) | (unsigned)__half_as_ushort(__float2half_rn(second)) << 16;
+}
+
+#else
+
+__device__ __forceinline__ void multiply_add(TensorSums& sums, const LeftWords& left, const RightWords& right) {
+#if __CUDA_ARCH__ >= 800
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(sums.numbers[0]), "+f"(sums.numbers[1]), "+f"(sums.numbers[2]), "+f"(sums.numbers[3])
+        : "r"(left.words[0]), "r"(left.words[1]), "r"(left.words[2]), "r"(left.words[3]), "r"(right.words[0]),
+          "r"(right.words[1]));
+#else
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        asm volatile(
+            "mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+            : "+f"(sums.numbers[0]), "+f"(sums.numbers[1]), "+f"(sums.numbers[2]), "+f"(sums.numbers[3])
+            : "r"(left.words[2 * half]), "r"(left.words[2 * half + 1]), "r"(right.words[half]));
+    }
+#endif
+}
+
+__device__ __forceinline__ unsigned two_halves(float first, float second) {
+    const __half2 both = __floats2half2_rn(first, second);
+    return *reinterpret_cast<const unsigned*>(&both);
+}
+
+#endif

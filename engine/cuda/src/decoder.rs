@@ -1,0 +1,388 @@
+//! A model's blocks on the GPU: its weights stay there, and between two attentions so do its activations.
+//!
+//! In: the weights as their file has them, once; then passes over chunks of tokens. Out: what attention is given, and
+//! logits. It is the [`Backend`] that `lectern-models` asks for.
+//!
+//! | rows of a pass | products | activations |
+//! |---|---|---|
+//! | up to [`FEW_TOKENS`] | `few`: weights decoded in registers | F32 |
+//! | more | `many`: tensor cores | halves, each row with a scale |
+//!
+//! So the GPU rounds activations to 11 bits where the processor rounds them to 8, and weights, which the processor leaves
+//! as they are, to 11 bits for the tensor cores.
+//!
+//! Memory: the weights' bytes, and a pass's rows: 4 * (3 * width + 2 * feed_forward + ...) bytes a token, which grow with the
+//! longest pass so far and are kept.
+
+use crate::cache::Place;
+use crate::device::{Buffer, Device};
+use crate::error::CudaError;
+use crate::matrix::GpuMatrix;
+use crate::parameters::{Gate, Halve, Norm, Product, Rows};
+use crate::products::FEW_TOKENS;
+use crate::soundness;
+use lectern_models::backend::{Backend, BackendError, BackendPass, Projected};
+use lectern_models::packed::FileMatrix;
+use lectern_models::{DecoderWeights, Sizes};
+use std::any::Any;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Bytes that must stay free beside the weights: a pass's rows, and a document's smallest plan.
+const LEFT_FREE: usize = 192 << 20;
+
+/// The weights of a model, and memory for one pass.
+#[derive(Debug)]
+pub struct GpuDecoder {
+    device: Arc<Device>,
+    weights: DecoderWeights<GpuMatrix, Buffer<f32>>,
+    scratch: Mutex<Scratch>,
+}
+
+/// What a pass needs while it runs.
+#[derive(Debug)]
+struct Scratch {
+    /// Rows that there is room for.
+    rows: usize,
+    hidden: Buffer<f32>,
+    normed: Buffer<f32>,
+    /// Half-precision numbers, by their bits.
+    halves: Buffer<u16>,
+    scales: Buffer<f32>,
+    /// Queries, then keys, then values.
+    projected: Buffer<f32>,
+    /// `[rows, query_heads * head_dim]`.
+    attended: Buffer<f32>,
+    gate: Buffer<f32>,
+    up: Buffer<f32>,
+    /// `[logit_rows, vocabulary]`.
+    logits: Buffer<f32>,
+    logit_rows: usize,
+}
+
+impl Scratch {
+    fn new(device: &Device, sizes: Sizes, rows: usize) -> Result<Scratch, CudaError> {
+        let queries = sizes.query_heads * sizes.head_dim;
+        let keys = sizes.kv_heads * sizes.head_dim;
+        let widest = sizes.width.max(sizes.feed_forward).max(queries);
+        Ok(Scratch {
+            rows,
+            hidden: device.allocate(rows * sizes.width)?,
+            normed: device.allocate(rows * sizes.width)?,
+            halves: device.allocate(rows * widest)?,
+            scales: device.allocate(rows)?,
+            projected: device.allocate(rows * (queries + 2 * keys))?,
+            attended: device.allocate(rows * queries)?,
+            gate: device.allocate(rows * sizes.feed_forward)?,
+            up: device.allocate(rows * sizes.feed_forward)?,
+            logits: device.allocate(1)?,
+            logit_rows: 0,
+        })
+    }
+}
+
+impl GpuDecoder {
+    /// Brings a model's weights to the GPU, if they fit with room for a document beside them.
+    ///
+    /// # Errors
+    /// [`CudaError::TooLittleMemory`], [`CudaError::Unsound`], [`CudaError::OutOfMemory`], [`CudaError::Driver`]; nothing
+    /// stays allocated then.
+    pub fn new(
+        device: Arc<Device>,
+        weights: &DecoderWeights<FileMatrix<'_>>,
+    ) -> Result<GpuDecoder, CudaError> {
+        let needed = weights.matrices().map(GpuMatrix::bytes_for).sum::<usize>() + LEFT_FREE;
+        let room = crate::plan::Plan::room(device.memory()?.free);
+        if needed > room {
+            return Err(CudaError::TooLittleMemory { free: room, needed });
+        }
+        soundness::check(&device, weights.matrices())?;
+        let on_gpu = weights.try_map(
+            &mut |matrix| GpuMatrix::upload(&device, matrix),
+            &mut |vector| device.upload(vector),
+        )?;
+        let scratch = Scratch::new(&device, weights.sizes, FEW_TOKENS)?;
+        Ok(GpuDecoder {
+            device,
+            weights: on_gpu,
+            scratch: Mutex::new(scratch),
+        })
+    }
+}
+
+impl Backend for GpuDecoder {
+    fn begin<'a>(&'a self, hidden: Vec<f32>) -> Result<Box<dyn BackendPass + 'a>, BackendError> {
+        let rows = hidden.len() / self.weights.sizes.width;
+        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        if rows > scratch.rows {
+            let larger = Scratch::new(&self.device, self.weights.sizes, rows.next_power_of_two());
+            *scratch = larger.map_err(failed)?;
+        }
+        self.device
+            .write(&hidden, &mut scratch.hidden, 0)
+            .map_err(failed)?;
+        Ok(Box::new(Pass {
+            decoder: self,
+            scratch,
+            rows,
+            first_row: 0,
+        }))
+    }
+}
+
+fn failed(error: CudaError) -> BackendError {
+    BackendError::Failed(Box::new(error))
+}
+
+/// A pass over `rows` rows of the hidden state from `first_row` on.
+struct Pass<'a> {
+    decoder: &'a GpuDecoder,
+    scratch: MutexGuard<'a, Scratch>,
+    rows: usize,
+    first_row: usize,
+}
+
+/// A product's matrix, bias, where it goes, and whether it is added to what is there.
+type Wanted<'a> = (&'a GpuMatrix, Option<&'a Buffer<f32>>, u64, bool);
+
+impl Pass<'_> {
+    fn device(&self) -> &Device {
+        &self.decoder.device
+    }
+
+    fn is_few(&self) -> bool {
+        self.rows <= FEW_TOKENS
+    }
+
+    fn hidden(&self) -> u64 {
+        let width = self.decoder.weights.sizes.width;
+        self.device().address(&self.scratch.hidden) + 4 * (self.first_row * width) as u64
+    }
+
+    /// Where rows go that are multiplied next: to `plain`, or to halves.
+    fn rows_to(&self, plain: &Buffer<f32>) -> Rows {
+        let device = self.device();
+        if self.is_few() {
+            return Rows {
+                plain: device.address(plain),
+                halves: 0,
+                scales: 0,
+            };
+        }
+        Rows {
+            plain: 0,
+            halves: device.address(&self.scratch.halves),
+            scales: device.address(&self.scratch.scales),
+        }
+    }
+
+    /// Multiplies the rows that went to `plain` or to halves.
+    fn multiply(&self, plain: &Buffer<f32>, wanted: &[Wanted<'_>]) -> Result<(), CudaError> {
+        self.multiply_at(self.device().address(plain), wanted)
+    }
+
+    fn multiply_at(&self, plain: u64, wanted: &[Wanted<'_>]) -> Result<(), CudaError> {
+        let device = self.device();
+        let products: Vec<Product> = wanted
+            .iter()
+            .map(|(matrix, bias, to, adds)| Product {
+                matrix: matrix.parameter(device),
+                bias: bias.map_or(0, |bias| device.address(bias)),
+                to: *to,
+                adds: i32::from(*adds),
+                first_block: 0,
+            })
+            .collect();
+        let activations = (
+            plain,
+            device.address(&self.scratch.halves),
+            device.address(&self.scratch.scales),
+        );
+        // SAFETY: the rows were just written by the launch before, as many columns as the matrices have; there is room for
+        // as many rows of each product.
+        unsafe { device.multiply(self.rows, activations, &products) }
+    }
+
+    /// Norm of the hidden state.
+    fn norm(&self, weights: &Buffer<f32>) -> Result<(), CudaError> {
+        let sizes = self.decoder.weights.sizes;
+        let norm = Norm {
+            numbers: self.hidden(),
+            weights: self.device().address(weights),
+            to: self.rows_to(&self.scratch.normed),
+            columns: sizes.width as i32,
+            epsilon: sizes.norm_epsilon,
+        };
+        // SAFETY: rows of the hidden state, to as many.
+        unsafe { self.device().norm_rows(self.rows, &norm) }
+    }
+
+    /// Norm of each head, where it lies.
+    fn norm_heads(&self, at: u64, heads: usize, weights: &Buffer<f32>) -> Result<(), CudaError> {
+        let sizes = self.decoder.weights.sizes;
+        let norm = Norm {
+            numbers: at,
+            weights: self.device().address(weights),
+            to: Rows {
+                plain: at,
+                halves: 0,
+                scales: 0,
+            },
+            columns: sizes.head_dim as i32,
+            epsilon: sizes.norm_epsilon,
+        };
+        // SAFETY: heads of all rows; a thread reads a channel before it writes it, and the sum of squares before both.
+        unsafe { self.device().norm_rows(self.rows * heads, &norm) }
+    }
+
+    /// Numbers of queries, and of keys, of all rows.
+    fn lengths(&self) -> (usize, usize) {
+        let sizes = self.decoder.weights.sizes;
+        (
+            self.rows * sizes.query_heads * sizes.head_dim,
+            self.rows * sizes.kv_heads * sizes.head_dim,
+        )
+    }
+
+    /// Addresses of queries, keys and values.
+    fn projections(&self) -> [u64; 3] {
+        let (queries, keys) = self.lengths();
+        let first = self.device().address(&self.scratch.projected);
+        [0, 4 * queries, 4 * (queries + keys)].map(|bytes| first + bytes as u64)
+    }
+
+    fn project_on_gpu(&mut self, layer: usize) -> Result<(), CudaError> {
+        let sizes = self.decoder.weights.sizes;
+        let block = &self.decoder.weights.blocks[layer];
+        self.norm(&block.attention_norm)?;
+        let [queries, keys, values] = self.projections();
+        self.multiply(
+            &self.scratch.normed,
+            &[
+                (&block.query, block.query_bias.as_ref(), queries, false),
+                (&block.key, None, keys, false),
+                (&block.value, block.value_bias.as_ref(), values, false),
+            ],
+        )?;
+        if let Some(norm) = &block.query_norm {
+            self.norm_heads(queries, sizes.query_heads, norm)?;
+        }
+        if let Some(norm) = &block.key_norm {
+            self.norm_heads(keys, sizes.kv_heads, norm)?;
+        }
+        Ok(())
+    }
+
+    fn projected_on_gpu(&self) -> Result<Projected, CudaError> {
+        let (queries, keys) = self.lengths();
+        let mut numbers = self
+            .device()
+            .download(&self.scratch.projected, queries + 2 * keys)?;
+        let mut keys_and_values = numbers.split_off(queries);
+        let values = keys_and_values.split_off(keys);
+        Ok(Projected {
+            queries: numbers,
+            keys: keys_and_values,
+            values,
+        })
+    }
+
+    fn finish_on_gpu(&mut self, layer: usize, attended: Option<&[f32]>) -> Result<(), CudaError> {
+        let decoder = self.decoder;
+        let sizes = decoder.weights.sizes;
+        let block = &decoder.weights.blocks[layer];
+        let device = &*decoder.device;
+        let columns = sizes.query_heads * sizes.head_dim;
+        let mut numbers = device.address(&self.scratch.attended);
+        match attended {
+            Some(attended) => device.write(attended, &mut self.scratch.attended, 0)?,
+            None => numbers += 4 * (self.first_row * columns) as u64,
+        }
+        if !self.is_few() {
+            let halve = Halve {
+                numbers,
+                to: self.rows_to(&self.scratch.attended),
+                columns: columns as i32,
+            };
+            // SAFETY: the rows that were attended.
+            unsafe { device.halve_rows(self.rows, &halve) }?;
+        }
+        let hidden = self.hidden();
+        self.multiply_at(numbers, &[(&block.attention_output, None, hidden, true)])?;
+        self.norm(&block.feed_forward_norm)?;
+        let gate = device.address(&self.scratch.gate);
+        let up = device.address(&self.scratch.up);
+        self.multiply(
+            &self.scratch.normed,
+            &[
+                (&block.gate, None, gate, false),
+                (&block.up, None, up, false),
+            ],
+        )?;
+        let gated = Gate {
+            gate,
+            up,
+            to: self.rows_to(&self.scratch.gate),
+            columns: sizes.feed_forward as i32,
+        };
+        // SAFETY: the products that were just made; each number is read before it is written.
+        unsafe { device.gate_rows(self.rows, &gated) }?;
+        self.multiply(&self.scratch.gate, &[(&block.down, None, hidden, true)])
+    }
+
+    fn logits_on_gpu(&mut self) -> Result<Vec<f32>, CudaError> {
+        let decoder = self.decoder;
+        let vocabulary = decoder.weights.head.rows();
+        if self.rows > self.scratch.logit_rows {
+            self.scratch.logits = decoder.device.allocate(self.rows * vocabulary)?;
+            self.scratch.logit_rows = self.rows;
+        }
+        self.norm(&decoder.weights.norm)?;
+        let to = self.device().address(&self.scratch.logits);
+        self.multiply(
+            &self.scratch.normed,
+            &[(&decoder.weights.head, None, to, false)],
+        )?;
+        self.device()
+            .download(&self.scratch.logits, self.rows * vocabulary)
+    }
+}
+
+impl BackendPass for Pass<'_> {
+    fn project(&mut self, layer: usize) -> Result<(), BackendError> {
+        self.project_on_gpu(layer).map_err(failed)
+    }
+
+    fn projected(&mut self) -> Result<Projected, BackendError> {
+        self.projected_on_gpu().map_err(failed)
+    }
+
+    fn place(&self) -> Option<Box<dyn Any>> {
+        let [queries, keys, values] = self.projections();
+        Some(Box::new(Place {
+            device: Arc::clone(&self.decoder.device),
+            queries,
+            keys,
+            values,
+            attended: self.device().address(&self.scratch.attended),
+        }))
+    }
+
+    fn keep_last(&mut self) {
+        self.first_row += self.rows - 1;
+        self.rows = 1;
+    }
+
+    fn finish(
+        &mut self,
+        layer: usize,
+        attended: Option<&[f32]>,
+        // A layer takes some milliseconds; the decoder looks between them.
+        _is_cancelled: &dyn Fn() -> bool,
+    ) -> Result<(), BackendError> {
+        self.finish_on_gpu(layer, attended).map_err(failed)
+    }
+
+    fn logits(&mut self) -> Result<Vec<f32>, BackendError> {
+        self.logits_on_gpu().map_err(failed)
+    }
+}
