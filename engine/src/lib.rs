@@ -8,6 +8,9 @@ pub mod home;
 // What the person may set.
 pub mod settings;
 
+// A model, on a GPU or on the processor.
+pub mod model;
+
 // What one ingested item is: text, structure, places.
 pub mod document;
 

@@ -23,7 +23,7 @@ fn driver() -> (&'static FakeDriver, MutexGuard<'static, ()>) {
     let alone = ALONE
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
-    let driver = LOADED.get_or_init(|| FakeDriver::load(&build(Checked::Plain, None)));
+    let driver = LOADED.get_or_init(|| FakeDriver::load_wanted(|| build(Checked::Plain, None)));
     driver.reset(8 << 30, 0);
     (driver, alone)
 }
@@ -186,7 +186,8 @@ fn the_gpu_gives_what_the_cpu_gives() {
         println!("{format:?}: largest difference {worst:.1e}");
         assert!(worst <= bound, "{format:?}: {worst}");
         assert!(cpu_bytes == gpu_bytes, "the cache is the same file");
-        assert!(driver.log().contains("launch quantize") || format == BlockFormat::F16);
+        let quantized = driver.log().contains("launch quantize");
+        assert!(quantized || format == BlockFormat::F16 || !driver.is_fake());
     }
 }
 
@@ -199,7 +200,7 @@ fn a_gpu_that_fails_half_way_is_left_behind() {
     let (expected, _) = read_and_ask(&shape, format, false, None);
     let (_, _) = read_and_ask(&shape, format, true, Some(true));
     let launches = driver.launches();
-    assert!(launches > 20);
+    assert!(launches > 20 || !driver.is_fake());
     for nth in (1..=launches).step_by(11) {
         driver.fail_launch(nth);
         let (found, _) = read_and_ask(&shape, format, true, None);
@@ -237,7 +238,7 @@ fn chosen_pages_on_the_gpu_are_those_of_the_cpu() {
     };
     let expected = ask(false);
     let found = ask(true);
-    assert!(driver.log().contains("launch pick"));
+    assert!(driver.log().contains("launch pick") || !driver.is_fake());
     let worst = worst(&found, &expected);
     assert!(worst <= 1e-4, "{worst}");
 }

@@ -13,6 +13,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tempfile::TempDir;
 
+/// Tokens of a measured pass at most.
+#[cfg(feature = "cuda")]
+const LONGEST_PASS: usize = 512;
+
 /// A loaded model and the cache that commands stand on.
 pub struct Engine {
     model: Model,
@@ -26,7 +30,7 @@ pub struct Engine {
 impl Engine {
     pub fn load(path: &Path) -> Result<Engine> {
         Ok(Engine {
-            model: Model::load(path)?,
+            model: lectern_engine::model::load(path)?,
             file: path.to_owned(),
             folder: tempfile::tempdir()?,
             caches: 0,
@@ -148,11 +152,18 @@ impl Engine {
 
     fn attention(&self) -> Result<DenseAttention> {
         let cache = self.cache.as_ref().context("nothing has been read")?;
-        Ok(DenseAttention::over(
-            cache,
-            self.model.shape(),
-            CancelFlag::new(),
-        )?)
+        #[allow(unused_mut)]
+        let mut attention = DenseAttention::over(cache, self.model.shape(), CancelFlag::new())?;
+        #[cfg(feature = "cuda")]
+        attention.use_gpu_if_sound(&lectern_engine::attention::GpuRead {
+            ordinal: 0,
+            format: cache.format(),
+            cached_tokens: cache.tokens(),
+            window_tokens: LONGEST_PASS + 128,
+            pass_tokens: LONGEST_PASS,
+            weight_bytes: 0,
+        });
+        Ok(attention)
     }
 
     fn fresh_cache(&mut self) -> Result<()> {

@@ -260,7 +260,7 @@ impl DenseAttention {
     }
 
     /// Opens a pass of that many tokens, forgetting one that was abandoned.
-    fn begin_pass(&mut self, tokens: usize) {
+    pub(super) fn begin_pass(&mut self, tokens: usize) {
         let start = self.tail.end();
         // What an abandoned pass reserved is cut off as well.
         self.tail.set_end(start);
@@ -279,6 +279,27 @@ impl DenseAttention {
                 .map(|position| self.rotation.at(position))
                 .collect(),
         });
+    }
+
+    /// Checks what the file holds of a layer, where that was not done before.
+    pub(super) fn verify_layer(&mut self, layer: usize) -> Result<(), AttentionError> {
+        let sealed = self.tail.first_block();
+        self.view
+            .verify(layer, 0..sealed)
+            .map_err(|error| AttentionError::Cache(Box::new(error)))
+    }
+
+    /// A layer is done; with the last one the pass's tokens count.
+    pub(super) fn end_layer(&mut self, layer: usize, tokens: usize) {
+        if layer + 1 == self.shape.layers {
+            self.tail.set_end(self.tail.end() + tokens);
+            self.pass = None;
+            if let Some(mass) = &mut self.mass {
+                mass.finish_pass();
+            }
+        } else if let Some(pass) = &mut self.pass {
+            pass.next_layer = layer + 1;
+        }
     }
 
     /// One layer: the attended values, `[tokens, query_heads * head_dim]`.
@@ -437,10 +458,7 @@ impl Attention for DenseAttention {
         let numbers = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
         let (queries_in, keys, values) = (numbers(queries)?, numbers(keys)?, numbers(values)?);
         self.tail.put(layer, &keys, &values);
-        let sealed = self.tail.first_block();
-        self.view
-            .verify(layer, 0..sealed)
-            .map_err(|error| AttentionError::Cache(Box::new(error)))?;
+        self.verify_layer(layer)?;
         #[cfg(feature = "cuda")]
         let attended = self.attend_on_gpu(layer, &queries_in, &keys, &values);
         #[cfg(not(feature = "cuda"))]
@@ -449,17 +467,25 @@ impl Attention for DenseAttention {
             Some(attended) => attended,
             None => self.attend_layer(layer, &queries_in)?,
         };
-        if layer + 1 == self.shape.layers {
-            self.tail.set_end(self.tail.end() + tokens);
-            self.pass = None;
-            if let Some(mass) = &mut self.mass {
-                mass.finish_pass();
-            }
-        } else if let Some(pass) = &mut self.pass {
-            pass.next_layer = layer + 1;
-        }
+        self.end_layer(layer, tokens);
         let row = self.shape.query_heads * self.shape.head_dim;
         Ok(Tensor::from_vec(attended, (tokens, row), queries.device())?)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn attend_at(
+        &mut self,
+        layer: usize,
+        tokens: usize,
+        place: &dyn std::any::Any,
+    ) -> Result<bool, AttentionError> {
+        if self.cancel.is_cancelled() {
+            return Err(AttentionError::Cancelled);
+        }
+        match place.downcast_ref() {
+            Some(place) => self.attend_in_place(layer, tokens, place),
+            None => Ok(false),
+        }
     }
 
     fn is_cancelled(&self) -> bool {

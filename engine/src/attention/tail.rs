@@ -1,6 +1,8 @@
 //! Tokens behind the sealed ones, in memory: a chunk being read, or a question and its answer.
 
 use crate::kv::{BLOCK_TOKENS, KvError, KvShape, KvView, OpenBlock};
+#[cfg(feature = "cuda")]
+use rayon::prelude::*;
 
 /// Open blocks that continue a view at the same multiples of 64 positions.
 #[derive(Debug)]
@@ -62,6 +64,29 @@ impl Tail {
             let block = position / BLOCK_TOKENS - self.first_block;
             self.blocks[block].put(layer, position % BLOCK_TOKENS, keys, values);
         }
+    }
+
+    /// Writes keys, then values, of all layers behind the end, as [`Tail::put`] does those of one: `numbers` of each a layer.
+    #[cfg(feature = "cuda")]
+    pub(super) fn put_all(&mut self, layers: &[f32], numbers: usize) {
+        let row = self.shape.kv_heads * self.shape.head_dim;
+        let (end, first_block) = (self.end, self.first_block);
+        let last = end + numbers / row;
+        self.blocks
+            .par_iter_mut()
+            .enumerate()
+            .for_each(|(nth, block)| {
+                let first_of_block = (first_block + nth) * BLOCK_TOKENS;
+                let positions = end.max(first_of_block)..last.min(first_of_block + BLOCK_TOKENS);
+                for position in positions {
+                    let at = (position - end) * row;
+                    for (layer, of_layer) in layers.chunks_exact(2 * numbers).enumerate() {
+                        let (keys, values) = of_layer.split_at(numbers);
+                        let slot = position % BLOCK_TOKENS;
+                        block.put(layer, slot, &keys[at..at + row], &values[at..at + row]);
+                    }
+                }
+            });
     }
 
     /// Moves the end forward over tokens that were put, or back.

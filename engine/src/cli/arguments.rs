@@ -25,6 +25,7 @@ Exit codes:
 
 Environment:
   LECTERN_HOME    folder of library and settings, instead of the platform's
+  LECTERN_GPU     off: nothing is computed on a GPU (lectern-cuda)
   LECTERN_MODELS  folder of models
   LECTERN_LOG     what is logged to stderr (error, warn, info, debug)"
 )]

@@ -15,7 +15,6 @@ use crate::attention::{CancelFlag, DenseAttention, Far};
 use crate::kv::{BLOCK_TOKENS, BlockFormat, CacheIdentity, KvCache};
 use crate::reading::{ReadingInput, Scope, read};
 use clap::Args;
-use lectern_models::Model;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -88,7 +87,7 @@ fn way(text: &str) -> Result<Way, String> {
 
 /// Measures and prints.
 pub(super) fn run(args: &BeyondArgs, model: &MeasuredModel) -> Result<(), EvaluationError> {
-    let model = Model::load(&model.path)?;
+    let model = crate::model::load(&model.path)?;
     let text = super::kv::material::novel(&args.text)?;
     let document = Document::new(&model, &text, args.tokens, args.seed)?;
     let whole = args.whole.unwrap_or(model.context_length());

@@ -18,7 +18,6 @@ use crate::asking::Reader;
 use crate::citing::{Claim, SentenceIndex, Verdict, Weights, cite, ranked};
 use crate::document::Span;
 use crate::reading::Scope;
-use lectern_models::Model;
 use lectern_protocol::SupportState;
 use serde::Serialize;
 use std::time::Instant;
@@ -59,7 +58,7 @@ struct WayOutcome {
 
 /// Asks, cites, prints.
 pub(super) fn run(args: &CiteArgs, measured: &MeasuredModel) -> Result<(), EvaluationError> {
-    let model = Model::load(&measured.path)?;
+    let model = crate::model::load(&measured.path)?;
     let heads = if args.heads.is_empty() {
         &measured.retrieval_heads
     } else {

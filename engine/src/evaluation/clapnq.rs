@@ -13,7 +13,6 @@ use super::{ClapnqArgs, EvaluationError, MeasuredModel};
 use crate::asking::Reader;
 use crate::citing::{Claim, SentenceIndex, Weights, cite, is_abstention};
 use crate::document::Span;
-use lectern_models::Model;
 use lectern_protocol::SupportState;
 use serde::Deserialize;
 use serde_json::json;
@@ -59,7 +58,7 @@ struct Counts {
 
 /// Asks, cites, prints.
 pub(super) fn run(args: &ClapnqArgs, measured: &MeasuredModel) -> Result<(), EvaluationError> {
-    let model = Model::load(&measured.path)?;
+    let model = crate::model::load(&measured.path)?;
     let reader = Reader {
         model: &model,
         retrieval_heads: &measured.retrieval_heads,

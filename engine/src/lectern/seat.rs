@@ -115,7 +115,7 @@ impl Seat {
         }
         *loaded = None;
         loading();
-        let model = Arc::new(Model::load(path)?);
+        let model = Arc::new(crate::model::load(path)?);
         *loaded = Some(Loaded {
             path: path.to_owned(),
             stamp: stamp.unwrap_or((0, None)),

@@ -13,7 +13,11 @@ use super::DenseAttention;
 use super::mass::RECORDED_TOKENS;
 use super::sparse::{Choosers, PagePolicy, SparseRead};
 use crate::kv::{BLOCK_TOKENS, BlockFormat, KvView};
-use lectern_cuda::{CudaError, Demand, Device, GpuCache, LayerPass, PageFormat, Pages, Shape};
+use lectern_cuda::{
+    CudaError, Demand, Device, GpuCache, LayerPass, LayerResult, PageFormat, Pages, Place,
+    Projected, Shape,
+};
+use lectern_models::attention::AttentionError;
 
 /// How a document is to be put on a GPU.
 #[derive(Debug, Clone, Copy)]
@@ -81,7 +85,7 @@ impl DenseAttention {
     pub fn use_gpu(&mut self, read: &GpuRead) -> Result<String, CudaError> {
         let shape = Shape::new(&self.shape)?;
         let format = page_format(read.format)?;
-        let device = Device::open(read.ordinal)?;
+        let device = Device::shared(read.ordinal)?;
         let chosen = self.sparse.as_ref().map(|sparse| *sparse.read());
         let demand = Demand {
             shape,
@@ -119,6 +123,9 @@ impl DenseAttention {
     /// As [`DenseAttention::use_gpu`], if the GPU computes what the CPU does; otherwise all goes on on the CPU, and the
     /// log says why.
     pub fn use_gpu_if_sound(&mut self, read: &GpuRead) {
+        if !crate::model::is_gpu_wanted() {
+            return;
+        }
         let outcome = check::check(read.ordinal)
             .map_err(|unsound| unsound.to_string())
             .and_then(|()| self.use_gpu(read).map_err(|error| error.to_string()));
@@ -141,11 +148,75 @@ impl DenseAttention {
         keys: &[f32],
         values: &[f32],
     ) -> Option<Vec<f32>> {
-        let gpu = self.gpu.as_mut()?;
         let tokens = keys.len() / (self.shape.kv_heads * self.shape.head_dim);
+        let projected = Projected::Here {
+            queries,
+            keys,
+            values,
+        };
+        self.layer_on_gpu(layer, tokens, projected)
+            .map(|result| result.attended)
+    }
+
+    /// One layer on the GPU, of numbers that lie there; `false` if it cannot from the first layer on. The tail gets its
+    /// keys and values with the last layer.
+    pub(super) fn attend_in_place(
+        &mut self,
+        layer: usize,
+        tokens: usize,
+        place: &Place,
+    ) -> Result<bool, AttentionError> {
+        if !self.is_on_gpu() {
+            return Ok(false);
+        }
+        if layer == 0 {
+            self.begin_pass(tokens);
+        }
+        self.verify_layer(layer)?;
+        let finished = self
+            .layer_on_gpu(layer, tokens, Projected::There(place))
+            .is_some()
+            && (layer + 1 < self.shape.layers || self.keep(tokens));
+        if finished {
+            self.end_layer(layer, tokens);
+            return Ok(true);
+        }
+        match layer {
+            0 => Ok(false),
+            _ => Err(AttentionError::Left),
+        }
+    }
+
+    /// Brings a pass's keys and values to the tail. Whether they came.
+    fn keep(&mut self, tokens: usize) -> bool {
+        let Some(gpu) = &self.gpu else { return false };
+        let kept = match gpu.cache.kept(tokens) {
+            Ok(kept) => kept,
+            Err(error) => {
+                tracing::warn!("attention goes on on the CPU: {error}");
+                self.gpu = None;
+                return false;
+            }
+        };
+        let numbers = tokens * self.shape.kv_heads * self.shape.head_dim;
+        self.tail.put_all(&kept, numbers);
+        true
+    }
+
+    fn layer_on_gpu(
+        &mut self,
+        layer: usize,
+        tokens: usize,
+        projected: Projected<'_>,
+    ) -> Option<LayerResult> {
+        let gpu = self.gpu.as_mut()?;
         let start = self.tail.end();
         let sealed = self.tail.first_block();
         let fits = tokens <= gpu.pass_tokens && start + tokens <= gpu.cache.capacity();
+        let same_gpu = match projected {
+            Projected::Here { .. } => true,
+            Projected::There(place) => std::ptr::eq(&*place.device, gpu.cache.device()),
+        };
         let chooses = self
             .sparse
             .as_ref()
@@ -158,7 +229,7 @@ impl DenseAttention {
                     .sparse
                     .as_ref()
                     .is_some_and(|sparse| sparse.wants_pages()));
-        if !fits || !as_planned || self.audit.is_some() {
+        if !fits || !same_gpu || !as_planned || self.audit.is_some() {
             tracing::info!("attention goes on on the CPU: the GPU was planned for something else");
             self.gpu = None;
             return None;
@@ -169,9 +240,8 @@ impl DenseAttention {
         let pass = LayerPass {
             layer,
             start,
-            queries,
-            keys,
-            values,
+            tokens,
+            projected,
             chooses,
             recorded: &recorded,
             recorded_tokens,
@@ -181,7 +251,7 @@ impl DenseAttention {
                 if let Some(mass) = &mut self.mass {
                     mass.add_rows(&result.masses);
                 }
-                Some(result.attended)
+                Some(result)
             }
             Err(error) => {
                 tracing::warn!("attention goes on on the CPU: {error}");
