@@ -1,4 +1,4 @@
-//! Every chore of the repository, one command each: `cargo xtask run | test | bench | cuda-build | model | types`.
+//! Every chore of the repository, one command each: `cargo xtask run | test | bench | cuda-build | cuda-check | model | types`.
 //!
 //! In: a command line. Out: a program that runs, a verdict, a table. Each command first puts in place what it needs
 //! (system libraries, web packages, a model) and costs nothing where that is there already, so the first command on
@@ -46,6 +46,8 @@ enum Command {
     Bench(bench::Options),
     /// Compile the GPU kernels with NVIDIA's compiler, check their registers, and build lectern-cuda; needs no GPU.
     CudaBuild(cuda::Options),
+    /// Check kernels, model and speed on a GPU: this machine's, or, packed into a folder, another's.
+    CudaCheck(cuda::CheckOptions),
     /// List the models of the catalogue, or get one.
     #[command(subcommand)]
     Model(model::Options),
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::test(&options),
         Command::Bench(options) => bench::bench(&options),
         Command::CudaBuild(options) => cuda::build(&options),
+        Command::CudaCheck(options) => cuda::check(&options),
         Command::Model(options) => model::model(&options),
         Command::Types => types::types(),
     };

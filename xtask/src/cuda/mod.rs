@@ -4,6 +4,7 @@
 //! architectures, or a failure where a kernel spills or goes over the budget that stands beside it; then
 //! `lectern-cuda`. No GPU and no driver is needed; none is used.
 
+mod check;
 mod occupancy;
 mod ptxas;
 mod toolchain;
@@ -11,6 +12,8 @@ mod toolchain;
 use crate::step::{output_of, run, say, step};
 use crate::workspace::{self, Profile, cargo};
 use anyhow::{Context, Result, ensure};
+
+pub use check::{Options as CheckOptions, check};
 
 /// What to build.
 #[derive(clap::Args)]

@@ -204,10 +204,11 @@ ptxas info    : Used 93 registers, used 1 barriers, 18960 bytes smem, 472 bytes 
             let scores = root().join("engine/cuda/kernels/scores.cuh");
             let all = text.clone() + &std::fs::read_to_string(scores).unwrap();
             for (kernel, stated) in stated(&text, &all).unwrap() {
-                let limit = if kernel.starts_with("decode") {
-                    96
-                } else {
-                    128
+                let limit = match kernel.as_str() {
+                    decode if decode.starts_with("decode") => 96,
+                    // Tiles of the tensor cores live in registers.
+                    "prefill_64" | "prefill_128" | "few_8" => 255,
+                    _ => 128,
                 };
                 assert!(stated.budget <= limit && stated.threads <= 256, "{kernel}");
             }
