@@ -13,6 +13,7 @@ pub(crate) fn builder() -> Builder<tauri::Wry> {
         .commands(collect_commands![
             commands::call,
             commands::cancel,
+            commands::runs_on,
             commands::original_size,
             commands::read_original,
             commands::pick,

@@ -1,7 +1,7 @@
 //! What the web view may ask of the shell.
 
 use crate::dialogs::{self, PickKind};
-use crate::engine::Engine;
+use crate::engine::{Engine, RunsOn};
 use crate::opened::OpenedPaths;
 use crate::originals::{FileBytes, Originals};
 use lectern_protocol::{Event, Failure, Outcome, Request};
@@ -32,6 +32,13 @@ pub async fn call(
 pub async fn cancel(engine: State<'_, Engine>, key: u32) -> Result<(), Failure> {
     engine.cancel(key);
     Ok(())
+}
+
+/// Where the engine computes, and why not on a GPU; nothing before it was first asked anything.
+#[tauri::command]
+#[specta::specta]
+pub async fn runs_on(engine: State<'_, Engine>) -> Result<Option<RunsOn>, Failure> {
+    Ok(engine.runs_on())
 }
 
 /// Bytes in the library's copy of a document's original file.

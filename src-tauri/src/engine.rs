@@ -6,9 +6,11 @@
 //! restart is left to the next call, because an engine that dies at start would otherwise be started for ever.
 
 mod process;
+mod program;
 
 use lectern_protocol::{Call, Event, Failure, FailureCode, Outcome, PROTOCOL_VERSION, Request};
 use process::Process;
+pub use program::RunsOn;
 use serde::{Deserialize, Serialize};
 use specta::Type;
 use std::collections::HashMap;
@@ -35,6 +37,8 @@ pub struct Engine {
     calls: Arc<Mutex<Calls>>,
     /// Held while a process is started and greeted, so that two calls never start two.
     process: Arc<tokio::sync::Mutex<Option<Process>>>,
+    /// Where it computes; nothing is known before the first start.
+    runs_on: Arc<Mutex<Option<RunsOn>>>,
 }
 
 /// Calls in flight, and the way to the process that works on them.
@@ -70,7 +74,39 @@ impl Engine {
             on_stop: Arc::new(on_stop),
             calls: Arc::default(),
             process: Arc::default(),
+            runs_on: Arc::default(),
         }
+    }
+
+    /// Where the engine computes, once it has been started.
+    pub fn runs_on(&self) -> Option<RunsOn> {
+        let runs_on = self.runs_on.lock();
+        runs_on
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The program to start: chosen when it is first needed; one that ran on the GPU and ended without being asked to
+    /// is not started again before the window is.
+    async fn program(&self) -> PathBuf {
+        let died_on_gpu = self.runs_on().is_some_and(|runs_on| runs_on.gpu);
+        let (program, runs_on) = if died_on_gpu {
+            let words = "The engine ended while it used the GPU, so it computes without it until Lectern is started again.";
+            let runs_on = RunsOn {
+                gpu: false,
+                words: Some(words.to_owned()),
+            };
+            ((*self.program).clone(), runs_on)
+        } else if let Some(before) = self.runs_on() {
+            ((*self.program).clone(), before)
+        } else {
+            program::choose(&self.program).await
+        };
+        *self
+            .runs_on
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(runs_on);
+        program
     }
 
     /// Sends a request and waits for its outcome; events go to `on_event` in order. Starts the process if none runs.
@@ -118,6 +154,7 @@ impl Engine {
         if process.as_ref().is_some_and(Process::is_running) {
             return Ok(());
         }
+        let program = self.program().await;
         let (to_engine, from_window) = mpsc::unbounded_channel();
         let on_reply = {
             let engine = self.clone();
@@ -134,12 +171,7 @@ impl Engine {
             let engine = self.clone();
             move |message: String| engine.bury(life, &message)
         };
-        *process = Some(Process::start(
-            &self.program,
-            from_window,
-            on_reply,
-            on_end,
-        )?);
+        *process = Some(Process::start(&program, from_window, on_reply, on_end)?);
         // Greet it before any call goes through: another version of the protocol would fail in stranger ways later.
         let hello = self.send(None, Request::Hello, Box::new(|_| {}))?;
         match hello.await.unwrap_or_else(|_| Err(gone()))? {

@@ -3,7 +3,7 @@
  * dialogs, dropped files, and the bytes of originals. `backend/tauri.ts` is the real one, `fake/` one for tests and
  * for a plain browser. Nothing else imports Tauri.
  */
-import type { Event, Failure, Outcome, PickKind, Request } from './bindings';
+import type { Event, Failure, Outcome, PickKind, Request, RunsOn } from './bindings';
 
 export type Method = Request['method'];
 
@@ -59,6 +59,8 @@ export interface Backend {
   /** Bytes of the kept original of a document. */
   originalSize(document: string): Promise<number>;
   readOriginal(document: string, offset: number, length: number): Promise<ArrayBuffer>;
+  /** Where the engine computes; null before it was first asked anything. */
+  runsOn(): Promise<RunsOn | null>;
   /** Path of the sample book that came with the program, if it did. */
   samplePath(): Promise<string | null>;
   /** Files named on the command line of this start. */

@@ -49,6 +49,7 @@ export class TauriBackend implements Backend {
   originalSize = (document: string) => unwrap(commands.originalSize(document));
   readOriginal = (document: string, offset: number, length: number) =>
     unwrap(commands.readOriginal(document, offset, length));
+  runsOn = () => unwrap(commands.runsOn());
   samplePath = () => unwrap(commands.samplePath());
   openedPaths = () => unwrap(commands.openedPaths());
 

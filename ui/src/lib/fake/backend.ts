@@ -2,7 +2,7 @@
  * A backend without an engine: it holds a few real texts and behaves like the protocol (streams, progress, cancel,
  * failures), so that the window can be tested, and looked at in a plain browser.
  */
-import type { Answer, Added, Event, ModelEntry, Outcome, Request, Settings } from '../bindings';
+import type { Answer, Added, Event, ModelEntry, Outcome, Request, RunsOn, Settings } from '../bindings';
 import { CallFailed, type Backend, type CallOptions, type Drop, type OutcomeOf, type Unlisten } from '../backend';
 import { fileName } from '../text/format';
 import { BOHEMIA } from './bohemia';
@@ -425,6 +425,10 @@ export class FakeBackend implements Backend {
 
   async readOriginal(document: string, offset: number, length: number): Promise<ArrayBuffer> {
     return this.#document(document).file().slice(offset, offset + length).buffer as ArrayBuffer;
+  }
+
+  async runsOn(): Promise<RunsOn> {
+    return { gpu: false, words: 'no NVIDIA driver was found' };
   }
 
   async samplePath(): Promise<string> {
