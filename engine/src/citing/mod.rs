@@ -8,14 +8,19 @@
 //! heads look is informative, but also drawn to whatever stands near; words are exact, but blind to paraphrase. So
 //! both rank every sentence of the document together ([`Weights`], fitted on held-out questions, `docs/citations.md`), and what
 //! ranks first is shown only if it passes a check that uses the words alone: numbers, names and quotations of the
-//! answer must stand in the cited words, together with what the answer says of them (`mention`). A wrong link is worse
+//! answer must stand in the cited words, together with what the answer says of them (`mention`), and two names not in each
+//! other's places (`exchange`). A wrong link is worse
 //! than none, so what fails is `Unsupported`.
 //!
 //! An abstention ("The document does not say.") and a sentence that claims nothing ("Yes.", "Here is a list:") have
 //! nothing to be borne out: they are `Unsupported` and carry no citation.
+//!
+//! [`Link`]s carry a citation out of Lectern, into an export, and back.
 
 mod evidence;
+mod exchange;
 mod index;
+mod link;
 mod mention;
 mod query;
 mod rank;
@@ -25,6 +30,7 @@ mod verify;
 
 pub use evidence::{AttentionEvidence, sentence_mass};
 pub use index::SentenceIndex;
+pub use link::{Fingerprint, Link, LinkError};
 pub use query::is_abstention;
 pub use rank::{Candidate, Features, Weights};
 pub use settle::{Settled, settle};

@@ -160,7 +160,9 @@ pub(super) struct Weighed {
 }
 
 /// A claim, taken apart.
-pub(super) struct Query {
+pub(super) struct Query<'c> {
+    /// The answer's sentence.
+    pub sentence: &'c str,
     /// The answer sentence's terms, in order, with repetitions.
     pub answer: Vec<Weighed>,
     /// The same, with what the question brought at a fraction of its weight, if the answer adds anything to that: only
@@ -187,9 +189,9 @@ pub(super) struct Query {
     claims: bool,
 }
 
-impl Query {
+impl<'c> Query<'c> {
     /// Takes `claim` apart; what its terms weigh comes from the document.
-    pub fn new(claim: &Claim, index: &SentenceIndex) -> Query {
+    pub fn new(claim: &Claim<'c>, index: &SentenceIndex) -> Query<'c> {
         let asked = terms(claim.question);
         let said = terms(claim.sentence);
         let asked_keys: HashSet<u64> = asked
@@ -257,6 +259,7 @@ impl Query {
         let content = tells.contains(&true);
         let lead_in = claim.sentence.trim_end().ends_with([':', '：']);
         Query {
+            sentence: claim.sentence,
             answer,
             sought,
             added,

@@ -362,3 +362,51 @@ air and sea. Four species have been described. Two more were found later.";
     let (state, _) = verdict(text, question, "4 species have been described.");
     assert_eq!(state, SupportState::Supported);
 }
+
+#[test]
+fn names_in_each_others_places_are_not_supported() {
+    let text = "In 1886 Carl Benz sued Otto Kling over the engine. The bridge at Harrow was designed by Ada Ferro and replaced \
+                the ferry. Marta Olsen married Jon Vik. Jon Vik greeted Marta Olsen on the quay.";
+    let cases = [
+        (
+            "Whom did Carl Benz sue?",
+            "Carl Benz sued Otto Kling over the engine.",
+            true,
+        ),
+        (
+            "Who sued whom over the engine?",
+            "Otto Kling sued Carl Benz over the engine.",
+            false,
+        ),
+        // In the passive the order is another and the sense the same.
+        (
+            "Who was sued over the engine?",
+            "Otto Kling was sued by Carl Benz over the engine.",
+            true,
+        ),
+        (
+            "Who was sued over the engine?",
+            "Carl Benz was sued by Otto Kling over the engine.",
+            false,
+        ),
+        // Said of both ways: one of the sentences bears it out.
+        (
+            "Who greeted Marta Olsen?",
+            "Jon Vik greeted Marta Olsen on the quay.",
+            true,
+        ),
+        (
+            "What did Ada Ferro do?",
+            "The bridge at Harrow was designed by Ada Ferro.",
+            true,
+        ),
+    ];
+    for (question, sentence, right) in cases {
+        let (state, quotes) = verdict(text, question, sentence);
+        assert_eq!(
+            state == SupportState::Supported,
+            right,
+            "{sentence}: {state:?} {quotes:?}"
+        );
+    }
+}

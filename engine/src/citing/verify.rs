@@ -1,6 +1,7 @@
 //! Whether cited words bear a claim out, judged by the words alone.
 
 use super::Candidate;
+use super::exchange::is_exchanged;
 use super::index::SentenceIndex;
 use super::mention::{Evidence, Rival, borne_out_by, borrowed};
 use super::query::{Keys, Query, Weighed, is_negated};
@@ -90,7 +91,10 @@ pub(super) fn verify(
             .iter()
             .any(|c| is_negated(matched_words(query, words(c))));
 
-    let whole = missing == 0 && quoted && !denied;
+    let all: Vec<&str> = cited.iter().map(words).collect();
+    let exchanged = is_exchanged(query, &all);
+
+    let whole = missing == 0 && quoted && !denied && !exchanged;
     // what the question brought proves nothing: half of what the answer adds must be borne out
     let half = found * 2 >= brought;
     let state = if whole && share >= SUPPORTED_SHARE && asked >= SUPPORTED_QUESTION {

@@ -33,6 +33,9 @@ struct Counts {
     right: States,
     wrong: States,
     altered: States,
+    /// Gold sentences as they stand, of those in which two names can be exchanged.
+    verbatim: States,
+    exchanged: States,
     right_echo: States,
     wrong_echo: States,
     /// Citations of right echoes.
@@ -81,6 +84,12 @@ pub(super) fn run(args: &WordsArgs) -> Result<(), EvaluationError> {
         println!("  wrong, partly              {}", counts.wrong.partly);
         println!("  altered, supported         {}", counts.altered.supported);
         println!("  altered, partly            {}", counts.altered.partly);
+        println!("  verbatim, supported        {}", counts.verbatim.supported);
+        println!(
+            "  exchanged, supported       {}",
+            counts.exchanged.supported
+        );
+        println!("  exchanged, partly          {}", counts.exchanged.partly);
         println!(
             "  right echo, supported      {}",
             counts.right_echo.supported
@@ -138,6 +147,12 @@ fn count(exam: &Exam, counts: &mut Counts) {
         if let Some(sentence) = altered(exam, nth, &index) {
             counts.altered.count(verdict(gold, &sentence).state);
         }
+        let stands = index.spans().iter().find(|span| span.contains(gold.span));
+        let stands = stands.and_then(|span| span.of(text)).unwrap_or_default();
+        if let Some(sentence) = exchanged(stands) {
+            counts.verbatim.count(verdict(gold, stands).state);
+            counts.exchanged.count(verdict(gold, &sentence).state);
+        }
         let found = verdict(gold, &echo(&gold.question, &gold.answer));
         counts.right_echo.count(found.state);
         counts
@@ -179,6 +194,50 @@ fn altered(exam: &Exam, nth: usize, index: &SentenceIndex) -> Option<String> {
     let before = text.get(span.start..gold.span.start)?;
     let after = text.get(gold.span.end..span.end)?;
     Some(format!("{before}{}{after}", other.answer))
+}
+
+/// A sentence with two of its names in each other's places, if a verb in the past stands between them.
+fn exchanged(sentence: &str) -> Option<String> {
+    let words: Vec<&str> = sentence.split(' ').collect();
+    let named = |at: usize| {
+        let word = words[at];
+        // Any word begins a sentence with a capital.
+        at > 0 && word.len() > 3 && word.starts_with(|c: char| c.is_ascii_uppercase())
+    };
+    let ends = |at: usize| words[at].ends_with([',', '.', ';', ':', ')', '"']);
+    let run = |from: usize| {
+        let start = (from..words.len()).find(|&at| named(at))?;
+        let end = (start + 1..words.len())
+            .find(|&at| !named(at) || ends(at - 1))
+            .unwrap_or(words.len());
+        Some(start..end)
+    };
+    let mut first = run(0)?;
+    loop {
+        let second = run(first.end)?;
+        let (left, right) = (
+            words[first.clone()].join(" "),
+            words[second.clone()].join(" "),
+        );
+        let middle = words[first.end..second.start].join(" ");
+        let verb = words[first.end..second.start]
+            .iter()
+            .any(|word| word.len() > 4 && word.ends_with("ed"));
+        let plain = |name: &str| name.trim_matches(|c: char| !c.is_alphanumeric()).to_owned();
+        let (bare_left, bare_right) = (plain(&left), plain(&right));
+        if verb && bare_left != bare_right {
+            let left = left.replace(&bare_left, &bare_right);
+            let right = right.replace(&bare_right, &bare_left);
+            let before = words[..first.start].join(" ");
+            let after = words[second.end..].join(" ");
+            return Some(
+                format!("{before} {left} {middle} {right} {after}")
+                    .trim()
+                    .to_owned(),
+            );
+        }
+        first = second;
+    }
 }
 
 /// An answer said in the words of its question: in place of the question word in Chinese, after the rest in English.
