@@ -17,9 +17,9 @@ fn main() {
         "original_size",
         "read_original",
         "pick",
-        "save_markdown",
+        "save_export",
         "sample_path",
-        "opened_paths",
+        "opened",
     ]);
     if let Err(error) =
         tauri_build::try_build(tauri_build::Attributes::new().app_manifest(commands))

@@ -11,6 +11,7 @@ mod cache_format;
 mod caches;
 mod choosing;
 mod export;
+mod following;
 mod forecast;
 mod keeping;
 mod models;

@@ -130,7 +130,10 @@ async fn a_document_is_read_once_asked_and_remembered() {
         .await
         .unwrap();
     assert_eq!(conversation.turns.len(), 2);
-    let (_, markdown) = again.export(&conversation.id).await.unwrap();
+    let (_, markdown) = again
+        .export(&conversation.id, ExportFormat::Markdown)
+        .await
+        .unwrap();
     assert!(markdown.contains("What did the crew mend?"), "{markdown}");
 
     // Of a conversation about another document there is nothing to go on with.

@@ -267,7 +267,7 @@ async fn conversations_stay_and_their_citations_follow_the_words() {
         "{:?}",
         cited[0].anchor
     );
-    let (_, markdown) = lectern.export(&kept).await.unwrap();
+    let (_, markdown) = lectern.export(&kept, ExportFormat::Markdown).await.unwrap();
     assert!(
         markdown.contains("(no longer in the document)"),
         "{markdown}"

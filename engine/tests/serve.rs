@@ -151,14 +151,14 @@ fn noise() -> impl Strategy<Value = Vec<u8>> {
             1..u32::MAX,
             prop::sample::select(vec![
                 "remove", "read", "outline", "original", "forget", "content", "find", "locate",
-                "ask", "export", "import_model",
+                "ask", "export", "follow", "import_model",
             ]),
             "\\PC{0,20}",
             any::<u32>(),
         )
             .prop_map(|(id, method, text, number)| {
                 serde_json::json!({"id": id, "method": method, "params": {
-                    "document": text, "conversation": text, "question": text, "query": text, "path": text,
+                    "document": text, "conversation": text, "question": text, "query": text, "path": text, "link": text,
                     "first": number, "count": number, "spans": [{"start": number, "end": number / 2}],
                 }})
                 .to_string()

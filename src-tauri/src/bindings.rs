@@ -5,7 +5,7 @@
 
 use crate::commands;
 use crate::engine::EngineStopped;
-use crate::opened::OpenPaths;
+use crate::opened::OpenLater;
 use tauri_specta::{Builder, ErrorHandlingMode, collect_commands, collect_events};
 
 pub(crate) fn builder() -> Builder<tauri::Wry> {
@@ -17,11 +17,11 @@ pub(crate) fn builder() -> Builder<tauri::Wry> {
             commands::original_size,
             commands::read_original,
             commands::pick,
-            commands::save_markdown,
+            commands::save_export,
             commands::sample_path,
-            commands::opened_paths,
+            commands::opened,
         ])
-        .events(collect_events![EngineStopped, OpenPaths])
+        .events(collect_events![EngineStopped, OpenLater])
         .constant("PROTOCOL_VERSION", lectern_protocol::PROTOCOL_VERSION)
         .error_handling(ErrorHandlingMode::Throw)
         // Byte counts and sizes: 2^53 bytes are enough for any disk.

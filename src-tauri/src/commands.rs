@@ -1,8 +1,8 @@
 //! What the web view may ask of the shell.
 
-use crate::dialogs::{self, PickKind};
+use crate::dialogs::{self, PickKind, SaveFormat};
 use crate::engine::{Engine, RunsOn};
-use crate::opened::OpenedPaths;
+use crate::opened::{Opened, Waiting};
 use crate::originals::{FileBytes, Originals};
 use lectern_protocol::{Event, Failure, Outcome, Request};
 use tauri::ipc::Channel;
@@ -72,15 +72,17 @@ pub async fn pick(app: AppHandle, kind: PickKind) -> Result<Vec<String>, Failure
     dialogs::pick(&app, kind).await
 }
 
-/// Asks where to keep a conversation and writes it there; the path, or nothing if the person changed their mind.
+/// Asks where to keep an exported conversation and writes it there; the path, or nothing if the person changed their
+/// mind.
 #[tauri::command]
 #[specta::specta]
-pub async fn save_markdown(
+pub async fn save_export(
     app: AppHandle,
+    format: SaveFormat,
     file_name: String,
-    markdown: String,
+    text: String,
 ) -> Result<Option<String>, Failure> {
-    dialogs::save_markdown(&app, &file_name, &markdown).await
+    dialogs::save_export(&app, format, &file_name, &text).await
 }
 
 /// The sample book that came with the program, if it did.
@@ -100,9 +102,9 @@ pub async fn sample_path(app: AppHandle) -> Result<Option<String>, Failure> {
         .and_then(|path| path.to_str().map(str::to_owned)))
 }
 
-/// Paths named on the command line since the last call; later ones come as [`OpenPaths`](crate::opened::OpenPaths).
+/// Files and links named on the command line until now; later ones come as [`OpenLater`](crate::opened::OpenLater).
 #[tauri::command]
 #[specta::specta]
-pub async fn opened_paths(opened: State<'_, OpenedPaths>) -> Result<Vec<String>, Failure> {
-    Ok(opened.take())
+pub async fn opened(waiting: State<'_, Waiting>) -> Result<Opened, Failure> {
+    Ok(waiting.take())
 }

@@ -1,5 +1,6 @@
 //! The system's dialogs to open and save files.
 
+use crate::pdf;
 use lectern_protocol::{Failure, FailureCode};
 use serde::{Deserialize, Serialize};
 use specta::Type;
@@ -59,17 +60,36 @@ pub(crate) async fn pick(app: &AppHandle, kind: PickKind) -> Result<Vec<String>,
         .collect()
 }
 
-pub(crate) async fn save_markdown(
+/// What an exported conversation is kept as.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, Type)]
+#[serde(rename_all = "snake_case")]
+pub enum SaveFormat {
+    /// Markdown, as it is given.
+    Markdown,
+    /// A web page, as it is given.
+    Html,
+    /// A PDF, printed from the web page that is given.
+    Pdf,
+}
+
+/// Writes `text`, Markdown or a web page, to where the person says.
+pub(crate) async fn save_export(
     app: &AppHandle,
+    format: SaveFormat,
     file_name: &str,
-    markdown: &str,
+    text: &str,
 ) -> Result<Option<String>, Failure> {
+    let (kind, extensions): (_, &[&str]) = match format {
+        SaveFormat::Markdown => ("Markdown", &["md"]),
+        SaveFormat::Html => ("Web page", &["html", "htm"]),
+        SaveFormat::Pdf => ("PDF", &["pdf"]),
+    };
     let (answer, chosen) = oneshot::channel();
     app.dialog()
         .file()
         .set_title("Export the conversation")
         .set_file_name(file_name)
-        .add_filter("Markdown", &["md"])
+        .add_filter(kind, extensions)
         .save_file(move |path| drop(answer.send(path)));
     let Some(path) = chosen
         .await
@@ -79,14 +99,23 @@ pub(crate) async fn save_markdown(
     else {
         return Ok(None);
     };
-    tokio::fs::write(&path, markdown)
-        .await
-        .map_err(|error| Failure {
-            code: FailureCode::Other,
-            message: format!("{} cannot be written: {error}.", path.display()),
-            advice: Some("Choose another place.".into()),
-        })?;
+    match format {
+        SaveFormat::Markdown | SaveFormat::Html => tokio::fs::write(&path, text)
+            .await
+            .map_err(|error| unwritable(&path, &error.to_string()))?,
+        SaveFormat::Pdf => pdf::print(app, text, &path)
+            .await
+            .map_err(|error| unwritable(&path, &error.to_string()))?,
+    }
     utf8(&path).map(Some)
+}
+
+fn unwritable(path: &Path, why: &str) -> Failure {
+    Failure {
+        code: FailureCode::Other,
+        message: format!("{} cannot be written: {why}.", path.display()),
+        advice: Some("Choose another place.".into()),
+    }
 }
 
 fn utf8(path: &Path) -> Result<String, Failure> {

@@ -11,6 +11,7 @@ mod dialogs;
 mod engine;
 mod opened;
 mod originals;
+mod pdf;
 mod run;
 mod window_state;
 

@@ -7,6 +7,7 @@
 pub mod canonical;
 pub mod data;
 pub mod home;
+pub mod links;
 pub mod model;
 pub mod pdf;
 pub mod program;

@@ -3,7 +3,7 @@
 
 use anyhow::{Result, bail, ensure};
 use lectern_protocol::*;
-use lectern_tests::{Home, Serve, canonical, texts};
+use lectern_tests::{Home, Serve, canonical, links, texts};
 use std::path::Path;
 
 fn add(serve: &mut Serve, path: &Path) -> Result<DocumentSummary> {
@@ -98,7 +98,7 @@ fn a_session_from_hello_to_the_end_of_input() -> Result<()> {
     ensure!(sentences == answer.sentences.len());
     ensure!(answer.timings.read_tokens == 0 && !answer.stopped);
 
-    let conversation = answer.conversation.unwrap_or_default();
+    let conversation = answer.conversation.clone().unwrap_or_default();
     let found = serve.call(Request::Conversations {
         document: None,
         query: Some("keeper".into()),
@@ -109,12 +109,31 @@ fn a_session_from_hello_to_the_end_of_input() -> Result<()> {
         }
         other => bail!("conversations gave {other:?}"),
     }
-    match serve.call(Request::Export { conversation })?.outcome()? {
-        Outcome::Markdown { markdown, .. } => {
-            ensure!(markdown.contains("Who was the first keeper?"), "{markdown}");
-            ensure!(markdown.contains(answer.sentences[0].text.trim()));
+    let cited = answer.sentences.iter().flat_map(|said| &said.citations);
+    let cited: Vec<&Citation> = cited.collect();
+    for format in [ExportFormat::Markdown, ExportFormat::Html] {
+        let export = Request::Export {
+            conversation: conversation.clone(),
+            format,
+        };
+        let Outcome::Exported { text, .. } = serve.call(export)?.outcome()? else {
+            bail!("export gave no text");
+        };
+        ensure!(text.contains("Who was the first keeper?"), "{text}");
+        // Every link in it leads back to the words that were cited.
+        let links = links::links_in(&text);
+        ensure!(links.len() == cited.len(), "{text}");
+        for (link, citation) in links.into_iter().zip(&cited) {
+            let followed = serve.call(Request::Follow { link })?.outcome()?;
+            let Outcome::Followed { citation: followed } = followed else {
+                bail!("follow gave {followed:?}");
+            };
+            ensure!(
+                (followed.start, followed.end, &followed.quote)
+                    == (citation.start, citation.end, &citation.quote)
+            );
+            ensure!(followed.anchor == citation.anchor);
         }
-        other => bail!("export gave {other:?}"),
     }
     ensure!(serve.close()?.success());
     Ok(())

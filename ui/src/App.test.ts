@@ -7,6 +7,7 @@ import App from './App.svelte';
 import { FakeBackend, type FakeBackendOptions } from './lib/fake/backend';
 import { BOHEMIA } from './lib/fake/bohemia';
 import { FakeDocument } from './lib/fake/document';
+import { byteOffset, utf8Length } from './lib/text/offsets';
 
 const TITLE = 'A Scandal in Bohemia';
 
@@ -249,8 +250,30 @@ describe('the window', () => {
   it('keeps, searches, exports and deletes conversations', async () => {
     const { backend, user } = open({ documents: [bohemia()] });
     await ask(user, 'Who is Irene Adler?');
-    await user.click(await screen.findByRole('button', { name: 'Export this conversation to Markdown' }));
-    await waitFor(() => expect(backend.saved[0]?.markdown).toContain('Who is Irene Adler?'));
+    const exporting = await screen.findByRole('button', { name: 'Export this conversation' });
+    for (const name of [/^Markdown/, /^Web page/, /^PDF/]) {
+      await user.click(exporting);
+      await user.click(await screen.findByRole('menuitem', { name }));
+      await waitFor(() => expect(exporting).toBeEnabled());
+    }
+    expect(backend.saved.map(({ format, fileName }) => `${format} ${fileName}`)).toEqual([
+      'markdown conversation.md',
+      'html conversation.html',
+      'pdf conversation.pdf',
+    ]);
+    expect(backend.saved.every(({ text }) => text.includes('Who is Irene Adler?'))).toBe(true);
+    // The PDF is printed from the web page.
+    expect(backend.saved[2]!.text).toBe(backend.saved[1]!.text);
+    // By keyboard: down to the second, and out without choosing.
+    exporting.focus();
+    await user.keyboard('{Enter}');
+    expect(await screen.findByRole('menuitem', { name: /^Web page/ })).toHaveFocus();
+    await user.keyboard('{ArrowDown}');
+    expect(screen.getByRole('menuitem', { name: /^PDF/ })).toHaveFocus();
+    expect(await faults()).toEqual([]);
+    await user.keyboard('{Escape}');
+    expect(screen.queryByRole('menu')).toBeNull();
+    expect(exporting).toHaveFocus();
     await user.click(screen.getByRole('button', { name: 'New conversation' }));
     await user.type(screen.getByRole('searchbox', { name: 'Search conversations' }), 'irene');
     const found = await screen.findByRole('navigation', { name: 'Conversations found' });
@@ -260,6 +283,28 @@ describe('the window', () => {
     await user.click(await screen.findByRole('button', { name: /^Delete the conversation/ }));
     await user.click(await screen.findByRole('button', { name: 'Delete' }));
     await waitFor(() => expect(backend.conversations.size).toBe(0));
+  });
+
+  it('goes where links lead, at the start and later, and says why if they lead nowhere', async () => {
+    const document = bohemia();
+    const words = 'To Sherlock Holmes she is always the woman.';
+    const start = byteOffset(document.text, document.text.indexOf(words));
+    const link = `lectern://open/${document.summary.id}?start=${start}&end=${start + utf8Length(words)}`;
+    const backend = new FakeBackend({ documents: [document] });
+    backend.named = { paths: [], links: [link] };
+    render(App, { backend });
+    const evidence = await screen.findByRole('toolbar', { name: 'Evidence' });
+    expect(within(evidence).getByRole('status')).toHaveTextContent('Evidence 1 of 1');
+    expect(window.document.querySelector('[data-highlight=current]')).toHaveTextContent(words);
+    for (const hostile of ['lectern://open/nothing?start=0&end=9', 'https://example.org', `${link}999999`]) {
+      const before = backend.requests.length;
+      backend.startAgain({ paths: [], links: [hostile] });
+      const dismiss = await screen.findByRole('button', { name: 'Dismiss' });
+      // It was asked about, and nothing else was done.
+      expect(backend.requests.slice(before)).toEqual([{ method: 'follow', params: { link: hostile } }]);
+      await userEvent.click(dismiss);
+    }
+    expect(within(evidence).getByRole('status')).toHaveTextContent('Evidence 1 of 1');
   });
 
   it('removes a document only after asking', async () => {

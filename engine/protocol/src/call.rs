@@ -84,10 +84,18 @@ pub enum Request {
         /// Conversation id.
         conversation: String,
     },
-    /// A conversation as Markdown with its citations. [`Outcome::Markdown`].
+    /// A conversation to take along, with its citations. [`Outcome::Exported`].
     Export {
         /// Conversation id.
         conversation: String,
+        /// As what.
+        #[serde(default)]
+        format: ExportFormat,
+    },
+    /// The words that a `lectern://` link names, where they stand now. [`Outcome::Followed`].
+    Follow {
+        /// The link, as a person or a system gave it.
+        link: String,
     },
     /// Sections, pages and size of a document. [`Outcome::Outline`].
     Outline {
@@ -205,6 +213,17 @@ pub struct Settings {
     pub attention_tokens: u32,
     /// How these are chosen.
     pub attention_choice: AttentionChoice,
+}
+
+/// What a conversation is exported as.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
+#[serde(rename_all = "snake_case")]
+pub enum ExportFormat {
+    /// CommonMark, citations as footnotes.
+    #[default]
+    Markdown,
+    /// A page that needs nothing but itself.
+    Html,
 }
 
 /// What is done with a document that is longer than the model's window.

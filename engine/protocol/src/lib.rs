@@ -32,4 +32,4 @@ pub use model::*;
 pub use reply::*;
 
 /// Version of this protocol; [`Hello`] carries it, and the window refuses an engine with another one.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;

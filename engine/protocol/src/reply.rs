@@ -114,11 +114,16 @@ pub enum Outcome {
         conversation: Conversation,
     },
     /// Of `export`.
-    Markdown {
+    Exported {
         /// A suggestion.
         file_name: String,
-        /// CommonMark.
-        markdown: String,
+        /// The whole file.
+        text: String,
+    },
+    /// Of `follow`.
+    Followed {
+        /// Document, span and place of the words.
+        citation: Citation,
     },
     /// Of `outline`.
     Outline {

@@ -33,7 +33,8 @@ fn every_request() {
         json!({"method": "cited_by", "params": {"document": "b3f1", "span": {"start": 3, "end": 9}}}),
         json!({"method": "conversation", "params": {"conversation": "c1"}}),
         json!({"method": "delete_conversation", "params": {"conversation": "c1"}}),
-        json!({"method": "export", "params": {"conversation": "c1"}}),
+        json!({"method": "export", "params": {"conversation": "c1", "format": "html"}}),
+        json!({"method": "follow", "params": {"link": "lectern://open/3fa9c2d1e0b48776?start=1&end=2"}}),
         json!({"method": "outline", "params": {"document": "b3f1"}}),
         json!({"method": "content", "params": {"document": "b3f1", "first": 0, "count": 50}}),
         json!({"method": "locate", "params": {"document": "b3f1", "spans": [{"start": 0, "end": 5}]}}),
@@ -143,7 +144,7 @@ fn every_outcome() {
         "summary": "s", "installed": true, "partial_bytes": 0, "supported": true, "current": true, "purpose": "recognition"});
     let failure = json!({"code": "password_needed", "message": "t.pdf is protected by a password", "advice": null});
     for outcome in [
-        json!({"kind": "hello", "protocol": 1, "version": "0.1.0", "home": "/h", "model": null}),
+        json!({"kind": "hello", "protocol": 2, "version": "0.1.0", "home": "/h", "model": null}),
         json!({"kind": "done"}),
         json!({"kind": "library", "documents": [document()]}),
         json!({"kind": "added", "added": [
@@ -160,7 +161,8 @@ fn every_outcome() {
         json!({"kind": "conversations", "conversations": [
             {"id": "c1", "document": "b3f1", "title": "Who?", "turns": 1, "updated": 6}]}),
         json!({"kind": "conversation", "conversation": {"id": "c1", "document": "b3f1", "turns": [answer()]}}),
-        json!({"kind": "markdown", "file_name": "t.md", "markdown": "# T"}),
+        json!({"kind": "exported", "file_name": "t.md", "text": "# T"}),
+        json!({"kind": "followed", "citation": sentence()["citations"][0]}),
         json!({"kind": "outline", "outline": {
             "sections": [{"title": "One", "depth": 0, "span": {"start": 0, "end": 9}, "block": 0, "page": 1}],
             "pages": [{"label": "i", "width": 612.0, "height": 792.0, "span": {"start": 0, "end": 9}, "recognised": false}],

@@ -1,4 +1,4 @@
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use lectern_engine::evaluation::Evaluation;
 use std::path::PathBuf;
 
@@ -158,13 +158,37 @@ What was read before the first change is kept; conversations stay, and their cit
         #[arg(long)]
         json: bool,
     },
-    /// Print a conversation as Markdown with its citations.
+    /// Print a conversation with its citations, as Markdown or as a web page.
+    #[command(after_help = "Examples:
+  lectern export 8c1f0a2b3c4d5e6f
+  lectern export 8c1f0a2b3c4d5e6f --output talk.html      the name says which format
+  lectern export 8c1f0a2b3c4d5e6f --format html
+
+Each citation links to its words: `lectern open` follows such a link.")]
     Export {
         /// Conversation id, as `lectern search` and `lectern ask --json` show it.
         conversation: String,
+        /// Of the output; without, as the file's name says, else Markdown.
+        #[arg(long, value_enum, value_name = "FORMAT")]
+        format: Option<Format>,
         /// Write it to this file.
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
+    },
+    /// Open the window at the words that a `lectern://` link names.
+    #[command(after_help = "\
+Example: lectern open 'lectern://open/3fa9c2d1e0b48776?start=1204&end=1251'
+
+A window that is open already goes to the place. In a shell, put the link in quotes.")]
+    Open {
+        /// As an exported conversation has it.
+        link: String,
+        /// Only say where the words stand; open no window.
+        #[arg(long)]
+        print: bool,
+        /// Print document, span, words and place as one JSON object; open no window.
+        #[arg(long)]
+        json: bool,
     },
     /// Take documents out of the library. Your own files are not touched.
     Remove {
@@ -201,6 +225,15 @@ What was read before the first change is kept; conversations stay, and their cit
     /// Speak the protocol of the window over stdin and stdout.
     #[command(after_help = "One JSON object a line; see the crate lectern-protocol.")]
     Serve,
+}
+
+/// What a conversation is exported as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// CommonMark with footnotes.
+    Markdown,
+    /// A page that needs nothing but itself, and prints well.
+    Html,
 }
 
 /// `lectern models`.

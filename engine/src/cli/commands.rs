@@ -72,8 +72,14 @@ pub async fn run(
         } => session.search(&query, document.as_deref(), json).await,
         Command::Export {
             conversation,
+            format,
             output,
-        } => session.export(&conversation, output.as_deref()).await,
+        } => {
+            session
+                .export(&conversation, format, output.as_deref())
+                .await
+        }
+        Command::Open { link, print, json } => session.open(&link, !print && !json, json).await,
         Command::Remove { documents, yes } => session.remove(&documents, yes).await,
         Command::Models(models) => session.models(models).await,
         Command::Settings { name, value } => session.settings(name.zip(value)),

@@ -9,6 +9,7 @@ mod choices;
 mod commands;
 mod documents;
 mod exit;
+mod opening;
 mod password;
 mod progress;
 mod questions;

@@ -1,6 +1,7 @@
 //! Questions and what is kept of them: asked, searched, exported.
 
 use super::answers::{one_line, print_evidence};
+use super::arguments::Format;
 use super::commands::{Session, print_json};
 use super::exit::Exit;
 use super::progress::Progress;
@@ -98,15 +99,39 @@ impl Session<'_> {
     pub(super) async fn export(
         &self,
         conversation: &str,
+        format: Option<Format>,
         output: Option<&Path>,
     ) -> Result<Exit, Failure> {
-        let (_, markdown) = self.lectern.export(conversation).await?;
+        let format = match format {
+            Some(Format::Markdown) => ExportFormat::Markdown,
+            Some(Format::Html) => ExportFormat::Html,
+            None => format_of(output)?,
+        };
+        let (_, text) = self.lectern.export(conversation, format).await?;
         match output {
-            Some(path) => std::fs::write(path, markdown)
+            Some(path) => std::fs::write(path, text)
                 .map_err(|error| super::other(format!("{}: {error}", path.display())))?,
-            None => say(markdown.trim_end()),
+            None => say(text.trim_end()),
         }
         Ok(Exit::Done)
+    }
+}
+
+/// What a file's name promises.
+fn format_of(output: Option<&Path>) -> Result<ExportFormat, Failure> {
+    let extension = output
+        .and_then(|path| path.extension()?.to_str())
+        .map(str::to_ascii_lowercase);
+    match extension.as_deref() {
+        Some("html" | "htm") => Ok(ExportFormat::Html),
+        Some("pdf") => Err(Failure {
+            code: FailureCode::Other,
+            message: "a PDF is made in the window, or printed from the web page".to_owned(),
+            advice: Some(
+                "Export to a name that ends with .html, open it, and print it.".to_owned(),
+            ),
+        }),
+        _ => Ok(ExportFormat::Markdown),
     }
 }
 

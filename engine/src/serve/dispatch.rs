@@ -64,13 +64,16 @@ pub(super) async fn work(
             lectern.delete_conversation(&conversation).await?;
             Outcome::Done
         }
-        Request::Export { conversation } => {
-            let (file_name, markdown) = lectern.export(&conversation).await?;
-            Outcome::Markdown {
-                file_name,
-                markdown,
-            }
+        Request::Export {
+            conversation,
+            format,
+        } => {
+            let (file_name, text) = lectern.export(&conversation, format).await?;
+            Outcome::Exported { file_name, text }
         }
+        Request::Follow { link } => Outcome::Followed {
+            citation: lectern.follow(&link).await?,
+        },
         Request::Outline { document } => Outcome::Outline {
             outline: lectern.outline(&document).await?,
         },

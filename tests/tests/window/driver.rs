@@ -26,6 +26,11 @@ pub struct Window {
 impl Window {
     /// Opens the window and waits until its page is there.
     pub async fn open(home: &Home) -> Result<Window> {
+        Window::open_with(home, &[]).await
+    }
+
+    /// Opens the window with arguments on its command line, and waits until its page is there.
+    pub async fn open_with(home: &Home, arguments: &[&str]) -> Result<Window> {
         ensure!(
             std::env::var_os("DISPLAY").is_some(),
             "no display: run `cargo xtask test`, or put `xvfb-run -a dbus-run-session --` before the command"
@@ -42,7 +47,7 @@ impl Window {
             .spawn()
             .context("WebKitWebDriver is missing: install webkit2gtk-driver")?;
         let mut window = Window {
-            page: connect(port).await?,
+            page: connect(port, arguments).await?,
             driver,
         };
         window.wait("#app > *").await?;
@@ -134,6 +139,17 @@ impl Window {
         Ok(std::fs::write(picture, self.page.screenshot().await?)?)
     }
 
+    /// Replaces the name in a dialog of the system that saves a file, and confirms it.
+    pub fn save_as(&self, title: &str, path: &str) -> Result<()> {
+        let dialog = ["search", "--sync", "--onlyvisible", "--name", title];
+        // Without a window manager nobody gives it the keyboard.
+        mouse(&[&dialog[..], &["windowfocus", "--sync"]].concat())?;
+        std::thread::sleep(Duration::from_secs(1));
+        mouse(&["key", "ctrl+a"])?;
+        mouse(&["type", "--delay", "20", path])?;
+        mouse(&["key", "Return"])
+    }
+
     /// Process id of the window's engine.
     pub fn engine(&self) -> Result<u32> {
         let window = child_of(self.driver.id(), "lectern-desktop")?;
@@ -180,9 +196,9 @@ impl Drop for Killed {
     }
 }
 
-async fn connect(port: u16) -> Result<Client> {
+async fn connect(port: u16, arguments: &[&str]) -> Result<Client> {
     let wanted = json!({
-        "webkitgtk:browserOptions": { "binary": program::desktop(), "args": [] }
+        "webkitgtk:browserOptions": { "binary": program::desktop(), "args": arguments }
     });
     let Value::Object(capabilities) = wanted else {
         unreachable!("written as an object above");

@@ -3,7 +3,7 @@
  * dialogs, dropped files, and the bytes of originals. `backend/tauri.ts` is the real one, `fake/` one for tests and
  * for a plain browser. Nothing else imports Tauri.
  */
-import type { Event, Failure, Outcome, PickKind, Request, RunsOn } from './bindings';
+import type { Event, Failure, Opened, Outcome, PickKind, Request, RunsOn, SaveFormat } from './bindings';
 
 export type Method = Request['method'];
 
@@ -21,7 +21,8 @@ interface OutcomeKinds extends Record<Method, Outcome['kind']> {
   cited_by: 'cited_by';
   conversation: 'conversation';
   delete_conversation: 'done';
-  export: 'markdown';
+  export: 'exported';
+  follow: 'followed';
   outline: 'outline';
   content: 'content';
   locate: 'located';
@@ -54,8 +55,11 @@ export interface Backend {
   call<R extends Request>(request: R, options?: CallOptions): Promise<OutcomeOf<R['method']>>;
   /** The system's dialog; empty if the person changed their mind. */
   pick(kind: PickKind): Promise<string[]>;
-  /** Asks where to keep a conversation, and writes it there; null if the person changed their mind. */
-  saveMarkdown(fileName: string, markdown: string): Promise<string | null>;
+  /**
+   * Asks where to keep an exported conversation, Markdown or for a PDF the web page, and writes it there; null if the
+   * person changed their mind.
+   */
+  saveExport(format: SaveFormat, fileName: string, text: string): Promise<string | null>;
   /** Bytes of the kept original of a document. */
   originalSize(document: string): Promise<number>;
   readOriginal(document: string, offset: number, length: number): Promise<ArrayBuffer>;
@@ -63,10 +67,10 @@ export interface Backend {
   runsOn(): Promise<RunsOn | null>;
   /** Path of the sample book that came with the program, if it did. */
   samplePath(): Promise<string | null>;
-  /** Files named on the command line of this start. */
-  openedPaths(): Promise<string[]>;
-  /** Files named by a later start. */
-  onOpenPaths(listener: (paths: string[]) => void): Unlisten;
+  /** Files and links named on the command line of this start. */
+  opened(): Promise<Opened>;
+  /** Files and links named by a later start. */
+  onOpenLater(listener: (opened: Opened) => void): Unlisten;
   onDrop(listener: (drop: Drop) => void): Unlisten;
   /** The engine ended unasked; calls in flight have failed, the next call starts it again. */
   onEngineStopped(listener: (message: string) => void): Unlisten;

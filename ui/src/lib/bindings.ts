@@ -18,22 +18,25 @@ export const commands = {
 	readOriginal: (document: string, offset: number, length: number) => __TAURI_INVOKE<ArrayBuffer>("read_original", { document, offset, length }),
 	/**  Shows the system's dialog to choose files or a folder; an empty list if the person changed their mind. */
 	pick: (kind: PickKind) => __TAURI_INVOKE<string[]>("pick", { kind }),
-	/**  Asks where to keep a conversation and writes it there; the path, or nothing if the person changed their mind. */
-	saveMarkdown: (fileName: string, markdown: string) => __TAURI_INVOKE<string | null>("save_markdown", { fileName, markdown }),
+	/**
+	 *  Asks where to keep an exported conversation and writes it there; the path, or nothing if the person changed their
+	 *  mind.
+	 */
+	saveExport: (format: SaveFormat, fileName: string, text: string) => __TAURI_INVOKE<string | null>("save_export", { format, fileName, text }),
 	/**  The sample book that came with the program, if it did. */
 	samplePath: () => __TAURI_INVOKE<string | null>("sample_path"),
-	/**  Paths named on the command line since the last call; later ones come as [`OpenPaths`](crate::opened::OpenPaths). */
-	openedPaths: () => __TAURI_INVOKE<string[]>("opened_paths"),
+	/**  Files and links named on the command line until now; later ones come as [`OpenLater`](crate::opened::OpenLater). */
+	opened: () => __TAURI_INVOKE<Opened>("opened"),
 };
 
 /** Events */
 export const events = {
 	engineStopped: makeEvent<EngineStopped, EngineStopped>("engine-stopped"),
-	openPaths: makeEvent<OpenPaths, OpenPaths>("open-paths"),
+	openLater: makeEvent<OpenLater, OpenLater>("open-later"),
 };
 
 /* Constants */
-export const PROTOCOL_VERSION = 1 as const;
+export const PROTOCOL_VERSION = 2 as const;
 
 /* Types */
 /**  What became of one path of an `add`. */
@@ -404,6 +407,13 @@ sentence: AnswerSentence }) & { message?: never; stage?: never; text?: never } |
 /**  Words. */
 message: string }) & { index?: never; sentence?: never; stage?: never; text?: never };
 
+/**  What a conversation is exported as. */
+export type ExportFormat = 
+/**  CommonMark, citations as footnotes. */
+"markdown" | 
+/**  A page that needs nothing but itself. */
+"html";
+
 /**  What went wrong, and what to do next, in words for a person. */
 export type Failure = {
 	/**  Only what a client handles in a way of its own. */
@@ -542,10 +552,15 @@ export type ModelPurpose =
 /**  It recognises the text of scanned pages: used where it is here, never chosen. */
 "recognition";
 
-/**  Files named by a later start of the program. */
-export type OpenPaths = {
+/**  What a later start of the program names. */
+export type OpenLater = Opened;
+
+/**  What a start of the program names. */
+export type Opened = {
 	/**  Absolute paths. */
 	paths: string[],
+	/**  Whatever has a scheme, as it was given; only the engine knows which links are good. */
+	links: string[],
 };
 
 /**  What a call came to. */
@@ -555,81 +570,85 @@ export type Outcome =
 	kind: "hello",
 } & Hello | 
 /**  It is done. */
-({ kind: "done" }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
+({ kind: "done" }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `library`. */
 ({ kind: "library"; 
 /**  Newest first. */
-documents: DocumentSummary[] }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
+documents: DocumentSummary[] }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `add`. */
 ({ kind: "added"; 
 /**  One a path, in order; before a folder's own, one for each PDF, EPUB and office file in it. */
-added: Added[] }) & { anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
+added: Added[] }) & { anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `changes`. */
 ({ kind: "changes"; 
 /**  Newest document first; those that are as they were are not among them. */
-changes: SourceChange[] }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
+changes: SourceChange[] }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `refresh`. */
 ({ kind: "refreshed"; 
 /**  What became of it. */
-refreshed: Refreshed }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; settings?: never; spans?: never } | 
+refreshed: Refreshed }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `read`. */
 ({ kind: "read"; 
 /**  As it stands now. */
-document: DocumentSummary }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
+document: DocumentSummary }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `ask`. */
 ({ kind: "answer"; 
 /**  Whole, cited. */
-answer: Answer }) & { added?: never; anchors?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
+answer: Answer }) & { added?: never; anchors?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `conversations`. */
 ({ kind: "conversations"; 
 /**  Newest first. */
-conversations: ConversationSummary[] }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
+conversations: ConversationSummary[] }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `cited_by`. */
 ({ kind: "cited_by"; 
 /**  Newest first. */
-answers: CitingAnswer[] }) & { added?: never; anchors?: never; answer?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
+answers: CitingAnswer[] }) & { added?: never; anchors?: never; answer?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `conversation`. */
 ({ kind: "conversation"; 
 /**  Whole. */
-conversation: Conversation }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
+conversation: Conversation }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `export`. */
-({ kind: "markdown"; 
+({ kind: "exported"; 
 /**  A suggestion. */
 file_name: string; 
-/**  CommonMark. */
-markdown: string }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
+/**  The whole file. */
+text: string }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
+/**  Of `follow`. */
+({ kind: "followed"; 
+/**  Document, span and place of the words. */
+citation: Citation }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `outline`. */
 ({ kind: "outline"; 
 /**  Sections, pages, size. */
-outline: Outline }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
+outline: Outline }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `content`. */
 ({ kind: "content"; 
 /**  In order. */
-blocks: ContentBlock[] }) & { added?: never; anchors?: never; answer?: never; answers?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
+blocks: ContentBlock[] }) & { added?: never; anchors?: never; answer?: never; answers?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `locate`. */
 ({ kind: "located"; 
 /**  One a span. */
-anchors: AnchorView[] }) & { added?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
+anchors: AnchorView[] }) & { added?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `find`. */
 ({ kind: "found"; 
 /**  In order, at most 1,000. */
 spans: TextSpan[]; 
 /**  Whether there are more. */
-more: boolean }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; outline?: never; path?: never; refreshed?: never; settings?: never } | 
+more: boolean }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; outline?: never; path?: never; refreshed?: never; settings?: never; text?: never } | 
 /**  Of `original`. */
 ({ kind: "original"; 
 /**  Absolute path of the library's copy. */
 path: string; 
 /**  Media type. */
-media_type: string }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; models?: never; more?: never; outline?: never; refreshed?: never; settings?: never; spans?: never } | 
+media_type: string }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; models?: never; more?: never; outline?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `models` and `import_model`. */
 ({ kind: "models"; 
 /**  Catalogue order, then imported ones. */
-models: ModelEntry[] }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
+models: ModelEntry[] }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `settings` and `change_settings`. */
 ({ kind: "settings"; 
 /**  As they are now. */
-settings: Settings }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; spans?: never } | 
+settings: Settings }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; spans?: never; text?: never } | 
 /**  Of `storage`. */
 ({ kind: "storage"; 
 /**  Bytes of caches on disk. */
@@ -637,7 +656,7 @@ cache_bytes: number;
 /**  Bytes of originals and database. */
 library_bytes: number; 
 /**  Bytes free on that disk. */
-free_bytes: number }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; markdown?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never };
+free_bytes: number }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never };
 
 /**  Structure and size of a document. */
 export type Outline = {
@@ -859,10 +878,17 @@ export type Request =
 	/**  Conversation id. */
 	conversation: string,
 } } | 
-/**  A conversation as Markdown with its citations. [`Outcome::Markdown`]. */
+/**  A conversation to take along, with its citations. [`Outcome::Exported`]. */
 { method: "export"; params: {
 	/**  Conversation id. */
 	conversation: string,
+	/**  As what. */
+	format?: ExportFormat,
+} } | 
+/**  The words that a `lectern://` link names, where they stand now. [`Outcome::Followed`]. */
+{ method: "follow"; params: {
+	/**  The link, as a person or a system gave it. */
+	link: string,
 } } | 
 /**  Sections, pages and size of a document. [`Outcome::Outline`]. */
 { method: "outline"; params: {
@@ -928,6 +954,15 @@ export type Request =
 	/**  The other call's id. */
 	call: number,
 } };
+
+/**  What an exported conversation is kept as. */
+export type SaveFormat = 
+/**  Markdown, as it is given. */
+"markdown" | 
+/**  A web page, as it is given. */
+"html" | 
+/**  A PDF, printed from the web page that is given. */
+"pdf";
 
 /**  What the person may set. Sizes in bytes. */
 export type Settings = {

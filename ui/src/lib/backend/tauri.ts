@@ -1,7 +1,7 @@
 /** The real backend: the shell's commands, and through them the engine. */
 import { Channel } from '@tauri-apps/api/core';
 import { getCurrentWebview } from '@tauri-apps/api/webview';
-import { commands, events, type Event, type Failure, type Request } from '../bindings';
+import { commands, events, type Event, type Failure, type Opened, type Request } from '../bindings';
 import { CallFailed, type Backend, type CallOptions, type OutcomeOf, type Unlisten } from '../backend';
 
 function isFailure(thrown: unknown): thrown is Failure {
@@ -45,16 +45,16 @@ export class TauriBackend implements Backend {
   }
 
   pick = (kind: Parameters<typeof commands.pick>[0]) => unwrap(commands.pick(kind));
-  saveMarkdown = (fileName: string, markdown: string) => unwrap(commands.saveMarkdown(fileName, markdown));
+  saveExport = (...given: Parameters<typeof commands.saveExport>) => unwrap(commands.saveExport(...given));
   originalSize = (document: string) => unwrap(commands.originalSize(document));
   readOriginal = (document: string, offset: number, length: number) =>
     unwrap(commands.readOriginal(document, offset, length));
   runsOn = () => unwrap(commands.runsOn());
   samplePath = () => unwrap(commands.samplePath());
-  openedPaths = () => unwrap(commands.openedPaths());
+  opened = () => unwrap(commands.opened());
 
-  onOpenPaths(listener: (paths: string[]) => void): Unlisten {
-    return unlisten(events.openPaths.listen((event) => listener(event.payload.paths)));
+  onOpenLater(listener: (opened: Opened) => void): Unlisten {
+    return unlisten(events.openLater.listen((event) => listener(event.payload)));
   }
 
   onEngineStopped(listener: (message: string) => void): Unlisten {

@@ -2,7 +2,19 @@
  * A backend without an engine: it holds a few real texts and behaves like the protocol (streams, progress, cancel,
  * failures), so that the window can be tested, and looked at in a plain browser.
  */
-import type { Answer, Added, Event, ModelEntry, Outcome, Request, RunsOn, Settings } from '../bindings';
+import type {
+  Answer,
+  Added,
+  Citation,
+  Event,
+  ModelEntry,
+  Opened,
+  Outcome,
+  Request,
+  RunsOn,
+  SaveFormat,
+  Settings,
+} from '../bindings';
 import { CallFailed, type Backend, type CallOptions, type Drop, type OutcomeOf, type Unlisten } from '../backend';
 import { fileName } from '../text/format';
 import { BOHEMIA } from './bohemia';
@@ -75,7 +87,9 @@ const MODELS: ModelEntry[] = [
 export class FakeBackend implements Backend {
   readonly documents: FakeDocument[];
   readonly requests: Request[] = [];
-  readonly saved: { fileName: string; markdown: string }[] = [];
+  readonly saved: { format: SaveFormat; fileName: string; text: string }[] = [];
+  /** What the command line of this start names. */
+  named: Opened = { paths: [], links: [] };
   models: ModelEntry[];
   /** Paths that `pick` gives. */
   picked: string[] = ['/home/reader/A Scandal in Bohemia.txt'];
@@ -100,6 +114,7 @@ export class FakeBackend implements Backend {
   #steps = 0;
   #drop: ((drop: Drop) => void)[] = [];
   #stopped: ((message: string) => void)[] = [];
+  #later: ((opened: Opened) => void)[] = [];
 
   constructor(options: FakeBackendOptions = {}) {
     this.documents = options.documents ?? [];
@@ -133,7 +148,7 @@ export class FakeBackend implements Backend {
   async #work(request: Request, options: CallOptions): Promise<Outcome> {
     switch (request.method) {
       case 'hello':
-        return { kind: 'hello', protocol: 1, version: '0.1.0', home: '/home/reader', model: null };
+        return { kind: 'hello', protocol: 2, version: '0.1.0', home: '/home/reader', model: null };
       case 'library':
         return { kind: 'library', documents: this.documents.map((document) => ({ ...document.summary })) };
       case 'add':
@@ -196,8 +211,15 @@ export class FakeBackend implements Backend {
       case 'export': {
         const kept = this.conversations.get(request.params.conversation)!;
         const markdown = kept.turns.map((turn) => `## ${turn.question}\n\n${turn.answer}\n`).join('\n');
-        return { kind: 'markdown', file_name: 'conversation.md', markdown };
+        const html = request.params.format === 'html';
+        return {
+          kind: 'exported',
+          file_name: html ? 'conversation.html' : 'conversation.md',
+          text: html ? `<!doctype html><pre>${markdown}</pre>` : markdown,
+        };
       }
+      case 'follow':
+        return { kind: 'followed', citation: this.#follow(request.params.link) };
       case 'outline':
         return { kind: 'outline', outline: this.#document(request.params.document).outline() };
       case 'content': {
@@ -235,6 +257,17 @@ export class FakeBackend implements Backend {
       case 'cancel':
         return { kind: 'done' };
     }
+  }
+
+  /** Knows documents, spans and nothing of fingerprints. */
+  #follow(link: string): Citation {
+    const found = /^lectern:\/\/open\/(\w+)\?start=(\d+)&end=(\d+)$/.exec(link);
+    if (!found) throw new CallFailed({ code: 'other', message: `"${link}" is not a link into Lectern.`, advice: null });
+    const document = this.#document(found[1]!);
+    const span = { start: Number(found[2]), end: Number(found[3]) };
+    const quote = document.quote(span);
+    if (quote === '') throw new CallFailed({ code: 'not_found', message: 'The link names no words.', advice: null });
+    return { document: found[1]!, ...span, quote, anchor: document.anchor(span), score: 1, gone: false };
   }
 
   /** Marks the citations whose words are gone, as the engine does. */
@@ -414,8 +447,8 @@ export class FakeBackend implements Backend {
     return this.picked;
   }
 
-  async saveMarkdown(fileName: string, markdown: string): Promise<string> {
-    this.saved.push({ fileName, markdown });
+  async saveExport(format: SaveFormat, fileName: string, text: string): Promise<string> {
+    this.saved.push({ format, fileName, text });
     return `/home/reader/${fileName}`;
   }
 
@@ -435,12 +468,15 @@ export class FakeBackend implements Backend {
     return '/usr/share/lectern/A Scandal in Bohemia.txt';
   }
 
-  async openedPaths(): Promise<string[]> {
-    return [];
+  async opened(): Promise<Opened> {
+    const opened = this.named;
+    this.named = { paths: [], links: [] };
+    return opened;
   }
 
-  onOpenPaths(): Unlisten {
-    return () => {};
+  onOpenLater(listener: (opened: Opened) => void): Unlisten {
+    this.#later.push(listener);
+    return () => (this.#later = this.#later.filter((other) => other !== listener));
   }
 
   onDrop(listener: (drop: Drop) => void): Unlisten {
@@ -456,6 +492,11 @@ export class FakeBackend implements Backend {
   /** What the system would do when files are held over the window or dropped. */
   drop(drop: Drop): void {
     for (const listener of this.#drop) listener(drop);
+  }
+
+  /** What the system would do when the program is started a second time. */
+  startAgain(opened: Opened): void {
+    for (const listener of this.#later) listener(opened);
   }
 
   stopEngine(message: string): void {

@@ -134,6 +134,10 @@ export class FakeDocument {
     return { kind: 'flow', section: heading?.text ?? '', line: piece.index * 2 + 1, block: piece.index };
   }
 
+  quote({ start, end }: TextSpan): string {
+    return end > this.summary.text_bytes ? '' : sliceBytes(this.text, start, end);
+  }
+
   find(query: string): TextSpan[] {
     const [text, words] = [this.text.toLowerCase(), query.toLowerCase()];
     const spans: TextSpan[] = [];

@@ -119,6 +119,7 @@ export class Dialogue {
     this.conversation = outcome.conversation.id;
     this.turns = outcome.conversation.turns.map((answer) => ({
       ...fresh(answer.question),
+      stage: null,
       text: answer.answer,
       sentences: answer.sentences,
       answer,

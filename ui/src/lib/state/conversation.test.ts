@@ -50,6 +50,7 @@ describe('a dialogue', () => {
     expect(dialogue.turns).toHaveLength(0);
     await dialogue.open('c1');
     expect(dialogue.turns.map((turn) => turn.question)).toEqual([QUESTION, 'Who is Irene Adler?']);
+    expect(dialogue.turns.map((turn) => turn.stage)).toEqual([null, null]);
   });
 
   it('stops, and keeps what was said until then', async () => {

@@ -1,6 +1,14 @@
 /** Everything the window knows while it is open; components find it in the context. */
 import { getContext, setContext } from 'svelte';
-import type { Citation, ConversationSummary, DocumentSummary, Refreshed, TextSpan } from '../bindings';
+import type {
+  Citation,
+  ConversationSummary,
+  DocumentSummary,
+  Opened,
+  Refreshed,
+  SaveFormat,
+  TextSpan,
+} from '../bindings';
 import { failureOf, type Backend, type Drop } from '../backend';
 import { bytes } from '../text/format';
 import { copy, withReference } from '../text/reference';
@@ -65,7 +73,7 @@ export class Session {
   start(): () => void {
     const stops = [
       this.backend.onDrop((drop) => this.#drop(drop)),
-      this.backend.onOpenPaths((paths) => void this.add(paths)),
+      this.backend.onOpenLater((opened) => void this.#openAll(opened)),
       this.backend.onEngineStopped((message) => {
         this.notices.fail({ message, advice: 'It is started again; what was read is kept.' });
         void this.#refresh();
@@ -87,7 +95,7 @@ export class Session {
     void this.#checkSources();
     try {
       this.sample = await this.backend.samplePath();
-      await this.add(await this.backend.openedPaths());
+      await this.#openAll(await this.backend.opened());
     } catch (thrown) {
       this.notices.fail(failureOf(thrown));
     }
@@ -95,6 +103,24 @@ export class Session {
       for (const document of this.library.documents) {
         if (document.reading.state === 'partly') void this.library.read(document.id);
       }
+    }
+  }
+
+  /** Takes in the files that a start of the program names, and goes where its links lead. */
+  async #openAll({ paths, links }: Opened): Promise<void> {
+    await this.add(paths);
+    for (const link of links) await this.followLink(link);
+  }
+
+  /** Shows the words that a `lectern://` link names; says why if there are none. */
+  async followLink(link: string): Promise<void> {
+    try {
+      const { citation } = await this.backend.call({ method: 'follow', params: { link } });
+      // Another window, or the command line, may have added it since.
+      if (!this.library.find(citation.document)) await this.library.refresh();
+      this.showEvidence([citation], 0, []);
+    } catch (thrown) {
+      this.notices.fail(failureOf(thrown));
     }
   }
 
@@ -261,10 +287,13 @@ export class Session {
     };
   }
 
-  async exportConversation(conversation: string): Promise<void> {
+  async exportConversation(conversation: string, as: SaveFormat): Promise<void> {
     try {
-      const outcome = await this.backend.call({ method: 'export', params: { conversation } });
-      const path = await this.backend.saveMarkdown(outcome.file_name, outcome.markdown);
+      // A PDF is printed from the web page.
+      const format = as === 'pdf' ? 'html' : as;
+      const { file_name, text } = await this.backend.call({ method: 'export', params: { conversation, format } });
+      const name = as === 'pdf' ? file_name.replace(/\.html$/, '.pdf') : file_name;
+      const path = await this.backend.saveExport(as, name, text);
       if (path) this.notices.say(`Exported to ${path}`);
     } catch (thrown) {
       this.notices.fail(failureOf(thrown));
@@ -313,6 +342,8 @@ export class Session {
     const citation = evidence[index];
     if (!citation) return;
     this.open(citation.document);
+    // A document that is not in the list cannot be shown, and another one's highlights would be wrong.
+    if (this.selected !== citation.document) return;
     this.viewer?.showEvidence(evidence, index, coverage);
   }
 
