@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod driver;
+mod links;
+mod pages;
+mod scrolling;
 
 use anyhow::{Context, Result, ensure};
 use driver::Window;

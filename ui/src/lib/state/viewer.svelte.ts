@@ -11,6 +11,8 @@ import type {
 } from '../bindings';
 import { failureOf, type Backend } from '../backend';
 import type { Highlight } from '../text/segments';
+import { Drawings } from '../viewer/drawings';
+import type { PDFDocumentProxy } from '../viewer/pdfjs';
 import type { Selected } from '../viewer/selection';
 
 /** A place to scroll to. A new object each time, so that going to the same place twice scrolls twice. */
@@ -33,7 +35,11 @@ export class Viewer {
   /** What of the document that answer could see. */
   coverage = $state.raw<TextSpan[]>([]);
   target = $state.raw<Target | null>(null);
-  outlineOpen = $state(false);
+  /** What is open beside the text. */
+  panel = $state<'outline' | 'thumbnails' | null>(null);
+  /** The file, once pdf.js has opened it. */
+  pdf = $state.raw<PDFDocumentProxy | null>(null);
+  readonly drawings = new Drawings();
   findOpen = $state(false);
   findQuery = $state('');
   found = $state.raw<TextSpan[]>([]);
@@ -204,6 +210,14 @@ export class Viewer {
   async goTo(span: TextSpan): Promise<void> {
     const [anchor] = await this.locate([span]);
     if (anchor) this.target = { span, anchor };
+  }
+
+  /** Scrolls to the top of a page, counted from 0. */
+  goToPage(index: number): void {
+    const page = this.outline?.pages[index];
+    if (!page) return;
+    const anchor: AnchorView = { kind: 'pages', pages: [{ page: index + 1, label: page.label, quads: [] }] };
+    this.target = { span: { start: page.span.start, end: page.span.start }, anchor };
   }
 
   async locate(spans: TextSpan[]): Promise<AnchorView[]> {
