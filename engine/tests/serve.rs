@@ -4,7 +4,7 @@
 use lectern_engine::home::Home;
 use lectern_engine::lectern::{Lectern, Options};
 use lectern_engine::serve::serve;
-use lectern_protocol::{FailureCode, Outcome, Reply, ReplyBody};
+use lectern_protocol::{FailureCode, Outcome, PROTOCOL_VERSION, Reply, ReplyBody};
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -101,7 +101,7 @@ not a call
         ReplyBody::Error(failure) => failure.code,
         other => panic!("{id}: {other:?}"),
     };
-    assert!(matches!(outcome(1), Outcome::Hello(hello) if hello.protocol == 1));
+    assert!(matches!(outcome(1), Outcome::Hello(hello) if hello.protocol == PROTOCOL_VERSION));
     assert!(matches!(outcome(2), Outcome::Library { documents } if documents.is_empty()));
     assert!(matches!(outcome(3), Outcome::Models { models } if !models.is_empty()));
     assert!(matches!(outcome(4), Outcome::Settings { .. }));
