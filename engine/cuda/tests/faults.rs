@@ -315,8 +315,8 @@ const FAULTS: &[Seeded] = &[
         "a slot too far",
         (
             "append.cu",
-            "* 64 + position % 64)",
-            "* 64 + (position + 1) % 64)",
+            "+ position % PAGE_TOKENS)",
+            "+ (position + 1) % PAGE_TOKENS)",
         ),
         APPENDED,
     ),

@@ -121,7 +121,12 @@ impl Activations {
 fn check(gpu: &Gpu, matrices: &[&Blocks], tokens: usize, seed: u64, with_bias: bool) -> f64 {
     let device = &gpu.device;
     let columns = matrices[0].columns;
-    let numbers = Noise::new(seed).numbers(tokens * columns, 3.0);
+    let mut numbers = Noise::new(seed).numbers(tokens * columns, 3.0);
+    // Rows of other sizes have other scales.
+    for (token, row) in numbers.chunks_exact_mut(columns).enumerate() {
+        let size = [1.0, 50.0, 0.01][token % 3];
+        row.iter_mut().for_each(|number| *number *= size);
+    }
     let activations = Activations::new(device, &numbers, columns);
     let on_gpu: Vec<GpuMatrix> = matrices
         .iter()

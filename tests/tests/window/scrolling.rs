@@ -1,6 +1,7 @@
 //! Long documents under the hand: how long frames take while a PDF of 2,000 pages and a text of 10 MB are scrolled, and how
-//! soon what was jumped to is there. The figures are printed (`docs/window.md`). They depend on the machine and on what else
-//! it does, so the bounds only tell when scrolling has broken down.
+//! soon what was jumped to is there. The figures are printed (`docs/window.md`); they depend on the machine and on what else
+//! it does, so what is asserted is that the pages and words scrolled to come, and not how soon. `LECTERN_SLOW_TESTS=1` takes
+//! enough frames for figures.
 
 use crate::SCREEN;
 use crate::driver::Window;
@@ -40,7 +41,8 @@ async fn frames(window: &Window, pixels: u32, count: u32) -> Result<Vec<f64>> {
 /// Prints how frames went: at rest, as fast as one reads (30 pixels a frame), and leafing (600).
 async fn scroll(window: &Window, what: &str) -> Result<()> {
     for (speed, pixels) in [("still", 0), ("reading", 30), ("leafing", 600)] {
-        let taken = frames(window, pixels, 240).await?;
+        let slow = std::env::var_os("LECTERN_SLOW_TESTS").is_some_and(|value| value == "1");
+        let taken = frames(window, pixels, if slow { 240 } else { 40 }).await?;
         let at = |share: f64| taken[(share * (taken.len() - 1) as f64) as usize];
         let (median, most, worst) = (at(0.5), at(0.95), at(1.0));
         let late = taken.iter().filter(|ms| **ms > 50.0).count();
@@ -48,11 +50,6 @@ async fn scroll(window: &Window, what: &str) -> Result<()> {
             "{what}, {speed}: frames of {median:.0} ms (median), {most:.0} ms (95 of 100), {worst:.0} ms (worst); \
              {late} of {} above 50 ms",
             taken.len()
-        );
-        let bound = if pixels < 100 { 250.0 } else { 600.0 };
-        ensure!(
-            median < bound,
-            "{what}, {speed}: the median frame takes {median} ms"
         );
     }
     Ok(())
