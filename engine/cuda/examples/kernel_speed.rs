@@ -222,7 +222,10 @@ fn attention(
             time * 1e6,
             read as f64 / time / 1e9,
             useful / time / 1e12,
-            work.operations as f64 * if tokens == 256 { 1.0 } else { tokens as f64 } / time / 1e12
+            (work.operations + work.tensor_operations) as f64
+                * if tokens == 256 { 1.0 } else { tokens as f64 }
+                / time
+                / 1e12
         );
     }
     Ok(())

@@ -16,6 +16,8 @@ struct Gpu {
     host: f64,
     /// F32 operations a second, without tensor cores.
     operations: f64,
+    /// Of tensor cores, on halves with sums in F32, without sparsity.
+    tensor: f64,
 }
 
 const GPUS: [Gpu; 3] = [
@@ -25,6 +27,7 @@ const GPUS: [Gpu; 3] = [
         bandwidth: 360e9,
         host: 25e9,
         operations: 12.7e12,
+        tensor: 25.4e12,
     },
     Gpu {
         name: "RTX 4090",
@@ -32,6 +35,7 @@ const GPUS: [Gpu; 3] = [
         bandwidth: 1008e9,
         host: 25e9,
         operations: 82.6e12,
+        tensor: 165e12,
     },
     Gpu {
         name: "H100 SXM",
@@ -39,6 +43,7 @@ const GPUS: [Gpu; 3] = [
         bandwidth: 3350e9,
         host: 50e9,
         operations: 66.9e12,
+        tensor: 989e12,
     },
 ];
 
@@ -110,7 +115,9 @@ fn row(gpu: &Gpu, model: &Model, tokens: usize, format: PageFormat) {
     let layers = model.layers as f64;
     // A launch takes what its slower side takes.
     let seconds = |work: Work| {
-        (work.bytes as f64 / gpu.bandwidth).max(work.operations as f64 / gpu.operations)
+        let operations = work.operations as f64 / gpu.operations;
+        let tensor = work.tensor_operations as f64 / gpu.tensor;
+        (work.bytes as f64 / gpu.bandwidth).max(operations + tensor)
     };
     let demand = Demand {
         shape: shape.clone(),
@@ -127,15 +134,16 @@ fn row(gpu: &Gpu, model: &Model, tokens: usize, format: PageFormat) {
     let mut reading = 0.0;
     for start in (0..tokens).step_by(CHUNK) {
         let work = Work::prefill(&shape, format, start, CHUNK);
-        // The pages of a chunk's tiles are read from memory once and then from the second level.
-        let once = (start + CHUNK).div_ceil(PAGE_TOKENS) * format.part_bytes(&shape);
+        // Pages are read, written as halves, and read by a chunk's tiles once and then from the second level.
+        let halves = shape.kv_heads() * 2 * 4 * shape.head_dim() * PAGE_TOKENS;
+        let once = (start + CHUNK).div_ceil(PAGE_TOKENS) * (format.part_bytes(&shape) + 2 * halves);
         reading += layers
             * seconds(Work {
                 bytes: once as u64,
                 ..work
             });
     }
-    let products_read = 2.0 * model.parameters * tokens as f64 / gpu.operations;
+    let products_read = 2.0 * model.parameters * tokens as f64 / gpu.tensor;
     let all = layers * seconds(Work::decode(&shape, format, pages));
     let chosen = layers
         * (seconds(Work::choose(&shape, pages))

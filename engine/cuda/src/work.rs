@@ -15,6 +15,8 @@ pub struct Work {
     pub bytes: u64,
     /// F32 operations.
     pub operations: u64,
+    /// Of tensor cores, on halves.
+    pub tensor_operations: u64,
 }
 
 impl Add for Work {
@@ -24,6 +26,7 @@ impl Add for Work {
         Work {
             bytes: self.bytes + other.bytes,
             operations: self.operations + other.operations,
+            tensor_operations: self.tensor_operations + other.tensor_operations,
         }
     }
 }
@@ -50,6 +53,7 @@ impl Work {
         Work {
             bytes: (pages * slices * format.part_bytes(shape)) as u64,
             operations: (pages * shape.kv_heads() * (decoded + turned_back + products)) as u64,
+            tensor_operations: 0,
         }
     }
 
@@ -65,15 +69,18 @@ impl Work {
         let mut work = Work {
             bytes: (all * (format.part_bytes(shape) + unpacked)) as u64,
             operations: (all * decoded) as u64,
+            tensor_operations: 0,
         };
         for tile in 0..(tokens * group).div_ceil(TILE_ROWS) {
             let last_row = ((tile + 1) * TILE_ROWS).min(tokens * group) - 1;
             let pages = (start + last_row / group) / PAGE_TOKENS + 1;
-            // Three products of halves each, on tensor cores.
-            let products = TILE_ROWS * keys * (3 * 2 * d + 3 * 2 * d + 4);
+            // Three products of halves each.
+            let products = TILE_ROWS * keys * (3 * 2 * d + 3 * 2 * d);
             work += Work {
                 bytes: (pages * unpacked) as u64,
-                operations: (pages * shape.kv_heads() * products) as u64,
+                // The softmax, and two halves of each weight.
+                operations: (pages * shape.kv_heads() * TILE_ROWS * keys * 7) as u64,
+                tensor_operations: (pages * shape.kv_heads() * products) as u64,
             };
         }
         work
@@ -90,6 +97,7 @@ impl Work {
         Work {
             bytes: (pages * shape.kv_heads() * (slices * index + estimates)) as u64,
             operations: (pages * shape.kv_heads() * rows * (PAGE_TOKENS * d / 4 + 2 * d)) as u64,
+            tensor_operations: 0,
         }
     }
 }
