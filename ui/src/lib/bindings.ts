@@ -12,6 +12,8 @@ export const commands = {
 	call: (key: number, request: Request, events: Channel<Event>) => __TAURI_INVOKE<Outcome>("call", { key, request, events }),
 	/**  Asks the engine to end a call; that call then fails with `cancelled`. */
 	cancel: (key: number) => __TAURI_INVOKE<null>("cancel", { key }),
+	/**  Where the engine computes, and why not on a GPU; nothing before it was first asked anything. */
+	runsOn: () => __TAURI_INVOKE<RunsOn | null>("runs_on"),
 	/**  Bytes in the library's copy of a document's original file. */
 	originalSize: (document: string) => __TAURI_INVOKE<number>("original_size", { document }),
 	/**  A run of bytes of the library's copy of a document's original file; shorter only at its end. */
@@ -954,6 +956,14 @@ export type Request =
 	/**  The other call's id. */
 	call: number,
 } };
+
+/**  Where the engine computes. */
+export type RunsOn = {
+	/**  On a GPU. */
+	gpu: boolean,
+	/**  Which GPU it is, or why it is none; nothing where the build for GPUs is not installed. */
+	words: string | null,
+};
 
 /**  What an exported conversation is kept as. */
 export type SaveFormat = 
