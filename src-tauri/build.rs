@@ -14,6 +14,7 @@ fn main() {
     let commands = tauri_build::AppManifest::new().commands(&[
         "call",
         "cancel",
+        "runs_on",
         "original_size",
         "read_original",
         "pick",
