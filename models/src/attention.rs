@@ -116,6 +116,13 @@ pub trait Attention: Send {
         Ok(false)
     }
 
+    /// Takes back a pass of `tokens` tokens that was attended whole, since what comes after the last attention failed and the
+    /// pass is to be repeated. `false` if it cannot.
+    fn take_back(&mut self, tokens: usize) -> bool {
+        let _ = tokens;
+        false
+    }
+
     /// Whether the pass is to stop. The forward pass looks between the products of a layer, which for many tokens and
     /// a large model each take some tens of milliseconds, and gives up with [`AttentionError::Cancelled`].
     fn is_cancelled(&self) -> bool {

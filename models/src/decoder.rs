@@ -8,7 +8,7 @@
 //! and goes on with that row alone.
 //!
 //! Where the weights lie elsewhere and that place fails, this processor takes them from the file and repeats the pass:
-//! an attention leaves its cache as it was if a pass is abandoned.
+//! an attention leaves its cache as it was if a pass is abandoned, and takes back one that it had whole.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -117,13 +117,15 @@ impl Decoder {
                 vocabulary: self.vocabulary,
             });
         }
+        // Whether attention has the whole pass: then repeating it would give it the same tokens twice.
+        let mut whole = false;
         let (backend, file) = match self.blocks() {
-            Blocks::Here(cpu) => return self.pass(&*cpu, tokens, attention, logits),
+            Blocks::Here(cpu) => return self.pass(&*cpu, tokens, attention, logits, &mut whole),
             Blocks::Elsewhere(backend, file) => (backend, file),
         };
-        let mut passed = self.pass(&*backend, tokens, attention, logits);
+        let mut passed = self.pass(&*backend, tokens, attention, logits, &mut whole);
         if let Err(ForwardError::Attention(AttentionError::Left)) = passed {
-            passed = self.pass(&*backend, tokens, attention, logits);
+            passed = self.pass(&*backend, tokens, attention, logits, &mut whole);
         }
         match passed {
             Err(ForwardError::Backend(BackendError::Failed(error))) => {
@@ -131,7 +133,10 @@ impl Decoder {
                 let cpu = Arc::new(self.fall_back(&file)?);
                 let blocks = Blocks::Here(Arc::clone(&cpu));
                 *self.blocks.lock().unwrap_or_else(PoisonError::into_inner) = blocks;
-                self.pass(&*cpu, tokens, attention, logits)
+                if whole && !attention.take_back(tokens.len()) {
+                    return Err(BackendError::Failed(error).into());
+                }
+                self.pass(&*cpu, tokens, attention, logits, &mut whole)
             }
             passed => passed,
         }
@@ -153,6 +158,7 @@ impl Decoder {
         tokens: &[u32],
         attention: &mut dyn Attention,
         logits: Logits,
+        whole: &mut bool,
     ) -> Result<Option<Tensor>, ForwardError> {
         let shape = &self.parameters.shape;
         let mut pass = backend.begin(self.embedding.forward(tokens)?)?;
@@ -169,6 +175,7 @@ impl Decoder {
             };
             let mut wanted = attended.as_deref();
             if layer + 1 == shape.layers {
+                *whole = true;
                 match logits {
                     Logits::None => return Ok(None),
                     Logits::Last => {

@@ -488,6 +488,11 @@ impl Attention for DenseAttention {
         }
     }
 
+    fn take_back(&mut self, tokens: usize) -> bool {
+        self.rewind(self.tokens() - tokens);
+        true
+    }
+
     fn is_cancelled(&self) -> bool {
         self.cancel.is_cancelled()
     }

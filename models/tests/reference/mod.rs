@@ -64,6 +64,23 @@ impl PlainAttention {
             shape,
         }
     }
+
+    /// Tokens of whole passes.
+    fn tokens(&self) -> usize {
+        let last = self.cache.last().and_then(Option::as_ref);
+        last.map_or(0, |(keys, _)| keys.dim(0).unwrap())
+    }
+
+    /// Leaves so many tokens in each layer.
+    fn cut(&mut self, tokens: usize) {
+        for layer in &mut self.cache {
+            let held = layer.take().filter(|_| tokens > 0);
+            *layer = held.map(|(keys, values)| {
+                let before = |held: Tensor| held.narrow(0, 0, tokens).unwrap();
+                (before(keys), before(values))
+            });
+        }
+    }
 }
 
 impl Attention for PlainAttention {
@@ -74,6 +91,10 @@ impl Attention for PlainAttention {
         keys: &Tensor,
         values: &Tensor,
     ) -> Result<Tensor, AttentionError> {
+        if layer == 0 {
+            // What an abandoned pass left.
+            self.cut(self.tokens());
+        }
         let shape = &self.shape;
         let (tokens, _, head_dim) = queries.dims3()?;
         let before = match &self.cache[layer] {
@@ -122,6 +143,11 @@ impl Attention for PlainAttention {
         let weights = candle_nn::ops::softmax(&scores.broadcast_add(&mask)?, D::Minus1)?;
         let mixed = weights.matmul(&values)?.transpose(0, 1)?.contiguous()?;
         Ok(mixed.reshape((tokens, shape.query_heads * head_dim))?)
+    }
+
+    fn take_back(&mut self, tokens: usize) -> bool {
+        self.cut(self.tokens() - tokens);
+        true
     }
 }
 
