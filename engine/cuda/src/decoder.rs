@@ -11,8 +11,8 @@
 //! So the GPU rounds activations to 11 bits where the processor rounds them to 8, and weights, which the processor leaves
 //! as they are, to 11 bits for the tensor cores.
 //!
-//! Memory: the weights' bytes, and a pass's rows: 4 * (3 * width + 2 * feed_forward + ...) bytes a token, which grow with the
-//! longest pass so far and are kept.
+//! Memory: the weights' bytes, and a pass's rows, 64 KB a token of Qwen2.5 0.5B and 251 KB of 7B, which grow to the longest
+//! pass so far and are kept; logits of all its rows if they were asked for.
 
 use crate::cache::Place;
 use crate::device::{Buffer, Device};
