@@ -5,8 +5,13 @@
 use super::*;
 use std::os::unix::fs::PermissionsExt;
 
+/// How a script says who it is, speaking this version of the protocol.
+fn hello(protocol: u32) -> String {
+    HELLO.replace("VERSION", &protocol.to_string())
+}
+
 const HELLO: &str = r#"read line; id=$(echo "$line" | sed 's/.*"id":\([0-9]*\).*/\1/')
-echo "{\"id\":$id,\"result\":{\"kind\":\"hello\",\"protocol\":1,\"version\":\"0\",\"home\":\"/\",\"model\":null}}""#;
+echo "{\"id\":$id,\"result\":{\"kind\":\"hello\",\"protocol\":VERSION,\"version\":\"0\",\"home\":\"/\",\"model\":null}}""#;
 
 fn script(folder: &Path, body: &str) -> PathBuf {
     let path = folder.join("engine.sh");
@@ -30,9 +35,10 @@ fn ignore() -> OnEvent {
 
 #[tokio::test]
 async fn events_come_in_order_before_the_outcome() {
+    let hello = hello(PROTOCOL_VERSION);
     let folder = tempfile::tempdir().unwrap();
     let body = format!(
-        r#"{HELLO}
+        r#"{hello}
 read line; id=$(echo "$line" | sed 's/.*"id":\([0-9]*\).*/\1/')
 for word in one two three; do echo "{{\"id\":$id,\"event\":{{\"kind\":\"token\",\"text\":\"$word\"}}}}"; done
 echo "{{\"id\":$id,\"result\":{{\"kind\":\"done\"}}}}"
@@ -54,10 +60,11 @@ cat > /dev/null"#
 
 #[tokio::test]
 async fn a_death_fails_calls_in_flight_and_the_next_call_starts_afresh() {
+    let hello = hello(PROTOCOL_VERSION);
     let folder = tempfile::tempdir().unwrap();
     // Dies in the first life, answers in the second.
     let body = format!(
-        r#"{HELLO}
+        r#"{hello}
 read line; id=$(echo "$line" | sed 's/.*"id":\([0-9]*\).*/\1/')
 if [ ! -e {0}/lived ]; then touch {0}/lived; echo "weights are gone" >&2; kill -9 $$; fi
 echo "{{\"id\":$id,\"result\":{{\"kind\":\"done\"}}}}"
@@ -84,9 +91,10 @@ cat > /dev/null"#,
 
 #[tokio::test]
 async fn cancel_names_the_call_by_the_engines_id() {
+    let hello = hello(PROTOCOL_VERSION);
     let folder = tempfile::tempdir().unwrap();
     let body = format!(
-        r#"{HELLO}
+        r#"{hello}
 read line; id=$(echo "$line" | sed 's/.*"id":\([0-9]*\).*/\1/')
 read line; case "$line" in
 *'"method":"cancel","params":{{"call":'$id'}}'*) ;;
@@ -111,7 +119,7 @@ cat > /dev/null"#
 #[tokio::test]
 async fn another_protocol_or_a_missing_program_is_said_in_words() {
     let folder = tempfile::tempdir().unwrap();
-    let newer = HELLO.replace(r#"\"protocol\":1"#, r#"\"protocol\":99"#);
+    let newer = hello(99);
     let (other, _) = engine(script(folder.path(), &format!("{newer}\ncat > /dev/null")));
     let failure = other
         .call(None, Request::Models, ignore())
@@ -142,8 +150,9 @@ async fn an_engine_that_dies_at_start_is_told_once_by_the_call_that_started_it()
 
 #[tokio::test]
 async fn a_death_is_noticed_though_another_process_holds_the_pipes() {
+    let hello = hello(PROTOCOL_VERSION);
     let folder = tempfile::tempdir().unwrap();
-    let body = format!("{HELLO}\nread line\nsleep 20 &\nkill -9 $$");
+    let body = format!("{hello}\nread line\nsleep 20 &\nkill -9 $$");
     let (engine, stops) = engine(script(folder.path(), &body));
     let began = std::time::Instant::now();
     let failure = engine
