@@ -57,9 +57,12 @@ pub(crate) type Place<'p> =
 
 impl Decoder {
     /// `place`, if there is one, is asked first.
-    pub(crate) fn load(file: Gguf, place: Option<Box<Place<'_>>>) -> Result<Self, ModelError> {
-        let mut parameters = Hyperparameters::of(&file)?;
-        let mut weights = Weights::of(&file);
+    pub(crate) fn load(
+        file: &Arc<Gguf>,
+        place: Option<Box<Place<'_>>>,
+    ) -> Result<Self, ModelError> {
+        let mut parameters = Hyperparameters::of(file)?;
+        let mut weights = Weights::of(file);
         let embedding = weights.embedding("token_embd.weight", parameters.width)?;
         let vocabulary = weights.rows("token_embd.weight")?;
         scale_frequencies(&mut parameters, &mut weights)?;
@@ -72,7 +75,7 @@ impl Decoder {
             None => Blocks::Here(Arc::new(pack(weights, &mut parameters, vocabulary)?)),
             Some(backend) => {
                 weights.finish()?;
-                Blocks::Elsewhere(backend, Arc::new(file))
+                Blocks::Elsewhere(backend, Arc::clone(file))
             }
         };
         Ok(Self {

@@ -49,7 +49,8 @@ impl Model {
     }
 
     fn load_from(path: &Path, place: Option<Box<Place<'_>>>) -> Result<Self, ModelError> {
-        let file = Gguf::open(path)?;
+        let file = Arc::new(Gguf::open(path)?);
+        let decoder = Decoder::load(&file, place)?;
         let tokenizer = Tokenizer::of(&file).map_err(|source| ModelError::Tokenizer {
             path: path.to_owned(),
             source,
@@ -57,10 +58,8 @@ impl Model {
         let chat_template = ChatTemplate::of(file.metadata(), &tokenizer);
         let ends_answer = tokenizer.ends_of_turn();
         release(file.map(), file.header());
-        let name = file.name();
-        let decoder = Decoder::load(file, place)?;
         Ok(Self {
-            name,
+            name: file.name(),
             fingerprint: fingerprint(path).map_err(|source| ModelError::Unreadable {
                 path: path.to_owned(),
                 source,
