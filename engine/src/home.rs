@@ -98,6 +98,11 @@ impl Home {
     pub fn settings(&self) -> PathBuf {
         self.config.join("settings.toml")
     }
+
+    /// The key of a server that answers, for this account alone.
+    pub fn endpoint_key(&self) -> PathBuf {
+        self.config.join("endpoint-key.toml")
+    }
 }
 
 fn absolute(path: OsString) -> PathBuf {
@@ -120,6 +125,7 @@ mod tests {
             home.recognised(),
             home.models().to_path_buf(),
             home.settings(),
+            home.endpoint_key(),
         ] {
             assert!(path.starts_with("/books"), "{}", path.display());
         }

@@ -10,12 +10,14 @@ mod asking;
 mod cache_format;
 mod caches;
 mod choosing;
+mod endpoint;
 mod export;
 mod following;
 mod forecast;
 mod keeping;
 mod models;
 mod opened;
+mod passages;
 mod reading;
 mod recognising;
 mod refreshing;
@@ -29,11 +31,12 @@ pub use choosing::ChosenModel;
 pub use export::place;
 
 use crate::attention::{CancelFlag, KeptIndex};
+use crate::endpoint::Server;
 use crate::home::Home;
 use crate::library::Library;
 use crate::settings;
 use forecast::Forecaster;
-use lectern_protocol::{Event, Failure, FailureCode, Hello, PROTOCOL_VERSION, Settings};
+use lectern_protocol::{Endpoint, Event, Failure, FailureCode, Hello, PROTOCOL_VERSION, Settings};
 use opened::OpenDocuments;
 use seat::Seat;
 use std::collections::HashMap;
@@ -74,6 +77,8 @@ pub struct Options {
     pub model: Option<String>,
     /// The `lectern` program, which extracts documents in a process of its own; the one that is running without.
     pub program: Option<std::path::PathBuf>,
+    /// A server that answers; goes before the setting.
+    pub endpoint: Option<Endpoint>,
 }
 
 /// An open Lectern: cheap to share behind an [`Arc`].
@@ -155,6 +160,9 @@ impl Lectern {
         if let Some(model) = &changed.model {
             self.find_model(model)?;
         }
+        if changed.endpoint.on {
+            Server::new(&changed.endpoint, None)?;
+        }
         settings::save(self.library.home(), &changed)?;
         *self
             .settings
@@ -208,6 +216,16 @@ impl Lectern {
             id: id.to_owned(),
             turn: guard,
         })
+    }
+
+    /// Says that a job looks at a document and needs no cache: removing the document ends it, and nothing waits.
+    fn look_at(&self, id: &str, job: &Job) -> Held<'_> {
+        lock(&self.running).push((id.to_owned(), job.cancel.clone()));
+        Held {
+            lectern: self,
+            id: id.to_owned(),
+            turn: None,
+        }
     }
 
     fn turn(&self, id: &str) -> Arc<tokio::sync::Mutex<()>> {

@@ -32,6 +32,9 @@ pub mod reading;
 // Finding the part of a document that matters, without a model.
 pub mod retrieval;
 
+// A server that answers in place of the local model.
+pub mod endpoint;
+
 // Evidence for a sentence, verified against the text.
 pub mod citing;
 

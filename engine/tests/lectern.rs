@@ -32,6 +32,7 @@ async fn open(folder: &Path, change: impl FnOnce(&mut Settings)) -> Arc<Lectern>
     let options = Options {
         model: None,
         program: Some(env!("CARGO_BIN_EXE_lectern").into()),
+        endpoint: None,
     };
     Lectern::open(&home, options).await.unwrap()
 }

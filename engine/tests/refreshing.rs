@@ -31,6 +31,7 @@ async fn open(folder: &Path) -> Arc<Lectern> {
     let options = Options {
         model: None,
         program: Some(env!("CARGO_BIN_EXE_lectern").into()),
+        endpoint: None,
     };
     Lectern::open(&home, options).await.unwrap()
 }

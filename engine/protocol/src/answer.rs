@@ -27,6 +27,8 @@ pub enum AskStage {
     Retrieving,
     /// They are read; progress counts their tokens, not the document's.
     ReadingPassages,
+    /// The question and the passages went to a server, which has not begun to answer.
+    WaitingForEndpoint,
     /// The question is being read.
     ReadingQuestion,
     /// Tokens come.
@@ -48,7 +50,7 @@ pub struct Answer {
     pub coverage: Vec<TextSpan>,
     /// What it cost.
     pub timings: Timings,
-    /// Name of the model.
+    /// Name of the model; with [`Strategy::Endpoint`] also of the server ("NAME at HOST").
     pub model: String,
     /// How it was worked.
     pub strategy: Strategy,
@@ -71,6 +73,8 @@ pub enum Strategy {
     RetrievedPassages,
     /// Over what was read so far, and passages of the rest picked by BM25, because reading has not ended.
     PartlyRead,
+    /// By a server, from passages picked by BM25 on this machine, or from the whole text where it is short.
+    Endpoint,
 }
 
 /// One sentence of an answer.

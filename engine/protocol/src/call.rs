@@ -1,6 +1,6 @@
 //! What a client may ask for.
 
-use crate::TextSpan;
+use crate::{Endpoint, Secret, TextSpan};
 use serde::{Deserialize, Serialize};
 use specta::Type;
 
@@ -149,6 +149,20 @@ pub enum Request {
         /// The new ones, whole.
         settings: Settings,
     },
+    /// What a server would be sent and over what, without asking it anything; fails if its address is none.
+    /// [`Outcome::Endpoint`].
+    DescribeEndpoint {
+        /// As it is set, or as it would be.
+        endpoint: Endpoint,
+    },
+    /// Keeps the key of a server, in a file that only this account can read, or forgets it. It is sent to that server alone
+    /// and never told again. [`Outcome::Endpoint`].
+    KeepEndpointKey {
+        /// The server whose key it is.
+        endpoint: Endpoint,
+        /// None to forget it.
+        key: Option<Secret>,
+    },
     /// How much room the caches take, and what would be removed to keep to the budget. [`Outcome::Storage`].
     Storage,
     /// Removes the read state of a document, not the document. [`Outcome::Done`].
@@ -213,6 +227,8 @@ pub struct Settings {
     pub attention_tokens: u32,
     /// How these are chosen.
     pub attention_choice: AttentionChoice,
+    /// A server that answers in place of the local model.
+    pub endpoint: Endpoint,
 }
 
 /// What a conversation is exported as.
@@ -291,6 +307,7 @@ impl Default for Settings {
             kv_format: KvFormat::Auto,
             attention_tokens: 2048,
             attention_choice: AttentionChoice::Keys,
+            endpoint: Endpoint::default(),
         }
     }
 }

@@ -18,6 +18,7 @@
 mod answer;
 mod call;
 mod content;
+mod endpoint;
 mod failure;
 mod library;
 mod model;
@@ -26,10 +27,11 @@ mod reply;
 pub use answer::*;
 pub use call::*;
 pub use content::*;
+pub use endpoint::*;
 pub use failure::*;
 pub use library::*;
 pub use model::*;
 pub use reply::*;
 
 /// Version of this protocol; [`Hello`] carries it, and the window refuses an engine with another one.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;

@@ -164,6 +164,11 @@ pub enum Outcome {
         /// As they are now.
         settings: Settings,
     },
+    /// Of `describe_endpoint` and `keep_endpoint_key`.
+    Endpoint {
+        /// What is sent where.
+        endpoint: EndpointDescription,
+    },
     /// Of `storage`.
     Storage {
         /// Bytes of caches on disk.

@@ -12,12 +12,16 @@ fn round_trip<T: Serialize + DeserializeOwned>(line: &Value) -> T {
     value
 }
 
+fn endpoint() -> Value {
+    json!({"on": true, "url": "http://127.0.0.1:8000/v1", "model": "m", "document_tokens": 4096})
+}
+
 #[test]
 fn every_request() {
     let settings = json!({
         "model": "smollm2-135m", "threads": 2, "cache_budget_bytes": 21474836480u64, "read_when_added": true,
         "max_answer_tokens": 256, "beyond_window": "read", "retrieval_tokens": 2048, "kv_format": "8/4",
-        "attention_tokens": 2048, "attention_choice": "moments"
+        "attention_tokens": 2048, "attention_choice": "moments", "endpoint": endpoint()
     });
     let requests = [
         json!({"method": "hello"}),
@@ -45,6 +49,8 @@ fn every_request() {
         json!({"method": "import_model", "params": {"path": "/m.gguf"}}),
         json!({"method": "settings"}),
         json!({"method": "change_settings", "params": {"settings": settings}}),
+        json!({"method": "describe_endpoint", "params": {"endpoint": endpoint()}}),
+        json!({"method": "keep_endpoint_key", "params": {"endpoint": endpoint(), "key": "sk-1"}}),
         json!({"method": "storage"}),
         json!({"method": "forget", "params": {"document": "b3f1"}}),
         json!({"method": "cancel", "params": {"call": 3}}),
@@ -68,6 +74,17 @@ fn an_ask_needs_only_document_and_question() {
         (ask.conversation, ask.max_tokens, ask.greedy),
         (None, None, None)
     );
+}
+
+#[test]
+fn settings_of_before_there_were_servers_have_none() {
+    let settings: Settings = serde_json::from_str(r#"{"threads": 2}"#).unwrap();
+    assert!(!settings.endpoint.on);
+    let line =
+        json!({"id": 1, "method": "keep_endpoint_key", "params": {"endpoint": {}, "key": "sk-1"}});
+    let call: Call = serde_json::from_str(&line.to_string()).unwrap();
+    // Whoever logs a call does not log the key in it.
+    assert!(!format!("{call:?}").contains("sk-1"));
 }
 
 #[test]
@@ -144,7 +161,7 @@ fn every_outcome() {
         "summary": "s", "installed": true, "partial_bytes": 0, "supported": true, "current": true, "purpose": "recognition"});
     let failure = json!({"code": "password_needed", "message": "t.pdf is protected by a password", "advice": null});
     for outcome in [
-        json!({"kind": "hello", "protocol": 2, "version": "0.1.0", "home": "/h", "model": null}),
+        json!({"kind": "hello", "protocol": 3, "version": "0.1.0", "home": "/h", "model": null}),
         json!({"kind": "done"}),
         json!({"kind": "library", "documents": [document()]}),
         json!({"kind": "added", "added": [
@@ -181,6 +198,8 @@ fn every_outcome() {
         json!({"kind": "original", "path": "/h/originals/x.pdf", "media_type": "application/pdf"}),
         json!({"kind": "models", "models": [model]}),
         json!({"kind": "settings", "settings": Settings::default()}),
+        json!({"kind": "endpoint", "endpoint": {"host": "gpu:8000", "url": "http://gpu:8000/v1/chat/completions",
+            "loopback": false, "encrypted": false, "has_key": true, "sends": ["Your question."]}}),
         json!({"kind": "storage", "cache_bytes": 1, "library_bytes": 2, "free_bytes": 3}),
     ] {
         let reply: Reply = round_trip(&json!({"id": 1, "result": outcome}));

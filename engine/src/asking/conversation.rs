@@ -1,28 +1,23 @@
 //! One question being worked: the document's ground, the question read behind it, the answer drawn token by token.
 
-use super::answer::GrowingAnswer;
+use super::answer::{GrowingAnswer, cited};
 use super::document::OpenDocument;
 use super::ground::Opened;
 use super::lookup;
 use super::sampler::{Sampler, goes_in_circles};
 use super::{AskError, Ground, Listener, Question, Reader};
 use crate::attention::CancelFlag;
-use crate::citing::{AttentionEvidence, Claim, Weights, cite, sentence_mass};
+use crate::citing::{AttentionEvidence, sentence_mass};
 use crate::document::Span;
 use crate::reading::{Suffix, suffix};
 use lectern_models::attention::AttentionError;
 use lectern_models::{ForwardError, Logits, Model};
-use lectern_protocol::{
-    Answer, AnswerSentence, AskStage, Citation, Event, SupportState, TextSpan, Timings,
-};
+use lectern_protocol::{Answer, AskStage, Event, TextSpan, Timings};
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Question tokens read at a time; attention is recorded for passes no longer than this.
 const QUESTION_CHUNK: usize = 64;
-
-/// A sentence with as many bytes that was said before is a circle; a shorter one ("Yes.") may be said twice.
-const LEAST_REPEATED: usize = 24;
 
 /// A question being worked.
 pub(super) struct Conversation<'c> {
@@ -39,11 +34,8 @@ pub(super) struct Conversation<'c> {
     guessed: VecDeque<(u32, Vec<f32>)>,
     mass: QuestionMass,
     growing: GrowingAnswer,
-    sentences: Vec<AnswerSentence>,
     timings: Timings,
     stopped: bool,
-    /// Where the answer ends, if it is cut off before what was streamed last.
-    cut: Option<usize>,
 }
 
 /// Attention by sentence of the document, before the answer.
@@ -116,10 +108,8 @@ impl<'c> Conversation<'c> {
             guessed: VecDeque::new(),
             mass: QuestionMass::default(),
             growing: GrowingAnswer::default(),
-            sentences: Vec::new(),
             timings: Timings::default(),
             stopped: false,
-            cut: None,
         })
     }
 
@@ -162,7 +152,6 @@ impl<'c> Conversation<'c> {
         let mut stream = self.model.tokenizer().stream();
         let mut said: Vec<u32> = Vec::new();
         let mut first_at: Option<Instant> = None;
-        let mut citing = Duration::ZERO;
         while let Some(values) = logits.take() {
             let token = sampler.next(&values).ok_or(AskError::NoLogits)?;
             if first_at.is_none() {
@@ -180,9 +169,7 @@ impl<'c> Conversation<'c> {
                     listener.event(Event::Token { text });
                 }
             }
-            let before = Instant::now();
             let repeated = self.cite_whole_sentences(false, listener);
-            citing += before.elapsed();
             if repeated || said.len() >= self.max_tokens || goes_in_circles(&said) {
                 break;
             }
@@ -198,7 +185,7 @@ impl<'c> Conversation<'c> {
         }
         self.timings.tokens = said.len() as u32;
         if let Some(first_at) = first_at {
-            let seconds = (first_at.elapsed() - citing).as_secs_f64();
+            let seconds = (first_at.elapsed().saturating_sub(self.growing.citing())).as_secs_f64();
             let decoded = said.len().saturating_sub(1) as f64;
             self.timings.decode_tokens_per_s = if seconds > 0.0 {
                 decoded / seconds
@@ -218,16 +205,15 @@ impl<'c> Conversation<'c> {
 
     /// Cites what is left and puts the answer together.
     pub fn finish(mut self, listener: &mut Listener) -> Answer {
-        if self.cut.is_none() {
-            self.cite_whole_sentences(true, listener);
-        }
-        let end = self.cut.unwrap_or(self.growing.text().len());
+        self.cite_whole_sentences(true, listener);
+        self.timings.cite_s = self.growing.citing().as_secs_f64();
         self.timings.read_tokens = self.opened.read_tokens as u32;
         self.timings.read_s = self.opened.read_s;
+        let (answer, sentences) = self.growing.finish();
         Answer {
             question: self.question.text.to_owned(),
-            answer: self.growing.finish_at(end),
-            sentences: self.sentences,
+            answer,
+            sentences,
             coverage: self
                 .opened
                 .coverage
@@ -322,75 +308,19 @@ impl<'c> Conversation<'c> {
     /// Cites every sentence that is whole by now; returns whether one of them was said before, which ends the
     /// answer in front of it.
     fn cite_whole_sentences(&mut self, finished: bool, listener: &mut Listener) -> bool {
-        while let Some(span) = self.growing.next_sentence(finished) {
-            let words = span.of(self.growing.text()).unwrap_or_default().to_owned();
-            if words.len() >= LEAST_REPEATED
-                && self.sentences.iter().any(|earlier| earlier.text == words)
-            {
-                self.cut = Some(span.start);
-                return true;
-            }
-            let started = Instant::now();
-            let sentence = self.cited(span, words, listener);
-            self.timings.cite_s += started.elapsed().as_secs_f64();
-            let index = self.sentences.len() as u32;
-            listener.event(Event::Sentence {
-                index,
-                sentence: sentence.clone(),
-            });
-            self.sentences.push(sentence);
-        }
-        false
-    }
-
-    /// One sentence of the answer with its citations.
-    fn cited(&mut self, span: Span, words: String, listener: &mut Listener) -> AnswerSentence {
-        let mass = self.take_mass();
-        let evidence = self
-            .recorded
-            .then(|| AttentionEvidence::new(&mass, &self.mass.question, &self.mass.null));
-        (listener.observe)(&words, evidence.as_ref());
-        let claim = Claim {
-            sentence: &words,
-            question: self.question.text,
+        let mut growing = std::mem::take(&mut self.growing);
+        let Listener { on_event, observe } = listener;
+        let mut cite = |span: Span, words: &str| {
+            let mass = self.take_mass();
+            let evidence = self
+                .recorded
+                .then(|| AttentionEvidence::new(&mass, &self.mass.question, &self.mass.null));
+            observe(words, evidence.as_ref());
+            let question = self.question.text;
+            cited(self.document, question, span, words, evidence.as_ref())
         };
-        let OpenDocument {
-            id,
-            document,
-            sentences,
-        } = self.document;
-        let verdict = cite(
-            &claim,
-            &document.text,
-            sentences,
-            evidence.as_ref(),
-            &Weights::default(),
-        );
-        let citations = verdict
-            .citations
-            .iter()
-            .filter_map(|cited| {
-                Some(Citation {
-                    document: id.clone(),
-                    start: cited.span.start as u32,
-                    end: cited.span.end as u32,
-                    quote: cited.span.of(&document.text)?.to_owned(),
-                    anchor: document.anchor(cited.span).into(),
-                    score: cited.score,
-                    gone: false,
-                })
-            })
-            .collect::<Vec<_>>();
-        let state = if citations.is_empty() {
-            SupportState::Unsupported
-        } else {
-            verdict.state
-        };
-        AnswerSentence {
-            text: words,
-            span: span.into(),
-            state,
-            citations,
-        }
+        let repeated = growing.cite_whole_sentences(finished, &mut cite, on_event);
+        self.growing = growing;
+        repeated
     }
 }

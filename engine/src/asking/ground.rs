@@ -15,7 +15,7 @@ const CHUNK_TOKENS: usize = 128;
 
 /// Stands between passages and where text was left out, so that the model does not read across the gap; of a codebase
 /// it says where the passage behind it stands.
-fn gap(place: Option<String>) -> String {
+pub(super) fn gap(place: Option<String>) -> String {
     match place {
         Some(place) => format!("\n\n[... {place}]\n\n"),
         None => "\n\n[...]\n\n".to_owned(),

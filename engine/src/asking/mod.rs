@@ -10,6 +10,9 @@
 //! words, are what [`citing`](crate::citing) works from. All of it blocks: it runs on an ordinary thread, one
 //! question at a time for a model.
 //!
+//! With a server in place of the model ([`ask_server`]) passages are picked and sentences cited here as well, from words
+//! alone.
+//!
 //! Stopping: a raised [`CancelFlag`] ends the answer within a token; what was said until then is kept and cited, and
 //! [`Answer::stopped`] says so.
 
@@ -20,6 +23,7 @@ mod error;
 mod ground;
 mod lookup;
 mod sampler;
+mod served;
 
 #[cfg(test)]
 pub(crate) mod test_model;
@@ -30,6 +34,7 @@ pub use document::OpenDocument;
 pub use error::AskError;
 pub use ground::Ground;
 pub use sampler::Sampling;
+pub use served::{ServedQuestion, ask_server};
 
 pub use crate::reading::Turn;
 

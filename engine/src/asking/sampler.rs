@@ -1,5 +1,7 @@
 //! Which token comes next.
 
+use lectern_protocol::Ask;
+
 /// How the next token is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Sampling {
@@ -19,6 +21,17 @@ pub enum Sampling {
 impl Sampling {
     /// Temperature for a seed that was given without one.
     pub const TEMPERATURE: f32 = 0.3;
+
+    /// What a question asks for.
+    pub fn of(ask: &Ask) -> Sampling {
+        match (ask.greedy, ask.seed) {
+            (Some(true), _) | (_, None) => Sampling::Greedy,
+            (_, Some(seed)) => Sampling::Seeded {
+                seed: u64::from(seed),
+                temperature: Sampling::TEMPERATURE,
+            },
+        }
+    }
 }
 
 /// Smallest set of tokens that is drawn from: those whose probabilities sum to this (nucleus sampling, Holtzman et

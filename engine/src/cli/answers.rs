@@ -38,6 +38,14 @@ pub fn print_evidence(answer: &Answer) {
     let seen = answer.coverage.len();
     match answer.strategy {
         Strategy::WholeDocument => {}
+        Strategy::Endpoint => say(&format!(
+            "  {dim}Answered by {}, which saw {} of the document.{plain}",
+            answer.model,
+            match seen {
+                1 => "one passage".to_owned(),
+                seen => format!("{seen} passages"),
+            }
+        )),
         Strategy::BoundedScope => say(&format!(
             "  {dim}The document is longer than the model's window: the rest was read with attention to a part of what \
              came before.{plain}"

@@ -25,6 +25,7 @@ Exit codes:
 
 Environment:
   LECTERN_HOME    folder of library and settings, instead of the platform's
+  LECTERN_ENDPOINT_KEY  key of a server that answers (ask --endpoint)
   LECTERN_GPU     off: nothing is computed on a GPU (lectern-cuda)
   LECTERN_MODELS  folder of models
   LECTERN_LOG     what is logged to stderr (error, warn, info, debug)"
@@ -85,7 +86,8 @@ pub enum Command {
   lectern ask book.pdf \"Who is the narrator?\"
   lectern ask 3fa9 \"How many ships?\" --json --greedy --max-tokens 64
   lectern ask 3fa9 \"And then?\" --conversation 8c1f0a2b3c4d5e6f
-  lectern ask long.pdf \"Who wrote it?\" --now")]
+  lectern ask long.pdf \"Who wrote it?\" --now
+  lectern ask 3fa9 \"Who wrote it?\" --endpoint http://127.0.0.1:8000/v1 --endpoint-model qwen3-32b")]
     Ask {
         /// Path or id.
         target: String,
@@ -106,6 +108,13 @@ pub enum Command {
         /// Do not read first: answer from what was read so far and the passages that match best.
         #[arg(long)]
         now: bool,
+        /// Let this OpenAI-compatible server answer: the question and passages of the document go there. Its key is read
+        /// from LECTERN_ENDPOINT_KEY, else the one kept for it is taken.
+        #[arg(long, value_name = "URL", requires = "endpoint_model")]
+        endpoint: Option<String>,
+        /// The model's name as that server has it.
+        #[arg(long, value_name = "NAME", requires = "endpoint")]
+        endpoint_model: Option<String>,
         /// For an encrypted PDF.
         #[arg(long)]
         password: Option<String>,
@@ -202,10 +211,13 @@ A window that is open already goes to the place. In a shell, put the link in quo
     /// See, get, import and choose models.
     Models(Models),
     /// Show the settings, or change one.
-    #[command(after_help = "Example: lectern settings cache_budget_bytes 50000000000")]
+    #[command(after_help = "Examples:
+  lectern settings cache_budget_bytes 50000000000
+  lectern settings endpoint.url https://gpu.example.org/v1
+  lectern settings endpoint.key      asks for it, or reads it from a pipe
+  lectern settings endpoint.on true  from now on that server answers")]
     Settings {
         /// Name of a setting.
-        #[arg(requires = "value")]
         name: Option<String>,
         /// Its new value.
         value: Option<String>,

@@ -40,6 +40,8 @@ pub async fn run(
             seed,
             greedy,
             now,
+            endpoint: _,
+            endpoint_model: _,
             password,
             json,
         } => {
@@ -82,7 +84,7 @@ pub async fn run(
         Command::Open { link, print, json } => session.open(&link, !print && !json, json).await,
         Command::Remove { documents, yes } => session.remove(&documents, yes).await,
         Command::Models(models) => session.models(models).await,
-        Command::Settings { name, value } => session.settings(name.zip(value)),
+        Command::Settings { name, value } => session.settings(name, value),
         Command::Eval { evaluation } => session.evaluate(evaluation).await,
         // Handled where the program starts.
         Command::Serve => Ok(Exit::Done),

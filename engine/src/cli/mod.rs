@@ -22,7 +22,7 @@ use lectern_engine::attention::CancelFlag;
 use lectern_engine::home::Home;
 use lectern_engine::lectern::{Lectern, Options};
 use lectern_engine::{serve, settings};
-use lectern_protocol::{Failure, FailureCode};
+use lectern_protocol::{Endpoint, Failure, FailureCode};
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -57,7 +57,8 @@ pub fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let home = Home::find().map_err(|error| other(error.to_string()))?;
-    compute_on(settings::load(&home)?.threads as usize)?;
+    let settings = settings::load(&home)?;
+    compute_on(settings.threads as usize)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_stack_size(STACK)
@@ -67,6 +68,19 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let options = Options {
         model: arguments.model,
         program: None,
+        endpoint: match &arguments.command {
+            Command::Ask {
+                endpoint: Some(url),
+                endpoint_model: Some(model),
+                ..
+            } => Some(Endpoint {
+                on: true,
+                url: url.clone(),
+                model: model.clone(),
+                ..settings.endpoint
+            }),
+            _ => None,
+        },
     };
     let exit = runtime.block_on(async {
         let lectern = Lectern::open(&home, options).await?;
@@ -117,8 +131,15 @@ async fn cancel_on_interrupt(cancel: CancelFlag) {
 
 /// Logs go to stderr; `LECTERN_LOG` says how much (`lectern_engine=debug`, say).
 fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("LECTERN_LOG")
+    let mut filter = tracing_subscriber::EnvFilter::try_from_env("LECTERN_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
+    // The HTTP client's trace holds all that it sends: a server's key, the person's questions.
+    for quiet in ["ureq=warn", "ureq_proto=warn"] {
+        match quiet.parse() {
+            Ok(directive) => filter = filter.add_directive(directive),
+            Err(error) => eprintln!("{quiet}: {error}"),
+        }
+    }
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

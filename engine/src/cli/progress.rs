@@ -112,6 +112,7 @@ impl Progress {
                 AskStage::ReadingDocument => self.line("reading", false),
                 AskStage::Retrieving => self.line("choosing passages", false),
                 AskStage::ReadingPassages => self.line("reading passages", false),
+                AskStage::WaitingForEndpoint => self.line("waiting for the server", false),
                 AskStage::ReadingQuestion => self.line("thinking", false),
                 AskStage::Answering | AskStage::Citing => self.clear(),
             },

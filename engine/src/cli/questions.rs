@@ -15,6 +15,9 @@ use std::sync::Arc;
 
 impl Session<'_> {
     pub(super) async fn ask(&self, ask: Ask, json: bool) -> Result<Exit, Failure> {
+        if let Some(endpoint) = self.lectern.endpoint() {
+            self.announce(&endpoint)?;
+        }
         let progress = Arc::new(Progress::new());
         let shown = Arc::clone(&progress);
         let job = Job::new(
@@ -39,6 +42,19 @@ impl Session<'_> {
             print_evidence(&answer);
         }
         Ok(Exit::Done)
+    }
+
+    /// Says on stderr who answers, before anything is sent.
+    fn announce(&self, endpoint: &Endpoint) -> Result<(), Failure> {
+        let described = self.lectern.describe_endpoint(endpoint)?;
+        eprintln!(
+            "Asking {} at {}: the question and passages of the document go there.",
+            endpoint.model, described.host
+        );
+        if !described.encrypted && !described.loopback {
+            eprintln!("Warning: the connection is not encrypted; it can be read on the way.");
+        }
+        Ok(())
     }
 
     pub(super) async fn search(

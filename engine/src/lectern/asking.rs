@@ -1,8 +1,10 @@
 //! Questions: from a protocol [`Ask`] to an [`Answer`] that is kept in its conversation.
 //!
 //! A question is answered over the whole document, which is read first; over passages, if the document is longer than
-//! the model's window; or, if it is to be answered at once, over what was read so far and passages of the rest.
+//! the model's window; or, if it is to be answered at once, over what was read so far and passages of the rest. Where a
+//! server is set to answer, it does (`endpoint`).
 
+use super::passages::passages;
 use super::reading::{Lesson, ReadCost};
 use super::seat::{Precedence, Seated};
 use super::told::Told;
@@ -38,12 +40,15 @@ impl Lectern {
     /// Answers a question about a document, reading it first if it is not read, unless asked to answer at once. A
     /// cancelled answer is kept as far as it was said; the call then fails with `cancelled`.
     pub async fn ask(self: &Arc<Self>, ask: Ask, job: &Job) -> Result<Answer, Failure> {
-        let chosen = self.chosen_model()?;
-        let stored = self.stored(&ask.document).await?;
         let history = match &ask.conversation {
             Some(id) => self.history(id, &ask.document).await?,
             None => Vec::new(),
         };
+        if let Some(endpoint) = self.endpoint() {
+            return self.ask_endpoint(&endpoint, ask, history, job).await;
+        }
+        let chosen = self.chosen_model()?;
+        let stored = self.stored(&ask.document).await?;
         let ranked = retrieval::rank(&self.library, &ask.document, &ask.question).await?;
         let asked = Instant::now();
         let held = self
@@ -81,7 +86,12 @@ impl Lectern {
         self.keep_answer(&ask, answer).await
     }
 
-    async fn keep_answer(&self, ask: &Ask, mut answer: Answer) -> Result<Answer, Failure> {
+    /// Keeps an answer; one that was stopped then fails with `cancelled`.
+    pub(super) async fn keep_answer(
+        &self,
+        ask: &Ask,
+        mut answer: Answer,
+    ) -> Result<Answer, Failure> {
         if !answer.answer.is_empty() {
             let turn = Turn {
                 document: &ask.document,
@@ -93,6 +103,46 @@ impl Lectern {
         match answer.stopped {
             true => Err(cancelled()),
             false => Ok(answer),
+        }
+    }
+
+    /// Tokens of an answer at most.
+    pub(super) fn answer_tokens(&self, ask: &Ask) -> usize {
+        let setting = self.settings().max_answer_tokens;
+        ask.max_tokens.unwrap_or(setting).max(1) as usize
+    }
+
+    /// Passes an event of an answer on, citations with their place in the original.
+    pub(super) fn tell_anchored(
+        &self,
+        on: &Handle,
+        stored: &StoredDocument,
+        job: &Job,
+        mut event: Event,
+    ) {
+        if let Event::Sentence { sentence, .. } = &mut event {
+            self.anchor(on, stored, sentence);
+        }
+        job.tell(event);
+    }
+
+    /// A citation of a PDF needs the character boxes of its page, which an opened document does not hold.
+    pub(super) fn anchor(
+        &self,
+        on: &Handle,
+        stored: &StoredDocument,
+        sentence: &mut AnswerSentence,
+    ) {
+        if stored.document.kind != DocumentKind::Pdf {
+            return;
+        }
+        for citation in &mut sentence.citations {
+            let span = Span::new(citation.start as usize, citation.end as usize);
+            match on.block_on(self.library.anchor(stored, span)) {
+                Ok(anchor) => citation.anchor = anchor.into(),
+                // The page is right even so; only the exact place on it is missing.
+                Err(error) => tracing::warn!("a citation is shown without its place: {error}"),
+            }
         }
     }
 
@@ -236,8 +286,7 @@ impl Work<'_> {
             .ok_or_else(cancelled)
     }
 
-    /// The passages that are read, `budget` tokens at most: those that match best, or the beginning if no word of the
-    /// question stands in the document.
+    /// The passages that are read, `budget` tokens at most.
     fn passages(&self, lesson: &Lesson, budget: usize) -> Vec<Span> {
         let budget = budget.min(lesson.window(self.answer_tokens()));
         let tokens_in = |span: Span| {
@@ -249,32 +298,7 @@ impl Work<'_> {
             before(span.end) - before(span.start)
         };
         let document = &lesson.stored.document;
-        let unranked = |spans: Vec<Span>| -> Vec<retrieval::Ranked> {
-            let rank = |span| retrieval::Ranked { span, score: 0.0 };
-            spans.into_iter().map(rank).collect()
-        };
-        let all = retrieval::passages(document);
-        let map = retrieval::map_passages(document, &self.ask.question, &all, self.ranked);
-        let opening = match self.ranked.is_empty() {
-            true => unranked(all),
-            false => Vec::new(),
-        };
-        let others = match self.ranked.is_empty() {
-            true => &opening,
-            false => self.ranked,
-        };
-        if map.is_empty() {
-            return retrieval::pick(others, budget, tokens_in);
-        }
-        // Half of the room is the map's.
-        let map = retrieval::pick(&unranked(map), budget / 2, tokens_in);
-        let taken: usize = map.iter().map(|span| tokens_in(*span)).sum();
-        let mut others: Vec<retrieval::Ranked> = others.to_vec();
-        others.retain(|passage| !map.contains(&passage.span));
-        let mut picked = retrieval::pick(&others, budget.saturating_sub(taken), tokens_in);
-        picked.extend(map);
-        picked.sort();
-        picked
+        passages(document, &self.ask.question, self.ranked, budget, tokens_in)
     }
 
     fn work(
@@ -300,29 +324,15 @@ impl Work<'_> {
             look_at,
             look_also_at: &also,
             lookup: true,
-            sampling: match (self.ask.greedy, self.ask.seed) {
-                (Some(true), _) | (_, None) => Sampling::Greedy,
-                (_, Some(seed)) => Sampling::Seeded {
-                    seed: u64::from(seed),
-                    temperature: Sampling::TEMPERATURE,
-                },
-            },
+            sampling: Sampling::of(self.ask),
         };
         let reader = Reader {
             model: &lesson.model,
             retrieval_heads: self.heads,
         };
         let mut tell = |event: Event| {
-            self.job.tell(match event {
-                Event::Sentence {
-                    index,
-                    mut sentence,
-                } => {
-                    self.anchor(&lesson.stored, &mut sentence);
-                    Event::Sentence { index, sentence }
-                }
-                other => other,
-            });
+            self.lectern
+                .tell_anchored(self.on, &lesson.stored, self.job, event);
         };
         let before_ms = (self.asked.elapsed().as_secs_f64() - cost.seconds) * 1e3;
         let mut answer = asking::ask(
@@ -335,27 +345,12 @@ impl Work<'_> {
         )
         .map_err(Told::told)?;
         for sentence in &mut answer.sentences {
-            self.anchor(&lesson.stored, sentence);
+            self.lectern.anchor(self.on, &lesson.stored, sentence);
         }
         answer.timings.first_token_ms += before_ms;
         answer.timings.read_tokens += cost.tokens as u32;
         answer.timings.read_s += cost.seconds;
         Ok(answer)
-    }
-
-    /// A citation of a PDF needs the character boxes of its page, which an opened document does not hold.
-    fn anchor(&self, stored: &StoredDocument, sentence: &mut AnswerSentence) {
-        if stored.document.kind != DocumentKind::Pdf {
-            return;
-        }
-        for citation in &mut sentence.citations {
-            let span = Span::new(citation.start as usize, citation.end as usize);
-            match self.on.block_on(self.lectern.library.anchor(stored, span)) {
-                Ok(anchor) => citation.anchor = anchor.into(),
-                // The page is right even so; only the exact place on it is missing.
-                Err(error) => tracing::warn!("a citation is shown without its place: {error}"),
-            }
-        }
     }
 
     /// How much of a read document is looked at, and how it is chosen.
@@ -383,8 +378,7 @@ impl Work<'_> {
     }
 
     fn answer_tokens(&self) -> usize {
-        let setting = self.lectern.settings().max_answer_tokens;
-        self.ask.max_tokens.unwrap_or(setting).max(1) as usize
+        self.lectern.answer_tokens(self.ask)
     }
 
     fn stage(&self, stage: AskStage) {

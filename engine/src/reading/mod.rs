@@ -10,6 +10,7 @@
 
 mod error;
 mod mend;
+mod messages;
 mod pace;
 mod prompt;
 mod read;
@@ -19,6 +20,7 @@ pub use crate::attention::CancelFlag;
 pub use error::ReadingError;
 pub use lectern_protocol::ReadProgress;
 pub use mend::mend;
+pub use messages::messages;
 pub use pace::{Pace, TokenCost};
 pub use prompt::{PromptError, Suffix, Turn, prefix, suffix};
 pub use read::{CHUNK_TOKENS, ReadingInput, read};

@@ -13,19 +13,19 @@ use std::ops::Range;
 
 /// What the model is told before it reads. Short, because small models follow few instructions; worded by
 /// measurement (`docs/citations.md`).
-const INSTRUCTIONS: &str = "You answer questions about a document. Answer only from the document, in one or two \
+pub(super) const INSTRUCTIONS: &str = "You answer questions about a document. Answer only from the document, in one or two \
     short factual sentences. Keep numbers and names exactly as the document writes them. If the document does not \
     hold the answer, say only: The document does not say.";
 
 /// Stands between the user turn's beginning and the document.
-const BEFORE_DOCUMENT: &str = "Document:\n\n";
+pub(super) const BEFORE_DOCUMENT: &str = "Document:\n\n";
 
 /// Stands between the document and the first question.
-const AFTER_DOCUMENT: &str = "\n\nEnd of the document.\n\nQuestion: ";
+pub(super) const AFTER_DOCUMENT: &str = "\n\nEnd of the document.\n\nQuestion: ";
 
 /// Earlier turns that a question brings along, and how many tokens they may take together.
-const HISTORY_TURNS: usize = 2;
-const HISTORY_TOKENS: usize = 512;
+pub(super) const HISTORY_TURNS: usize = 2;
+pub(super) const HISTORY_TOKENS: usize = 512;
 
 /// Why a prompt could not be made.
 #[derive(Debug, thiserror::Error)]

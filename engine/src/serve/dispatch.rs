@@ -108,6 +108,12 @@ pub(super) async fn work(
         Request::ChangeSettings { settings } => Outcome::Settings {
             settings: lectern.change_settings(settings)?,
         },
+        Request::DescribeEndpoint { endpoint } => Outcome::Endpoint {
+            endpoint: lectern.describe_endpoint(&endpoint)?,
+        },
+        Request::KeepEndpointKey { endpoint, key } => Outcome::Endpoint {
+            endpoint: lectern.keep_endpoint_key(&endpoint, key)?,
+        },
         Request::Storage => lectern.storage()?,
         Request::Forget { document } => {
             lectern.forget(&document).await?;

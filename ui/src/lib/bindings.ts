@@ -38,7 +38,7 @@ export const events = {
 };
 
 /* Constants */
-export const PROTOCOL_VERSION = 2 as const;
+export const PROTOCOL_VERSION = 3 as const;
 
 /* Types */
 /**  What became of one path of an `add`. */
@@ -106,7 +106,7 @@ export type Answer = {
 	coverage: TextSpan[],
 	/**  What it cost. */
 	timings: Timings,
-	/**  Name of the model. */
+	/**  Name of the model; with [`Strategy::Endpoint`] also of the server ("NAME at HOST"). */
 	model: string,
 	/**  How it was worked. */
 	strategy: Strategy,
@@ -161,6 +161,8 @@ export type AskStage =
 "retrieving" | 
 /**  They are read; progress counts their tokens, not the document's. */
 "reading_passages" | 
+/**  The question and the passages went to a server, which has not begun to answer. */
+"waiting_for_endpoint" | 
 /**  The question is being read. */
 "reading_question" | 
 /**  Tokens come. */
@@ -370,6 +372,40 @@ export type DownloadProgress = {
 	verifying: boolean,
 };
 
+/**
+ *  Which server answers, if one does. Its key is not here: it is kept apart, so that these settings can be shown and
+ *  copied.
+ */
+export type Endpoint = {
+	/**  Whether questions go there. While this is off nothing is ever sent. */
+	on?: boolean,
+	/**  Up to the version (`http://127.0.0.1:8000/v1`); the server's `/chat/completions` lies below. */
+	url?: string,
+	/**  The model's name as the server has it. */
+	model?: string,
+	/**
+	 *  Tokens of the document that a question takes along at most, three bytes counted as one. A document that fits goes
+	 *  whole; of a longer one the passages that match best.
+	 */
+	document_tokens?: number,
+};
+
+/**  What a person should know of a server before anything is sent to it. */
+export type EndpointDescription = {
+	/**  Host, with its port if that is not the usual one. */
+	host: string,
+	/**  Where questions are posted. */
+	url: string,
+	/**  Whether it is this machine. */
+	loopback: boolean,
+	/**  Whether nobody can read on the way what is sent. */
+	encrypted: boolean,
+	/**  Whether a key is kept for it. */
+	has_key: boolean,
+	/**  What leaves the machine, and over what, in words for a person; one sentence each. */
+	sends: string[],
+};
+
 /**  The engine process ended while it was wanted; calls in flight have failed, the next call starts it again. */
 export type EngineStopped = {
 	/**  What happened, in words for a person. */
@@ -572,85 +608,89 @@ export type Outcome =
 	kind: "hello",
 } & Hello | 
 /**  It is done. */
-({ kind: "done" }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
+({ kind: "done" }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; endpoint?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `library`. */
 ({ kind: "library"; 
 /**  Newest first. */
-documents: DocumentSummary[] }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
+documents: DocumentSummary[] }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; endpoint?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `add`. */
 ({ kind: "added"; 
 /**  One a path, in order; before a folder's own, one for each PDF, EPUB and office file in it. */
-added: Added[] }) & { anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
+added: Added[] }) & { anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; endpoint?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `changes`. */
 ({ kind: "changes"; 
 /**  Newest document first; those that are as they were are not among them. */
-changes: SourceChange[] }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
+changes: SourceChange[] }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; endpoint?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `refresh`. */
 ({ kind: "refreshed"; 
 /**  What became of it. */
-refreshed: Refreshed }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; settings?: never; spans?: never; text?: never } | 
+refreshed: Refreshed }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; endpoint?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `read`. */
 ({ kind: "read"; 
 /**  As it stands now. */
-document: DocumentSummary }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
+document: DocumentSummary }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; documents?: never; endpoint?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `ask`. */
 ({ kind: "answer"; 
 /**  Whole, cited. */
-answer: Answer }) & { added?: never; anchors?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
+answer: Answer }) & { added?: never; anchors?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; endpoint?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `conversations`. */
 ({ kind: "conversations"; 
 /**  Newest first. */
-conversations: ConversationSummary[] }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
+conversations: ConversationSummary[] }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; document?: never; documents?: never; endpoint?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `cited_by`. */
 ({ kind: "cited_by"; 
 /**  Newest first. */
-answers: CitingAnswer[] }) & { added?: never; anchors?: never; answer?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
+answers: CitingAnswer[] }) & { added?: never; anchors?: never; answer?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; endpoint?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `conversation`. */
 ({ kind: "conversation"; 
 /**  Whole. */
-conversation: Conversation }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
+conversation: Conversation }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversations?: never; document?: never; documents?: never; endpoint?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `export`. */
 ({ kind: "exported"; 
 /**  A suggestion. */
 file_name: string; 
 /**  The whole file. */
-text: string }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
+text: string }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; endpoint?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never } | 
 /**  Of `follow`. */
 ({ kind: "followed"; 
 /**  Document, span and place of the words. */
-citation: Citation }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
+citation: Citation }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; conversation?: never; conversations?: never; document?: never; documents?: never; endpoint?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `outline`. */
 ({ kind: "outline"; 
 /**  Sections, pages, size. */
-outline: Outline }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
+outline: Outline }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; endpoint?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `content`. */
 ({ kind: "content"; 
 /**  In order. */
-blocks: ContentBlock[] }) & { added?: never; anchors?: never; answer?: never; answers?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
+blocks: ContentBlock[] }) & { added?: never; anchors?: never; answer?: never; answers?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; endpoint?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `locate`. */
 ({ kind: "located"; 
 /**  One a span. */
-anchors: AnchorView[] }) & { added?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
+anchors: AnchorView[] }) & { added?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; endpoint?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `find`. */
 ({ kind: "found"; 
 /**  In order, at most 1,000. */
 spans: TextSpan[]; 
 /**  Whether there are more. */
-more: boolean }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; outline?: never; path?: never; refreshed?: never; settings?: never; text?: never } | 
+more: boolean }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; endpoint?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; outline?: never; path?: never; refreshed?: never; settings?: never; text?: never } | 
 /**  Of `original`. */
 ({ kind: "original"; 
 /**  Absolute path of the library's copy. */
 path: string; 
 /**  Media type. */
-media_type: string }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; models?: never; more?: never; outline?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
+media_type: string }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; endpoint?: never; file_name?: never; free_bytes?: never; library_bytes?: never; models?: never; more?: never; outline?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `models` and `import_model`. */
 ({ kind: "models"; 
 /**  Catalogue order, then imported ones. */
-models: ModelEntry[] }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
+models: ModelEntry[] }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; endpoint?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `settings` and `change_settings`. */
 ({ kind: "settings"; 
 /**  As they are now. */
-settings: Settings }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; spans?: never; text?: never } | 
+settings: Settings }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; endpoint?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; spans?: never; text?: never } | 
+/**  Of `describe_endpoint` and `keep_endpoint_key`. */
+({ kind: "endpoint"; 
+/**  What is sent where. */
+endpoint: EndpointDescription }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; cache_bytes?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; free_bytes?: never; library_bytes?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never } | 
 /**  Of `storage`. */
 ({ kind: "storage"; 
 /**  Bytes of caches on disk. */
@@ -658,7 +698,7 @@ cache_bytes: number;
 /**  Bytes of originals and database. */
 library_bytes: number; 
 /**  Bytes free on that disk. */
-free_bytes: number }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; file_name?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never };
+free_bytes: number }) & { added?: never; anchors?: never; answer?: never; answers?: never; blocks?: never; changes?: never; citation?: never; conversation?: never; conversations?: never; document?: never; documents?: never; endpoint?: never; file_name?: never; media_type?: never; models?: never; more?: never; outline?: never; path?: never; refreshed?: never; settings?: never; spans?: never; text?: never };
 
 /**  Structure and size of a document. */
 export type Outline = {
@@ -944,6 +984,24 @@ export type Request =
 	/**  The new ones, whole. */
 	settings: Settings,
 } } | 
+/**
+ *  What a server would be sent and over what, without asking it anything; fails if its address is none.
+ *  [`Outcome::Endpoint`].
+ */
+{ method: "describe_endpoint"; params: {
+	/**  As it is set, or as it would be. */
+	endpoint: Endpoint,
+} } | 
+/**
+ *  Keeps the key of a server, in a file that only this account can read, or forgets it. It is sent to that server alone
+ *  and never told again. [`Outcome::Endpoint`].
+ */
+{ method: "keep_endpoint_key"; params: {
+	/**  The server whose key it is. */
+	endpoint: Endpoint,
+	/**  None to forget it. */
+	key: Secret | null,
+} } | 
 /**  How much room the caches take, and what would be removed to keep to the budget. [`Outcome::Storage`]. */
 { method: "storage" } | 
 /**  Removes the read state of a document, not the document. [`Outcome::Done`]. */
@@ -974,6 +1032,9 @@ export type SaveFormat =
 /**  A PDF, printed from the web page that is given. */
 "pdf";
 
+/**  Text that is told nobody: what prints it prints that it is one. */
+export type Secret = string;
+
 /**  What the person may set. Sizes in bytes. */
 export type Settings = {
 	/**  Name or path of the model that reads and answers; the catalogue's default without. */
@@ -999,6 +1060,8 @@ export type Settings = {
 	attention_tokens?: number,
 	/**  How these are chosen. */
 	attention_choice?: AttentionChoice,
+	/**  A server that answers in place of the local model. */
+	endpoint?: Endpoint,
 };
 
 /**  A document that is not what its source is. */
@@ -1028,7 +1091,9 @@ export type Strategy =
 /**  Over passages picked by BM25, because the document is longer than the model's window. */
 "retrieved_passages" | 
 /**  Over what was read so far, and passages of the rest picked by BM25, because reading has not ended. */
-"partly_read";
+"partly_read" | 
+/**  By a server, from passages picked by BM25 on this machine, or from the whole text where it is short. */
+"endpoint";
 
 /**  Whether the document bears a sentence out. */
 export type SupportState = 

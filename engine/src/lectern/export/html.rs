@@ -2,7 +2,7 @@
 //!
 //! Its policy forbids it to load anything, so that a fault in the escaping could show wrong letters and nothing worse.
 
-use super::{Conversation, Note, Piece, Source, note, one_line, pieces};
+use super::{Conversation, Note, Piece, Source, answered_elsewhere, note, one_line, pieces};
 use lectern_protocol::{Answer, SupportState};
 use std::fmt::Write;
 
@@ -72,6 +72,13 @@ fn section(page: &mut String, turn: &Answer, before: &mut usize) {
         }
     }
     page.push_str("</div>\n");
+    if let Some(who) = answered_elsewhere(turn) {
+        let _ = writeln!(
+            page,
+            "<p class=\"remark\" lang=\"en\">({})</p>",
+            escaped(&who)
+        );
+    }
     if turn.stopped {
         page.push_str("<p class=\"remark\" lang=\"en\">(stopped here)</p>\n");
     }
@@ -155,6 +162,10 @@ mod tests {
                 "A *king* <b>came</b>.12 He wept. (not supported by the document)",
                 "It was so.3 (partly supported)"
             ]
+        );
+        assert_eq!(
+            texts(&page, "p.remark"),
+            ["(answered by m<2> at gpu:8000)", "(stopped here)"]
         );
         assert_eq!(texts(&page, "q"), ["the \"king\"", "came", "gone"]);
         assert_eq!(

@@ -1,6 +1,6 @@
 //! A conversation as CommonMark, its citations as footnotes.
 
-use super::{Conversation, Note, Piece, Source, note, one_line, pieces};
+use super::{Conversation, Note, Piece, Source, answered_elsewhere, note, one_line, pieces};
 use lectern_protocol::{Answer, SupportState};
 use std::fmt::Write;
 
@@ -12,6 +12,9 @@ pub(super) fn written(source: &Source, conversation: &Conversation) -> String {
         let _ = write!(text, "\n## {}\n\n", escaped(&one_line(&turn.question)));
         text.push_str(&with_marks(turn, &mut notes));
         text.push('\n');
+        if let Some(who) = answered_elsewhere(turn) {
+            let _ = write!(text, "\n*({})*\n", escaped(&who));
+        }
         if turn.stopped {
             text.push_str("\n*(stopped here)*\n");
         }
@@ -95,7 +98,7 @@ mod tests {
                 "# A \\[Title\\] \\& more\n\n## Who came?\n\n\
                  A \\*king\\* \\<b\\>came\\</b\\>.[^1][^2] He wept. *(not supported by the document)*\n\n\
                  ## \\<script\\>alert(1)\\</script\\>\n\n\
-                 It was so.[^3] *(partly supported)*\n\n*(stopped here)*\n\n\
+                 It was so.[^3] *(partly supported)*\n\n*(answered by m\\<2\\> at gpu:8000)*\n\n*(stopped here)*\n\n\
                  [^1]: \u{201C}the \"king\"\u{201D} \u{2014} [I. Scandal, line 7]({king})\n\
                  [^2]: \u{201C}came\u{201D} \u{2014} [I. Scandal, line 7]({came})\n\
                  [^3]: \u{201C}gone\u{201D} \u{2014} I. Scandal, line 7 (no longer in the document)\n"

@@ -13,7 +13,9 @@ pub use place::place;
 use super::Lectern;
 use crate::citing::Link;
 use crate::document::Span;
-use lectern_protocol::{Answer, AnswerSentence, Citation, Conversation, ExportFormat, Failure};
+use lectern_protocol::{
+    Answer, AnswerSentence, Citation, Conversation, ExportFormat, Failure, Strategy,
+};
 
 /// What an export says about its document.
 struct Source {
@@ -81,6 +83,12 @@ fn pieces(turn: &Answer) -> Vec<Piece<'_>> {
     pieces
 }
 
+/// Who answered, where that was not a model of this machine: whoever is given the export should know where its question
+/// and its passages went.
+fn answered_elsewhere(turn: &Answer) -> Option<String> {
+    (turn.strategy == Strategy::Endpoint).then(|| format!("answered by {}", turn.model))
+}
+
 fn note(citation: &Citation) -> Note {
     let mut place = place(&citation.anchor);
     if citation.gone {
@@ -118,7 +126,7 @@ fn file_name(title: &str, extension: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lectern_protocol::{AnchorView, Strategy, SupportState, TextSpan, Timings};
+    use lectern_protocol::{AnchorView, SupportState, TextSpan, Timings};
 
     fn sentence(answer: &str, text: &str, state: SupportState, quote: &[&str]) -> AnswerSentence {
         let start = answer.find(text).unwrap_or_default() as u32;
@@ -179,6 +187,8 @@ mod tests {
             ),
             Answer {
                 stopped: true,
+                model: "m<2> at gpu:8000".to_owned(),
+                strategy: Strategy::Endpoint,
                 ..turn(
                     "<script>alert(1)</script>",
                     second,

@@ -1,0 +1,41 @@
+//! Which passages of a document a question sees.
+
+use crate::document::{Document, Span};
+use crate::retrieval::{self, Ranked};
+
+/// The passages for `question`, `budget` at most as `cost` counts it: those that match best (`ranked`, and of a codebase its
+/// map), or the beginning if no word of the question stands in the document.
+pub(super) fn passages(
+    document: &Document,
+    question: &str,
+    ranked: &[Ranked],
+    budget: usize,
+    cost: impl Fn(Span) -> usize,
+) -> Vec<Span> {
+    let unranked = |spans: Vec<Span>| -> Vec<Ranked> {
+        let rank = |span| Ranked { span, score: 0.0 };
+        spans.into_iter().map(rank).collect()
+    };
+    let all = retrieval::passages(document);
+    let map = retrieval::map_passages(document, question, &all, ranked);
+    let opening = match ranked.is_empty() {
+        true => unranked(all),
+        false => Vec::new(),
+    };
+    let others = match ranked.is_empty() {
+        true => &opening,
+        false => ranked,
+    };
+    if map.is_empty() {
+        return retrieval::pick(others, budget, cost);
+    }
+    // Half of the room is the map's.
+    let map = retrieval::pick(&unranked(map), budget / 2, &cost);
+    let taken: usize = map.iter().map(|span| cost(*span)).sum();
+    let mut others: Vec<Ranked> = others.to_vec();
+    others.retain(|passage| !map.contains(&passage.span));
+    let mut picked = retrieval::pick(&others, budget.saturating_sub(taken), &cost);
+    picked.extend(map);
+    picked.sort();
+    picked
+}
