@@ -33,6 +33,8 @@ interface OutcomeKinds extends Record<Method, Outcome['kind']> {
   import_model: 'models';
   settings: 'settings';
   change_settings: 'settings';
+  describe_endpoint: 'endpoint';
+  keep_endpoint_key: 'endpoint';
   storage: 'storage';
   forget: 'done';
   cancel: 'done';

@@ -2,7 +2,7 @@
 import type { Answer, DocumentSummary } from '../bindings';
 import { count } from '../text/format';
 
-export function coverageLine(answer: Pick<Answer, 'strategy' | 'coverage'>, document: DocumentSummary): string | null {
+export function coverageLine(answer: Pick<Answer, 'strategy' | 'coverage' | 'model'>, document: DocumentSummary): string | null {
   if (answer.strategy === 'whole_document') return null;
   if (answer.strategy === 'bounded_scope')
     return 'This document is longer than the model’s window: the rest was read with attention to a part of what came before.';
@@ -10,6 +10,7 @@ export function coverageLine(answer: Pick<Answer, 'strategy' | 'coverage'>, docu
   const share = (100 * seen) / Math.max(1, document.text_bytes);
   const words = share < 1 ? 'less than 1 %' : `${Math.round(share)} %`;
   const parts = count(answer.coverage.length, answer.strategy === 'partly_read' ? 'part' : 'passage');
+  if (answer.strategy === 'endpoint') return `Answered by ${answer.model}, which saw ${parts}, ${words} of the document.`;
   const why =
     answer.strategy === 'partly_read'
       ? 'which is still to be read to its end. Ask again when it is read.'

@@ -6,6 +6,7 @@ import type {
   Answer,
   Added,
   Citation,
+  Endpoint,
   Event,
   ModelEntry,
   Opened,
@@ -108,7 +109,10 @@ export class FakeBackend implements Backend {
     beyond_window: 'passages',
     attention_tokens: 2048,
     attention_choice: 'keys',
+    endpoint: { on: false, url: '', model: '', document_tokens: 6144 },
   };
+  /** The key that is kept, and for which server. */
+  key: { host: string; key: string } | null = null;
   readonly conversations = new Map<string, { document: string; turns: Answer[]; updated: number }>();
   readonly #pace: number;
   #steps = 0;
@@ -148,7 +152,7 @@ export class FakeBackend implements Backend {
   async #work(request: Request, options: CallOptions): Promise<Outcome> {
     switch (request.method) {
       case 'hello':
-        return { kind: 'hello', protocol: 2, version: '0.1.0', home: '/home/reader', model: null };
+        return { kind: 'hello', protocol: 3, version: '0.1.0', home: '/home/reader', model: null };
       case 'library':
         return { kind: 'library', documents: this.documents.map((document) => ({ ...document.summary })) };
       case 'add':
@@ -249,6 +253,13 @@ export class FakeBackend implements Backend {
         for (const model of this.models) model.current = model.name === this.settings.model;
         return { kind: 'settings', settings: { ...this.settings } };
       }
+      case 'describe_endpoint':
+        return this.#describe(request.params.endpoint);
+      case 'keep_endpoint_key': {
+        const { endpoint, key } = request.params;
+        this.key = key === null ? null : { host: new URL(endpoint.url ?? '').host, key };
+        return this.#describe(endpoint);
+      }
       case 'storage':
         return { kind: 'storage', cache_bytes: 420_000_000, library_bytes: 31_000_000, free_bytes: 80_000_000_000 };
       case 'forget':
@@ -257,6 +268,21 @@ export class FakeBackend implements Backend {
       case 'cancel':
         return { kind: 'done' };
     }
+  }
+
+  #describe(endpoint: Endpoint): Outcome {
+    const url = URL.parse(endpoint.url ?? '');
+    if (!url?.protocol.startsWith('http')) {
+      throw new CallFailed({ code: 'other', message: `"${endpoint.url}" cannot be the address of a server.`, advice: null });
+    }
+    const encrypted = url.protocol === 'https:';
+    const loopback = url.hostname === '127.0.0.1';
+    const sends = [`Each question goes to ${url.host}, with up to ${endpoint.document_tokens} tokens of the document.`];
+    if (!encrypted && !loopback) sends.push('The connection is not encrypted.');
+    return {
+      kind: 'endpoint',
+      endpoint: { host: url.host, url: url.href, loopback, encrypted, has_key: this.key?.host === url.host, sends },
+    };
   }
 
   /** Knows documents, spans and nothing of fingerprints. */
@@ -364,7 +390,8 @@ export class FakeBackend implements Backend {
 
   async #ask(ask: Extract<Request, { method: 'ask' }>['params'], options: CallOptions): Promise<Outcome> {
     const document = this.#document(ask.document);
-    if (!this.models.some((model) => model.current && model.installed)) {
+    const { endpoint } = this.settings;
+    if (!endpoint.on && !this.models.some((model) => model.current && model.installed)) {
       throw new CallFailed({
         code: 'model_missing',
         message: 'No model is installed.',
@@ -378,7 +405,7 @@ export class FakeBackend implements Backend {
       unread: 'partly_read',
       read: 'whole_document',
     } as const;
-    const strategy = strategies[document.summary.reading.state];
+    const strategy = endpoint.on ? 'endpoint' : strategies[document.summary.reading.state];
     const answer = sentences.map((sentence) => sentence.text).join(' ');
     const id = ask.conversation ?? `c${this.conversations.size + 1}`;
     const whole = (said: number, stopped: boolean): Answer => ({
@@ -387,7 +414,7 @@ export class FakeBackend implements Backend {
       sentences: sentences.slice(0, said),
       coverage: [{ start: 0, end: Math.min(document.summary.text_bytes, 9000) }],
       timings: { first_token_ms: 820, tokens: answer.length / 4, decode_tokens_per_s: 9.5, read_tokens: 0, read_s: 0, cite_s: 0.1 },
-      model: 'qwen2.5-1.5b',
+      model: endpoint.on ? `${endpoint.model} at ${new URL(endpoint.url ?? '').host}` : 'qwen2.5-1.5b',
       strategy,
       conversation: id,
       stopped,
@@ -400,8 +427,11 @@ export class FakeBackend implements Backend {
     };
     let said = 0;
     try {
-      await this.#step(options, { kind: 'stage', stage: 'loading_model' });
-      if (strategy !== 'whole_document') {
+      if (!endpoint.on) await this.#step(options, { kind: 'stage', stage: 'loading_model' });
+      if (endpoint.on) {
+        await this.#step(options, { kind: 'stage', stage: 'retrieving' });
+        await this.#step(options, { kind: 'stage', stage: 'waiting_for_endpoint' }, this.#pace * 8);
+      } else if (strategy !== 'whole_document') {
         await this.#step(options, { kind: 'stage', stage: 'retrieving' });
         await this.#step(options, { kind: 'stage', stage: 'reading_passages' });
         await this.#step(options, {
@@ -414,7 +444,7 @@ export class FakeBackend implements Backend {
           waiting: false,
         });
       }
-      await this.#step(options, { kind: 'stage', stage: 'reading_question' }, this.#pace * 8);
+      if (!endpoint.on) await this.#step(options, { kind: 'stage', stage: 'reading_question' }, this.#pace * 8);
       await this.#step(options, { kind: 'stage', stage: 'answering' });
       for (const [index, sentence] of sentences.entries()) {
         const words = (index > 0 ? ` ${sentence.text}` : sentence.text).match(/\s*\S+/g) ?? [];

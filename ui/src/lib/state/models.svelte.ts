@@ -1,5 +1,5 @@
 /** The models: which are here, which is used, downloads. */
-import type { DownloadProgress, Failure, ModelEntry, Settings } from '../bindings';
+import type { DownloadProgress, EndpointDescription, Failure, ModelEntry, Settings } from '../bindings';
 import { failureOf, isCancelled, type Backend } from '../backend';
 import type { Notices } from './notices.svelte';
 
@@ -13,6 +13,8 @@ export class Models {
   settings = $state<Required<Settings> | null>(null);
   downloads = $state<Record<string, Download>>({});
   failures = $state<Record<string, Failure>>({});
+  /** The server that answers, while one does. */
+  endpoint = $state.raw<EndpointDescription | null>(null);
   failure = $state<Failure | null>(null);
   loaded = $state(false);
   /** Called when another model may be in use. */
@@ -32,6 +34,19 @@ export class Models {
     return this.list.find((model) => model.purpose === 'recognition') ?? null;
   }
 
+  /** Whose answers a person gets while they are not this machine's; never null while a server is on. */
+  get answersFrom(): { host: string; model: string; exposed: boolean } | null {
+    const endpoint = this.settings?.endpoint;
+    if (!endpoint?.on) return null;
+    const { host, encrypted, loopback } = this.endpoint ?? { host: endpoint.url ?? '', encrypted: true, loopback: false };
+    return { host, model: endpoint.model ?? '', exposed: !encrypted && !loopback };
+  }
+
+  /** The local model answers again. */
+  async answerHere(): Promise<void> {
+    if (this.settings) await this.change({ ...this.settings, endpoint: { ...this.settings.endpoint, on: false } });
+  }
+
   async refresh(): Promise<void> {
     try {
       const [{ models }, { settings }] = await Promise.all([
@@ -42,9 +57,19 @@ export class Models {
       this.settings = settings as Required<Settings>;
       this.failure = null;
       this.loaded = true;
+      await this.#describe();
     } catch (thrown) {
       this.failure = failureOf(thrown);
     }
+  }
+
+  async #describe(): Promise<void> {
+    const endpoint = this.settings?.endpoint;
+    // An address that a person made none by hand is told where it is asked.
+    const described = endpoint?.on
+      ? await this.backend.call({ method: 'describe_endpoint', params: { endpoint } }).catch(() => null)
+      : null;
+    this.endpoint = described?.endpoint ?? null;
   }
 
   async change(settings: Required<Settings>): Promise<boolean> {
