@@ -37,6 +37,16 @@ impl Home {
         Home { folder, models }
     }
 
+    /// An empty library on a machine that has no model.
+    pub fn without_models() -> Home {
+        let folder = tempfile::Builder::new()
+            .prefix("lectern-test-")
+            .tempdir()
+            .expect("the folder of temporary files can be written");
+        let models = folder.path().join("models");
+        Home { folder, models }
+    }
+
     /// The same library with its models elsewhere.
     pub fn models_in(mut self, folder: &Path) -> Home {
         self.models = folder.to_path_buf();

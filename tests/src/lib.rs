@@ -8,6 +8,7 @@ pub mod canonical;
 pub mod data;
 pub mod home;
 pub mod links;
+pub mod llama_server;
 pub mod model;
 pub mod pdf;
 pub mod program;

@@ -8,7 +8,7 @@
 use crate::report::Tally;
 use crate::step::{duration, run, run_counted, say, step};
 use crate::workspace::{self, Profile, cargo};
-use crate::{model, system, web};
+use crate::{bench, model, system, web};
 use anyhow::{Result, bail};
 use std::process::Command;
 use std::time::Instant;
@@ -244,8 +244,17 @@ fn rust_tests(verdict: &mut Verdict, options: &Options, window: bool) -> Result<
     if options.quick {
         return Ok(());
     }
+    let mut server = None;
+    verdict.check("Server of the OpenAI protocol: llama.cpp", way_out, |_| {
+        server = Some(bench::llama_server(2)?);
+        Ok(())
+    });
     verdict.check("Whole-system tests", way_out, |tally| {
-        run_counted(&mut cargo_test(&each("--test", &system_targets)), tally)
+        let mut command = cargo_test(&each("--test", &system_targets));
+        if let Some(server) = &server {
+            command.env("LECTERN_LLAMA_SERVER", server);
+        }
+        run_counted(&mut command, tally)
     });
     if window && !window_targets.is_empty() {
         verdict.check("Window tests", way_out, |tally| {

@@ -41,14 +41,16 @@ pub struct Options {
     threads: usize,
 }
 
+/// llama.cpp's server, got once: what Lectern is compared with, and a server of the OpenAI protocol for its tests.
+pub fn llama_server(threads: usize) -> Result<PathBuf> {
+    peer_program::install(&model::file(&model::MEASURED[0])?, threads)
+}
+
 /// `cargo xtask bench`.
 pub fn bench(options: &Options) -> Result<()> {
     let plan = plan::Plan::new(options.quick, &options.only);
     let program = step("Benchmark (release build)", ours::build)?;
-    let smallest = model::file(&model::MEASURED[0])?;
-    let llama = step("Peer: llama.cpp", || {
-        peer_program::install(&smallest, options.threads)
-    })?;
+    let llama = step("Peer: llama.cpp", || llama_server(options.threads))?;
     let mut machine = step("Machine", || limits::measure(&program, options.threads))?;
     let mut rows = Vec::new();
     for measured in plan.models() {
