@@ -25,7 +25,8 @@ use std::path::PathBuf;
   cargo xtask bench --json speed.json              also as a file
   cargo xtask bench --only decode                  rows whose names contain `decode`
   cargo xtask bench --only \"0.5B prefill 512 @ 0\"
-  cargo xtask bench --only 16384                   rows at depth 16,384")]
+  cargo xtask bench --only 16384                   rows at depth 16,384
+  cargo xtask bench --avx2 --only "@ 0"            as on a processor without AVX-512, both programs")]
 pub struct Options {
     /// Write {\"machine\", \"rows\"} to this file.
     #[arg(long, value_name = "FILE")]
@@ -39,15 +40,19 @@ pub struct Options {
     /// Threads of both programs.
     #[arg(long, default_value_t = 2)]
     threads: usize,
+    /// AVX2 at most, for both programs: llama.cpp is built once more, without AVX-512.
+    #[arg(long)]
+    avx2: bool,
 }
 
 /// `cargo xtask bench`.
 pub fn bench(options: &Options) -> Result<()> {
     let plan = plan::Plan::new(options.quick, &options.only);
-    let program = step("Benchmark (release build)", ours::build)?;
+    let program = step("Benchmark (release build)", || ours::build(options.avx2))?;
     let smallest = model::file(&model::MEASURED[0])?;
-    let llama = step("Peer: llama.cpp", || {
-        peer_program::install(&smallest, options.threads)
+    let llama = step("Peer: llama.cpp", || match options.avx2 {
+        true => peer_program::install_avx2(),
+        false => peer_program::install(&smallest, options.threads),
     })?;
     let mut machine = step("Machine", || limits::measure(&program, options.threads))?;
     let mut rows = Vec::new();
