@@ -49,8 +49,31 @@ pub fn install_packages() -> Result<()> {
     run(&mut npm(&["ci", "--no-audit", "--no-fund"]))
 }
 
-/// Builds the web view into `ui/dist`, which the window embeds.
+/// Builds the web view into `ui/dist`, which the window embeds; costs nothing while that is newer than what it is built
+/// from. A new build has the window compiled again, even if nothing in it changed.
 pub fn build() -> Result<()> {
+    let page = folder().join("dist/index.html");
+    // Of a package that was installed anew npm writes this; of a file that was removed its folder tells.
+    let mut sources = vec![folder().join("node_modules/.package-lock.json"), folder()];
+    let mut is_current = true;
+    while let Some(source) = sources.pop() {
+        is_current &= is_newer(&page, &source);
+        if source.is_dir() {
+            let entries = std::fs::read_dir(&source)
+                .with_context(|| format!("{} cannot be listed", source.display()))?;
+            for entry in entries {
+                let entry = entry?;
+                let name = entry.file_name();
+                if name != "node_modules" && name != "dist" {
+                    sources.push(entry.path());
+                }
+            }
+        }
+    }
+    if is_current {
+        say("   the web view is built");
+        return Ok(());
+    }
     run(&mut npm(&["run", "--silent", "build"]))
 }
 

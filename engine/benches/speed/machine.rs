@@ -2,9 +2,11 @@
 //!
 //! Bandwidth is a sum over a buffer far larger than any cache; f32 arithmetic is `gemm` on matrices that fit the
 //! cache; int8 arithmetic is a loop of nothing but the machine's 8-bit dot-product instruction on registers. Each is
-//! the best of several runs, because a limit is what was reached once.
+//! the best of several runs, because a limit is what was reached once. The int8 instruction is that of the kernels' level,
+//! which `LECTERN_KERNELS` may have lowered; `gemm` uses what the processor has.
 
 use anyhow::Result;
+use lectern_models::Level;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use std::hint::black_box;
@@ -87,8 +89,8 @@ fn int8_macs(threads: usize, kernel: Int8Kernel) -> f64 {
 
 #[cfg(target_arch = "x86_64")]
 fn int8_kernel() -> Option<(&'static str, Int8Kernel)> {
-    if is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512f") {
-        // SAFETY: the two features that the kernel is compiled for were detected.
+    if Level::chosen() == Level::Avx512 {
+        // SAFETY: a level is chosen only where its features were detected; these two are among them.
         return Some(("avx512vnni", |rounds| unsafe { x86::avx512_vnni(rounds) }));
     }
     if is_x86_feature_detected!("avx2") {

@@ -1,7 +1,7 @@
 //! A tile of query rows against a span of key blocks: where the time goes.
 
 use super::CancelFlag;
-use super::kernels::{Kernels, KeyTurn, Running, SpreadValues};
+use super::kernels::{Kernels, KeyTurn, Running, SpreadValues, ask_for};
 use super::mass::ScoreLog;
 use super::rotation::{Rotation, Turn};
 use super::softmax::Softmax;
@@ -200,9 +200,12 @@ impl LayerPass<'_> {
             rows: logged_rows.collect(),
             scores: Vec::new(),
         };
-        for block in blocks.iter().map(|block| *block as usize) {
+        for (nth, block) in blocks.iter().map(|block| *block as usize).enumerate() {
             if self.cancel.is_cancelled() {
                 break;
+            }
+            if let Some(next) = blocks.get(nth + 1) {
+                self.ask_for(*next as usize, tile.kv_head);
             }
             self.load(block, tile.kv_head, scratch);
             let (base, queries) = match &self.far {
@@ -299,6 +302,20 @@ impl LayerPass<'_> {
             Part::Halves(self.tail.block(block).part(self.layer))
         } else {
             self.view.part(block, self.layer)
+        }
+    }
+
+    /// Has the processor fetch one head's keys and values of a block: they are a few KB at a place of their own, too short
+    /// a run for it to see one, and without this every other line is waited for.
+    fn ask_for(&self, block: usize, kv_head: usize) {
+        if let Part::Codes(codes) = self.part(block) {
+            for codes in [
+                codes.keys(self.view.shape(), kv_head),
+                codes.values(self.view.shape(), kv_head),
+            ] {
+                ask_for(codes.packed);
+                ask_for(codes.grids.as_flattened());
+            }
         }
     }
 

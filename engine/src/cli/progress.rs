@@ -72,6 +72,9 @@ impl Progress {
                     self.line("waiting for the model", false);
                 }
             }
+            // It was read before.
+            Event::Reading(reading)
+                if reading.tokens == reading.total && reading.tokens_per_s == 0.0 => {}
             Event::Reading(reading) => {
                 let share = f64::from(reading.tokens) / f64::from(reading.total.max(1));
                 let left = reading.seconds_left.map(left).unwrap_or_default();

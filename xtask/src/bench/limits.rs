@@ -4,11 +4,10 @@
 //! attention over what came before at its f32 peak. A decode step is bound by memory: every weight and the whole
 //! cache (as ours keeps it) must be fetched once. These are bounds, not estimates.
 
-use super::ours::Ours;
+use super::ours::{Ours, Program};
 use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::path::Path;
 
 /// What stands over the table.
 #[derive(Debug, Clone, Serialize)]
@@ -38,7 +37,7 @@ pub struct Machine {
 }
 
 /// Measures the machine.
-pub fn measure(program: &Path, threads: usize) -> Result<Machine> {
+pub fn measure(program: &Program, threads: usize) -> Result<Machine> {
     let load = proc_line("/proc/loadavg", "").and_then(|line| first_number(&line));
     let reply = Ours::start(program, None, threads)?.tell(&json!({ "do": "machine" }))?;
     let number = |name: &str| {

@@ -25,7 +25,8 @@ use std::path::PathBuf;
   cargo xtask bench --json speed.json              also as a file
   cargo xtask bench --only decode                  rows whose names contain `decode`
   cargo xtask bench --only \"0.5B prefill 512 @ 0\"
-  cargo xtask bench --only 16384                   rows at depth 16,384")]
+  cargo xtask bench --only 16384                   rows at depth 16,384
+  cargo xtask bench --avx2 --only \"@ 0\"            as on a processor without AVX-512, both programs")]
 pub struct Options {
     /// Write {\"machine\", \"rows\"} to this file.
     #[arg(long, value_name = "FILE")]
@@ -39,6 +40,9 @@ pub struct Options {
     /// Threads of both programs.
     #[arg(long, default_value_t = 2)]
     threads: usize,
+    /// AVX2 at most, for both programs: llama.cpp is built once more, without AVX-512.
+    #[arg(long)]
+    avx2: bool,
 }
 
 /// llama.cpp's server, got once: what Lectern is compared with, and a server of the OpenAI protocol for its tests.
@@ -49,8 +53,11 @@ pub fn llama_server(threads: usize) -> Result<PathBuf> {
 /// `cargo xtask bench`.
 pub fn bench(options: &Options) -> Result<()> {
     let plan = plan::Plan::new(options.quick, &options.only);
-    let program = step("Benchmark (release build)", ours::build)?;
-    let llama = step("Peer: llama.cpp", || llama_server(options.threads))?;
+    let program = step("Benchmark (release build)", || ours::build(options.avx2))?;
+    let llama = step("Peer: llama.cpp", || match options.avx2 {
+        true => peer_program::install_avx2(),
+        false => llama_server(options.threads),
+    })?;
     let mut machine = step("Machine", || limits::measure(&program, options.threads))?;
     let mut rows = Vec::new();
     for measured in plan.models() {

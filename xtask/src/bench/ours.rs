@@ -8,8 +8,16 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// Builds the program and says where cargo put it.
-pub fn build() -> Result<PathBuf> {
+/// The benchmark program, and what it may use of the processor.
+#[derive(Debug, Clone)]
+pub struct Program {
+    path: PathBuf,
+    /// AVX2 at most.
+    avx2: bool,
+}
+
+/// Builds the program.
+pub fn build(avx2: bool) -> Result<Program> {
     let mut command = cargo();
     command.args([
         "bench",
@@ -33,6 +41,7 @@ pub fn build() -> Result<PathBuf> {
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter(|message| message["target"]["name"] == "speed")
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .map(|path| Program { path, avx2 })
         .with_context(|| format!("`{line}` names no program"))
 }
 
@@ -45,8 +54,11 @@ pub struct Ours {
 
 impl Ours {
     /// Starts it; the model is loaded by the first command that needs it.
-    pub fn start(program: &Path, model: Option<&Path>, threads: usize) -> Result<Ours> {
-        let mut command = Command::new(program);
+    pub fn start(program: &Program, model: Option<&Path>, threads: usize) -> Result<Ours> {
+        let mut command = Command::new(&program.path);
+        if program.avx2 {
+            command.env("LECTERN_KERNELS", "avx2");
+        }
         command.args(["--threads", &threads.to_string()]);
         // candle's own kernels ask the environment.
         command.env("RAYON_NUM_THREADS", threads.to_string());

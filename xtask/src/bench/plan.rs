@@ -1,7 +1,7 @@
 //! What is measured, in which order, and which rows it makes.
 
 use super::limits::{Machine, Work};
-use super::ours::Ours;
+use super::ours::{Ours, Program};
 use super::peer::Peer;
 use super::table::{Row, median};
 use crate::model::{MEASURED, Measured};
@@ -44,7 +44,7 @@ pub struct Pair {
 impl Pair {
     /// Starts both.
     pub fn start(
-        program: &Path,
+        program: &Program,
         llama: &Path,
         file: &Path,
         plan: &Plan,

@@ -85,6 +85,19 @@ pub(in crate::attention) fn pair_channels(
     }
 }
 
+/// Has these bytes fetched to the caches before they are needed; a hint, without effect where there is none.
+#[inline]
+pub(super) fn ask_for(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in bytes.chunks(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: every x86-64 processor has this instruction, and it never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = bytes;
+}
+
 /// That codes of 4 or 8 bits with so many grids of `per_grid` numbers are whole.
 fn check_codes(codes: &Codes<'_>, grids: usize, per_grid: usize) {
     assert!(matches!(codes.bits, 4 | 8));
