@@ -15,6 +15,7 @@ mod table;
 use crate::model;
 use crate::step::{say, step};
 use anyhow::{Context, Result, ensure};
+use peer_program::Target;
 use std::path::PathBuf;
 
 /// What to measure.
@@ -54,9 +55,11 @@ pub fn llama_server(threads: usize) -> Result<PathBuf> {
 pub fn bench(options: &Options) -> Result<()> {
     let plan = plan::Plan::new(options.quick, &options.only);
     let program = step("Benchmark (release build)", || ours::build(options.avx2))?;
-    let llama = step("Peer: llama.cpp", || match options.avx2 {
-        true => peer_program::install_avx2(),
-        false => llama_server(options.threads),
+    let llama = step("Peer: llama.cpp", || match (options.avx2, options.quick) {
+        (true, _) => peer_program::compiled(Target::Avx2),
+        // Compiled for the very processor it does not decode at half its speed, as a ready build may.
+        (false, false) => peer_program::compiled(Target::Native),
+        (false, true) => llama_server(options.threads),
     })?;
     let mut machine = step("Machine", || limits::measure(&program, options.threads))?;
     let mut rows = Vec::new();

@@ -1,4 +1,4 @@
-//! Getting llama.cpp: ready built from a package where that runs, else from source for this very processor.
+//! Getting llama.cpp: compiled for a kind of processor; or, where any will do, ready built from a package if that runs.
 
 use super::peer::Peer;
 use crate::step::{run, say};
@@ -22,7 +22,7 @@ const CMAKE: &str = "cmake==4.4.4";
 
 /// What the server is compiled for.
 #[derive(Debug, Clone, Copy)]
-enum Target {
+pub enum Target {
     /// This very processor.
     Native,
     /// Any with AVX2, FMA and F16C.
@@ -51,17 +51,17 @@ fn programs_folder() -> Result<PathBuf> {
     Ok(build_folder(Profile::Release)?.with_file_name("llama.cpp"))
 }
 
-/// Gets a server for processors with AVX2 and nothing later, once, and says where it is.
-pub fn install_avx2() -> Result<PathBuf> {
+/// Compiles a server, once, and says where it is.
+pub fn compiled(target: Target) -> Result<PathBuf> {
     let folder = programs_folder()?;
-    let server = folder.join("avx2/bin/llama-server");
+    let server = folder.join(target.name()).join("bin/llama-server");
     if !server.exists() {
-        build(&folder, Target::Avx2)?;
+        build(&folder, target)?;
     }
     Ok(server)
 }
 
-/// Gets a server that works on this processor, once, and says where it is. `model` proves it.
+/// Gets any server that works on this processor, once, and says where it is. `model` proves it.
 pub fn install(model: &Path, threads: usize) -> Result<PathBuf> {
     let folder = programs_folder()?;
     let native = folder.join("native/bin/llama-server");
