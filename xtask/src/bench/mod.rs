@@ -46,7 +46,7 @@ pub struct Options {
     avx2: bool,
 }
 
-/// llama.cpp's server, got once: what Lectern is compared with, and a server of the OpenAI protocol for its tests.
+/// Any llama.cpp server, got once: enough for a first look, and a server of the OpenAI protocol for tests.
 pub fn llama_server(threads: usize) -> Result<PathBuf> {
     peer_program::install(&model::file(&model::MEASURED[0])?, threads)
 }
@@ -57,7 +57,7 @@ pub fn bench(options: &Options) -> Result<()> {
     let program = step("Benchmark (release build)", || ours::build(options.avx2))?;
     let llama = step("Peer: llama.cpp", || match (options.avx2, options.quick) {
         (true, _) => peer_program::compiled(Target::Avx2),
-        // Compiled for the very processor it does not decode at half its speed, as a ready build may.
+        // A ready build may decode a third slower than one compiled for the very processor.
         (false, false) => peer_program::compiled(Target::Native),
         (false, true) => llama_server(options.threads),
     })?;

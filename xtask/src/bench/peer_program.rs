@@ -84,8 +84,7 @@ pub fn install(model: &Path, threads: usize) -> Result<PathBuf> {
         say(&format!(
             "   the ready build does not run on this processor ({error:#}); building from source, once"
         ));
-        build(&folder, Target::Native)?;
-        return Ok(native);
+        return compiled(Target::Native);
     }
     Ok(ready)
 }
