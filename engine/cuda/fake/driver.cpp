@@ -2,13 +2,19 @@
 // other. What it refuses, a GPU would refuse or do wrongly: copies beyond an allocation, launches beyond the limits, a
 // kernel that writes beyond its memory, more memory than there is.
 //
-// Not seen: operations of different streams that run at the same time (everything is done at once, in the order of the
-// calls), and rounding of allocations to whole pages.
+// Streams: everything is done at once, in the order of the calls, but for the work of streams that are made late
+// (`fake_set_late`): that is done at the last moment that events and waits allow, so that work which should have waited for
+// it, and does not, goes wrong.
+//
+// Not seen: operations that run at the very same time, and rounding of allocations to whole pages.
 
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
+#include <functional>
 #include <mutex>
+#include <vector>
 
 #include "block.h"
 #include "register.h"
@@ -49,6 +55,10 @@ struct Settings {
     int failing = 0;
     /// The launch that fails likewise.
     int failing_launch = 0;
+    /// Which streams are late.
+    enum { NONE, DEFAULT, OTHERS } late = NONE;
+    /// Streams do not wait for events, to see whether that is noticed.
+    bool deaf = false;
 } settings;
 
 struct Allocation {
@@ -74,12 +84,48 @@ constexpr size_t GUARD_BYTES = 64;
 #endif
 constexpr unsigned char GUARD = 0xfa;
 
+/// What late streams were given and has not been done, in the order of the calls, and how many were done before.
+std::deque<std::function<Result()>> waiting;
+size_t done = 0;
+/// By event, how much of what late streams were given was given before it.
+std::map<Handle, size_t> moments;
+
 void log(const std::string& line) { call_log += line + "\n"; }
 
 Result refuse(Result result, const std::string& fact) {
     last_failure = fact;
     log("refused: " + fact);
     return result;
+}
+
+bool is_late(Handle stream) {
+    return settings.late == (stream == nullptr ? Settings::DEFAULT : Settings::OTHERS);
+}
+
+/// Does what late streams were given, up to a moment; whatever went wrong first.
+Result do_until(size_t moment) {
+    std::lock_guard<std::recursive_mutex> lock(mutex);
+    Result result = SUCCESS;
+    while (done < moment && !waiting.empty()) {
+        const std::function<Result()> next = waiting.front();
+        waiting.pop_front();
+        done++;
+        const Result one = next();
+        result = result == SUCCESS ? one : result;
+    }
+    return result;
+}
+
+Result do_all() { return do_until(SIZE_MAX); }
+
+/// Does it, or later if the stream is late.
+Result in_stream(Handle stream, const std::function<Result()>& work) {
+    std::lock_guard<std::recursive_mutex> lock(mutex);
+    if (!is_late(stream)) {
+        return work();
+    }
+    waiting.push_back(work);
+    return SUCCESS;
 }
 
 /// Whether the bytes lie in one allocation.
@@ -120,6 +166,7 @@ Result allocate(Address* address, size_t bytes, bool on_host) {
 
 Result release(Address address) {
     std::lock_guard<std::recursive_mutex> lock(mutex);
+    do_all();
     auto found = memory.find(address);
     if (found == memory.end()) {
         return refuse(INVALID_VALUE, "memory is freed that is not allocated");
@@ -162,6 +209,8 @@ bool guards_stand() {
 
 DRIVER void fake_reset(size_t total, size_t taken) {
     std::lock_guard<std::recursive_mutex> lock(mutex);
+    waiting.clear();
+    moments.clear();
     settings = Settings();
     settings.total = total;
     settings.taken = taken;
@@ -180,6 +229,12 @@ DRIVER void fake_fail_launch(int nth) {
     settings.failing_launch = nth;
     launches = 0;
 }
+/// 1: the default stream is late, 2: all others are, 0: none is.
+DRIVER void fake_set_late(int late) {
+    do_all();
+    settings.late = late == 1 ? Settings::DEFAULT : late == 2 ? Settings::OTHERS : Settings::NONE;
+}
+DRIVER void fake_set_deaf(int deaf) { settings.deaf = deaf != 0; }
 DRIVER int fake_launches() { return launches; }
 DRIVER void fake_set_driver(int version, int devices, int major, int minor) {
     settings.driver = version;
@@ -207,6 +262,8 @@ DRIVER Result cuDeviceGet(int* device, int nth) {
     return nth >= settings.devices ? INVALID_DEVICE : (*device = nth, SUCCESS);
 }
 DRIVER Result cuDeviceGetName(char* name, int length, int) { return snprintf(name, length, "Fake GPU"), SUCCESS; }
+DRIVER Result cuDeviceGetUuid_v2(char* uuid, int) { return memset(uuid, 0x5a, 16), SUCCESS; }
+DRIVER Result cuDeviceGetUuid(char* uuid, int) { return memset(uuid, 0x5a, 16), SUCCESS; }
 DRIVER Result cuDeviceTotalMem_v2(size_t* bytes, int) { return *bytes = settings.total, SUCCESS; }
 DRIVER Result cuDeviceGetAttribute(int* value, int attribute, int) {
     switch (attribute) {
@@ -224,21 +281,30 @@ DRIVER Result cuDevicePrimaryCtxRetain(Handle* context, int) { return *context =
 DRIVER Result cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
 DRIVER Result cuCtxSetCurrent(Handle context) { return current_context = context, SUCCESS; }
 DRIVER Result cuCtxGetCurrent(Handle* context) { return *context = current_context, SUCCESS; }
-DRIVER Result cuCtxSynchronize() { return SUCCESS; }
+DRIVER Result cuCtxSynchronize() { return do_all(); }
 DRIVER Result cuMemGetInfo_v2(size_t* free_bytes, size_t* total) {
     *total = settings.total;
     *free_bytes = settings.total - settings.taken - allocated;
     return SUCCESS;
 }
 DRIVER Result cuStreamCreate(Handle* stream, unsigned) { return *stream = (Handle)0x20, SUCCESS; }
-DRIVER Result cuStreamDestroy_v2(Handle) { return SUCCESS; }
-DRIVER Result cuStreamSynchronize(Handle) { return SUCCESS; }
-DRIVER Result cuStreamWaitEvent(Handle, Handle, unsigned) { return SUCCESS; }
+DRIVER Result cuStreamDestroy_v2(Handle) { return do_all(); }
+DRIVER Result cuStreamSynchronize(Handle stream) { return is_late(stream) ? do_all() : SUCCESS; }
+DRIVER Result cuStreamWaitEvent(Handle stream, Handle event, unsigned) {
+    return is_late(stream) || settings.deaf ? SUCCESS : do_until(moments[event]);
+}
 DRIVER Result cuStreamIsCapturing(Handle, int* state) { return *state = 0, SUCCESS; }
-DRIVER Result cuEventCreate(Handle* event, unsigned) { return *event = (Handle)0x30, SUCCESS; }
-DRIVER Result cuEventDestroy_v2(Handle) { return SUCCESS; }
-DRIVER Result cuEventRecord(Handle, Handle) { return SUCCESS; }
-DRIVER Result cuEventSynchronize(Handle) { return SUCCESS; }
+DRIVER Result cuEventCreate(Handle* event, unsigned) { return *event = new char, SUCCESS; }
+DRIVER Result cuEventDestroy_v2(Handle event) {
+    moments.erase(event);
+    delete (char*)event;
+    return SUCCESS;
+}
+DRIVER Result cuEventRecord(Handle event, Handle stream) {
+    moments[event] = is_late(stream) ? done + waiting.size() : 0;
+    return SUCCESS;
+}
+DRIVER Result cuEventSynchronize(Handle event) { return do_until(moments[event]); }
 DRIVER Result cuMemAlloc_v2(Address* address, size_t bytes) { return allocate(address, bytes, false); }
 DRIVER Result cuMemAllocAsync(Address* address, size_t bytes, Handle) { return allocate(address, bytes, false); }
 DRIVER Result cuMemFree_v2(Address address) { return release(address); }
@@ -248,31 +314,43 @@ DRIVER Result cuMemFreeHost(void* at) { return release((Address)at); }
 DRIVER Result cuMemHostGetDevicePointer_v2(Address* address, void* at, unsigned) {
     return *address = (Address)at, SUCCESS;
 }
-DRIVER Result cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t bytes, Handle) {
-    return copy("to device", (void*)to, from, bytes, to);
+DRIVER Result cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t bytes, Handle stream) {
+    if (!is_late(stream)) {
+        return copy("to device", (void*)to, from, bytes, to);
+    }
+    // Memory that is not pinned is taken over before the call returns.
+    const std::vector<char> taken((const char*)from, (const char*)from + bytes);
+    return in_stream(stream, [=] { return copy("to device", (void*)to, taken.data(), bytes, to); });
 }
 DRIVER Result cuMemcpyHtoD_v2(Address to, const void* from, size_t bytes) {
     return copy("to device", (void*)to, from, bytes, to);
 }
-DRIVER Result cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, Handle) {
+DRIVER Result cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, Handle stream) {
+    const Result before = is_late(stream) ? do_all() : SUCCESS;
+    if (before != SUCCESS) {
+        return before;
+    }
     return copy("to host", to, (const void*)from, bytes, from);
 }
 DRIVER Result cuMemcpyDtoH_v2(void* to, Address from, size_t bytes) {
     return copy("to host", to, (const void*)from, bytes, from);
 }
-DRIVER Result cuMemcpyDtoDAsync_v2(Address to, Address from, size_t bytes, Handle) {
-    if (!inside(from, bytes)) {
-        return refuse(INVALID_VALUE, "a copy from beyond an allocation");
-    }
-    return copy("on device", (void*)to, (const void*)from, bytes, to);
+DRIVER Result cuMemcpyDtoDAsync_v2(Address to, Address from, size_t bytes, Handle stream) {
+    return in_stream(stream, [=] {
+        if (!inside(from, bytes)) {
+            return refuse(INVALID_VALUE, "a copy from beyond an allocation");
+        }
+        return copy("on device", (void*)to, (const void*)from, bytes, to);
+    });
 }
-DRIVER Result cuMemsetD8Async(Address at, unsigned char byte, size_t bytes, Handle) {
-    std::lock_guard<std::recursive_mutex> lock(mutex);
-    if (!inside(at, bytes)) {
-        return refuse(INVALID_VALUE, "memory is set beyond an allocation");
-    }
-    memset((void*)at, byte, bytes);
-    return SUCCESS;
+DRIVER Result cuMemsetD8Async(Address at, unsigned char byte, size_t bytes, Handle stream) {
+    return in_stream(stream, [=] {
+        if (!inside(at, bytes)) {
+            return refuse(INVALID_VALUE, "memory is set beyond an allocation");
+        }
+        memset((void*)at, byte, bytes);
+        return SUCCESS;
+    });
 }
 /// Of a module only the names matter, which stand in its text as in PTX.
 DRIVER Result cuModuleLoadData(Handle* module, const void* image) {
@@ -298,9 +376,11 @@ DRIVER Result cuModuleGetFunction(Handle* function, Handle module, const char* n
 DRIVER Result cuFuncSetAttribute(Handle, int, int) { return SUCCESS; }
 DRIVER Result cuFuncGetAttribute(int* value, int, Handle) { return *value = 1024, SUCCESS; }
 DRIVER Result cuLaunchKernel(Handle function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
-                             unsigned block_y, unsigned block_z, unsigned dynamic, Handle, void** parameters, void**) {
+                             unsigned block_y, unsigned block_z, unsigned dynamic, Handle stream, void** parameters,
+                             void**) {
     std::lock_guard<std::recursive_mutex> lock(mutex);
-    auto& [name, kernel] = *(std::pair<const std::string, fake::Kernel>*)function;
+    const auto& entry = *(std::pair<const std::string, fake::Kernel>*)function;
+    const std::string& name = entry.first;
     log("launch " + name + " " + std::to_string(grid_x) + "x" + std::to_string(grid_y) + "x" + std::to_string(grid_z) +
         " of " + std::to_string(block_x));
     if (++launches == settings.failing_launch) {
@@ -311,15 +391,20 @@ DRIVER Result cuLaunchKernel(Handle function, unsigned grid_x, unsigned grid_y, 
         grid_y > 65535 || grid_z > 65535 || dynamic > 48 << 10) {
         return refuse(INVALID_VALUE, name + " is launched beyond the limits");
     }
-    const std::string failure = cpu::launch(name.c_str(), {grid_x, grid_y, grid_z}, {block_x, block_y, block_z},
-                                            settings.seed, [&, at = parameters[0]] { kernel.run(at); });
-    if (!failure.empty()) {
-        return refuse(LAUNCH_FAILED, failure);
-    }
-    if (!guards_stand()) {
-        return refuse(ILLEGAL_ADDRESS, name + " wrote behind an allocation");
-    }
-    return SUCCESS;
+    const char* given = (const char*)parameters[0];
+    std::vector<char> parameter(given, given + entry.second.parameter_bytes);
+    return in_stream(stream, [=, seed = settings.seed, kernel = &entry]() mutable {
+        const std::string failure =
+            cpu::launch(kernel->first.c_str(), {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, seed,
+                        [&] { kernel->second.run(parameter.data()); });
+        if (!failure.empty()) {
+            return refuse(LAUNCH_FAILED, failure);
+        }
+        if (!guards_stand()) {
+            return refuse(ILLEGAL_ADDRESS, kernel->first + " wrote behind an allocation");
+        }
+        return SUCCESS;
+    });
 }
 DRIVER Result cuGetErrorName(int error, const char** name) {
     switch (error) {

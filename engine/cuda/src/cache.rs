@@ -6,25 +6,27 @@
 //!
 //! | pass | what runs |
 //! |---|---|
-//! | everything is there | `unpack`, `prefill` and `merge` for many tokens, `decode` and `merge` for few |
-//! | pages are chosen | `scan`, `pick`, what is missing is brought, `decode`, `merge` |
-//! | not all pages fit at once | `decode` in turns over as many as fit, one `merge` |
+//! | many tokens | `unpack` and `prefill` in runs of pages, which are brought if they are not there, and `merge` |
+//! | few, everything is there | `decode`, `merge` |
+//! | few, pages are chosen | `scan`, `pick`, what is missing is brought, `decode`, `merge` |
+//! | few, not all pages fit at once | `decode` in turns over as many as fit, one `merge` |
 //!
 //! A choice is downloaded only where pages may be missing.
 
 mod choose;
+mod fetch;
+mod intake;
 mod turns;
 
-use crate::device::{Device, Pinned};
+use crate::device::Device;
 use crate::error::CudaError;
 use crate::holdings::Holdings;
-use crate::parameters::{
-    Append, Chosen, Copy16, Decode, Gather, Mass, Merge, Page, Prefill, Quantize, Queries, Unpack,
-};
-use crate::plan::{DECODE_TOKENS, Demand, Plan, SPLITS, STAGED_PAGES, Step, UNPACKED_PAGES};
-use crate::resident::{PageId, Resident};
+use crate::parameters::{Chosen, Decode, Mass, Merge, Page, Prefill, Quantize, Unpack};
+use crate::plan::{DECODE_TOKENS, Demand, Plan, SPLITS, Step, UNPACKED_PAGES};
+use crate::resident::{Leaving, PageId, Resident};
 use crate::shape::{PAGE_TOKENS, PageFormat, Shape};
 use crate::{SLICE_ROWS, TILE_ROWS};
+use fetch::Fetch;
 use std::sync::Arc;
 
 /// Where sealed pages come from.
@@ -46,7 +48,7 @@ pub struct GpuCache {
     indexed: Vec<usize>,
     /// Pages from here on are open.
     sealed: usize,
-    staging: Option<Pinned<u8>>,
+    fetch: Fetch,
     /// First position and tokens of the pass whose turns are on the GPU.
     turned: (usize, usize),
     /// Where everything stays that was brought, the sealed pages of each layer that are there from the first on.
@@ -121,9 +123,7 @@ impl GpuCache {
         let device = device.into();
         let holdings = Holdings::settle(&device, &demand)?;
         let part = demand.format.part_bytes(&demand.shape);
-        let staged = STAGED_PAGES.min(holdings.plan.slots);
-        // Where none can be pinned, pages are copied one by one.
-        let staging = device.pin(staged * part).ok();
+        let fetch = Fetch::new(&device, part, holdings.plan.slots)?;
         Ok(GpuCache {
             resident: Resident::new(holdings.plan.slots),
             pages: vec![Page::default(); demand.shape.layers() * demand.pages()],
@@ -131,7 +131,7 @@ impl GpuCache {
             there: vec![0; demand.shape.layers()],
             turned: (0, 0),
             sealed: 0,
-            staging,
+            fetch,
             device,
             demand,
             holdings,
@@ -224,99 +224,6 @@ impl GpuCache {
         self.device.address(&self.holdings.biases) + (layer * row) as u64
     }
 
-    /// Brings sealed pages of a layer to the GPU. Whether there is room for all of them together.
-    fn bring(
-        &mut self,
-        layer: usize,
-        pages: &[usize],
-        source: &dyn Pages,
-    ) -> Result<bool, CudaError> {
-        let coded = pages.iter().filter(|page| **page != 0);
-        let ids: Vec<PageId> = coded.map(|&page| PageId { layer, page }).collect();
-        let Some(arrivals) = self.resident.ask(&ids) else {
-            return Ok(false);
-        };
-        if arrivals.is_empty() {
-            return Ok(true);
-        }
-        let part = self.demand.format.part_bytes(self.shape());
-        let slots = self.device.address(&self.holdings.slots);
-        let mut changed = vec![layer];
-        for arrival in &arrivals {
-            if let Some(leaves) = arrival.leaves {
-                self.pages[leaves.layer * self.demand.pages() + leaves.page] = Page::default();
-                changed.push(leaves.layer);
-            }
-        }
-        for some in arrivals.chunks(STAGED_PAGES) {
-            let Some(staging) = &mut self.staging else {
-                for arrival in some {
-                    let (_, bytes) = source.part(layer, arrival.id.page);
-                    let first = arrival.slot * part;
-                    self.device.write(bytes, &mut self.holdings.slots, first)?;
-                }
-                continue;
-            };
-            // The launch before may still read what lies there.
-            self.device.finish()?;
-            let staged = staging
-                .as_mut_slice()
-                .map_err(crate::error::driver("use pinned memory"))?;
-            for (arrival, staged) in some.iter().zip(staged.chunks_exact_mut(part)) {
-                staged.copy_from_slice(source.part(layer, arrival.id.page).1);
-            }
-            let from = staged.as_ptr() as u64;
-            let copies: Vec<Copy16> = some
-                .iter()
-                .enumerate()
-                .map(|(nth, arrival)| Copy16 {
-                    from: from + (nth * part) as u64,
-                    to: slots + (arrival.slot * part) as u64,
-                    pieces: (part / 16) as i64,
-                })
-                .collect();
-            self.device
-                .write(&copies, &mut self.holdings.scratch.copies, 0)?;
-            let gather = Gather {
-                copies: self.device.address(&self.holdings.scratch.copies),
-            };
-            // SAFETY: each copy goes from a part in pinned memory, which stays until the next launch is waited for, to a
-            // slot of that size.
-            unsafe { self.device.gather(copies.len(), &gather) }?;
-        }
-        for arrival in &arrivals {
-            let at = layer * self.demand.pages() + arrival.id.page;
-            self.pages[at] = self
-                .demand
-                .format
-                .page(slots + (arrival.slot * part) as u64);
-        }
-        changed.sort_unstable();
-        changed.dedup();
-        for layer in changed {
-            self.write_table(layer)?;
-        }
-        Ok(true)
-    }
-
-    /// Brings all sealed pages of a layer, if there is room for them together.
-    fn bring_all(
-        &mut self,
-        layer: usize,
-        sealed: usize,
-        source: &dyn Pages,
-    ) -> Result<bool, CudaError> {
-        if sealed <= self.there[layer] {
-            return Ok(true);
-        }
-        let pages: Vec<usize> = (0..sealed).collect();
-        let fit = self.bring(layer, &pages, source)?;
-        if fit && self.holdings.plan.step == Step::Everything {
-            self.there[layer] = sealed;
-        }
-        Ok(fit)
-    }
-
     /// Attends one layer of a pass: appends its keys and values, and looks back.
     ///
     /// # Errors
@@ -336,12 +243,12 @@ impl GpuCache {
         if pass.chooses && self.holdings.index.is_some() {
             return self.attend_chosen(pass, tokens, source);
         }
-        if !self.bring_all(pass.layer, self.sealed.min(visible), source)? {
-            return self.attend_in_turns(pass, tokens, source);
-        }
+        let sealed = self.sealed.min(visible);
         let mut masses = Vec::new();
         if tokens > DECODE_TOKENS && pass.recorded.is_empty() {
-            self.prefill(pass, visible)?;
+            self.prefill(pass, visible, source)?;
+        } else if !self.bring_all(pass.layer, sealed, source)? {
+            masses = self.attend_in_turns(pass, tokens, source)?;
         } else {
             let splits = visible.min(SPLITS);
             for first in (0..tokens).step_by(DECODE_TOKENS) {
@@ -353,6 +260,7 @@ impl GpuCache {
                 }
             }
         }
+        self.bring_next_layer(pass.layer, sealed, source)?;
         self.result(pass, masses)
     }
 
@@ -368,103 +276,10 @@ impl GpuCache {
         Ok(LayerResult { attended, masses })
     }
 
-    /// Keys and values of all layers of the last pass, of which `tokens` tokens lay on the device: for each layer keys, then
-    /// values, `[tokens][kv_heads][head_dim]`.
-    ///
-    /// # Errors
-    /// [`CudaError::Driver`].
-    pub fn kept(&self, tokens: usize) -> Result<Vec<f32>, CudaError> {
-        let shape = self.shape();
-        let numbers = shape.layers() * tokens * 2 * shape.kv_heads() * shape.head_dim();
-        self.device.download(&self.holdings.scratch.kept, numbers)
-    }
-
-    /// Puts a pass's numbers on the GPU, and its keys and values into open pages.
-    fn take_in(&mut self, pass: &LayerPass<'_>) -> Result<(), CudaError> {
-        let shape = self.shape().clone();
-        let tokens = pass.tokens;
-        let scratch = &mut self.holdings.scratch;
-        if let Projected::Here {
-            queries,
-            keys,
-            values,
-        } = pass.projected
-        {
-            self.device.write(queries, &mut scratch.queries, 0)?;
-            self.device.write(keys, &mut scratch.keys, 0)?;
-            self.device.write(values, &mut scratch.values, 0)?;
-        }
-        if self.turned != (pass.start, tokens) {
-            let turns: Vec<f32> = (pass.start..pass.start + tokens)
-                .flat_map(|position| shape.turn(position).into_iter().flatten())
-                .collect();
-            self.device.write(&turns, &mut scratch.turns, 0)?;
-            self.turned = (pass.start, tokens);
-        }
-        let first_page = pass.start / PAGE_TOKENS;
-        let last_page = (pass.start + tokens - 1) / PAGE_TOKENS;
-        let open: Vec<Page> = (first_page..=last_page)
-            .map(|page| self.half_page(pass.layer, page))
-            .collect();
-        let at = pass.layer * self.demand.pages() + first_page;
-        if self.pages[at..at + open.len()] != open {
-            self.pages[at..at + open.len()].copy_from_slice(&open);
-            self.device.write(&open, &mut self.holdings.pages, at)?;
-        }
-        let scratch = &self.holdings.scratch;
-        let device = &self.device;
-        let row = shape.kv_heads() * shape.head_dim();
-        let (keys, values, kept) = match pass.projected {
-            Projected::Here { .. } => (
-                device.address(&scratch.keys),
-                device.address(&scratch.values),
-                0,
-            ),
-            Projected::There(place) => (
-                place.keys,
-                place.values,
-                device.address(&scratch.kept) + (4 * pass.layer * tokens * 2 * row) as u64,
-            ),
-        };
-        let append = Append {
-            keys,
-            values,
-            pages: self.table_address(pass.layer) + (size_of::<Page>() * first_page) as u64,
-            kept,
-            first_page: first_page as i32,
-            start: pass.start as i32,
-            tokens: tokens as i32,
-            kv_heads: shape.kv_heads() as i32,
-            head_dim: shape.head_dim() as i32,
-        };
-        // SAFETY: the pass's numbers lie there; the pages that its tokens fall into are open and in the table; there is
-        // room for a planned pass's keys and values of all layers.
-        unsafe { self.device.append(&shape, &append) }
-    }
-
-    /// The pass's rows from token `first` on.
-    fn queries(&self, pass: &LayerPass<'_>, first: usize) -> Queries {
-        let shape = self.shape();
-        let row = shape.query_heads() * shape.head_dim();
-        let queries = match pass.projected {
-            Projected::Here { .. } => self.device.address(&self.holdings.scratch.queries),
-            Projected::There(place) => place.queries,
-        };
-        Queries {
-            numbers: queries + (4 * first * row) as u64,
-            turns: self.device.address(&self.holdings.scratch.turns)
-                + (8 * first * shape.pairs()) as u64,
-            query_heads: shape.query_heads() as i32,
-            kv_heads: shape.kv_heads() as i32,
-            start: (pass.start + first) as i32,
-            scale: shape.scale(),
-        }
-    }
-
     /// Decodes `tokens` tokens from the pass's token `first` on, filling `splits` of `all` splits from `first_split` on.
     #[allow(clippy::too_many_arguments)]
     fn decode(
-        &self,
+        &mut self,
         pass: &LayerPass<'_>,
         first: usize,
         tokens: usize,
@@ -473,6 +288,7 @@ impl GpuCache {
         splits: usize,
         all: usize,
     ) -> Result<(), CudaError> {
+        self.await_pages()?;
         let scratch = &self.holdings.scratch;
         let decode = Decode {
             queries: self.queries(pass, first),
@@ -489,7 +305,8 @@ impl GpuCache {
         assert!(tokens <= DECODE_TOKENS && all <= SPLITS && first_split + splits <= all);
         // SAFETY: the scratch holds `DECODE_TOKENS` tokens with `SPLITS` splits; all pages that are chosen, or all that
         // can be seen, have been brought, or are open.
-        unsafe { self.device.decode(self.shape(), tokens, splits, &decode) }
+        unsafe { self.device.decode(self.shape(), tokens, splits, &decode) }?;
+        self.pages_were_read()
     }
 
     /// Merges the splits of `tokens` tokens into the attended values from token `first` on.
@@ -524,29 +341,50 @@ impl GpuCache {
         }
     }
 
-    /// Attends all tokens of a pass to `visible` pages, decoded in runs. Where their tiles leave multiprocessors idle, as
-    /// those of a small model do, a run is split among blocks, in as many shares as there is room for.
-    fn prefill(&self, pass: &LayerPass<'_>, visible: usize) -> Result<(), CudaError> {
+    /// Attends all tokens of a pass to `visible` pages, decoded in runs; those of the next run are fetched while one is
+    /// attended to. Where their tiles leave multiprocessors idle, as those of a small model do, a run is split among blocks,
+    /// in as many shares as there is room for.
+    fn prefill(
+        &mut self,
+        pass: &LayerPass<'_>,
+        visible: usize,
+        source: &dyn Pages,
+    ) -> Result<(), CudaError> {
         /// Pages below which a share is not worth a block.
         const LEAST_SHARE: usize = 4;
-        let shape = self.shape();
-        let scratch = &self.holdings.scratch;
-        let device = &self.device;
+        let sealed = self.sealed.min(visible);
+        let run = match self.holdings.plan.step {
+            Step::Everything => {
+                self.bring_all(pass.layer, sealed, source)?;
+                UNPACKED_PAGES
+            }
+            Step::HotPages | Step::Turns => UNPACKED_PAGES.min(self.turn_pages(sealed)),
+        };
+        let runs: Vec<std::ops::Range<usize>> = (0..visible)
+            .step_by(run)
+            .map(|first| first..visible.min(first + run))
+            .collect();
+        let shape = self.shape().clone();
         let blocks = (pass.tokens * shape.group_size()).div_ceil(TILE_ROWS) * shape.kv_heads();
         let room = self.demand.pass_tokens.min(DECODE_TOKENS) * SPLITS / pass.tokens;
-        let splits = (2 * device.multiprocessors() / blocks)
-            .min(visible.min(UNPACKED_PAGES) / LEAST_SHARE)
+        let splits = (2 * self.device.multiprocessors() / blocks)
+            .min(visible.min(run) / LEAST_SHARE)
             .min(room)
             .max(1);
-        for first in (0..visible).step_by(UNPACKED_PAGES) {
-            let pages = UNPACKED_PAGES.min(visible - first);
+        for (nth, run) in runs.iter().enumerate() {
+            if nth == 0 {
+                self.bring_run(pass.layer, run, source)?;
+            }
+            self.await_pages()?;
+            let scratch = &self.holdings.scratch;
+            let device = &self.device;
             let unpack = Unpack {
                 rotation: self.holdings.rotation(device),
                 pages: self.table_address(pass.layer),
                 bias: self.bias_address(pass.layer),
                 to: device.address(&scratch.unpacked),
                 kv_heads: shape.kv_heads() as i32,
-                first_page: first as i32,
+                first_page: run.start as i32,
                 end: (pass.start + pass.tokens) as i32,
             };
             let prefill = Prefill {
@@ -557,18 +395,37 @@ impl GpuCache {
                 largest: device.address(&scratch.split_largest),
                 sums: device.address(&scratch.split_sums),
                 tokens: pass.tokens as i32,
-                first_page: first as i32,
-                pages: pages as i32,
-                goes_on: i32::from(first > 0),
+                first_page: run.start as i32,
+                pages: run.len() as i32,
+                goes_on: i32::from(nth > 0),
             };
             // SAFETY: the scratch holds a run's pages, and all tokens of the pass with so many splits; all pages have
             // been brought, or are open.
-            unsafe {
-                device.unpack(shape, pages, &unpack)?;
-                device.prefill(shape, splits, &prefill)?;
+            unsafe { device.unpack(&shape, run.len(), &unpack) }?;
+            self.pages_were_read()?;
+            // SAFETY: as above.
+            unsafe { self.device.prefill(&shape, splits, &prefill) }?;
+            if let Some(next) = runs.get(nth + 1) {
+                self.bring_run(pass.layer, next, source)?;
             }
         }
         self.merge(pass, 0, pass.tokens, splits)
+    }
+
+    /// Asks for the sealed pages of a run, of which two have room beside each other.
+    fn bring_run(
+        &mut self,
+        layer: usize,
+        run: &std::ops::Range<usize>,
+        source: &dyn Pages,
+    ) -> Result<(), CudaError> {
+        if self.holdings.plan.step == Step::Everything {
+            return Ok(());
+        }
+        let sealed: Vec<usize> = run.clone().take_while(|page| *page < self.sealed).collect();
+        let fits = self.bring(layer, &sealed, source)?;
+        debug_assert!(fits, "a run is at most as long as there are slots");
+        Ok(())
     }
 
     /// Attention of `tokens` tokens from token `first` of the pass on, by cached token.
@@ -585,6 +442,8 @@ impl GpuCache {
         let device = &self.device;
         let zeros = vec![0.0f32; tokens * room];
         device.write(&zeros, &mut self.holdings.scratch.masses, 0)?;
+        self.await_pages()?;
+        let device = &self.device;
         let scratch = &self.holdings.scratch;
         let heads = (4 * first * shape.query_heads()) as u64;
         for kv_head in 0..shape.kv_heads() {
@@ -617,7 +476,9 @@ impl GpuCache {
                 unsafe { device.mass(&shape, tokens, SPLITS.min(self.demand.pages()), &mass) }?;
             }
         }
-        device.download(&scratch.masses, tokens * room)
+        self.pages_were_read()?;
+        self.device
+            .download(&self.holdings.scratch.masses, tokens * room)
     }
 
     /// The open pages below position `tokens` are sealed in the file now: makes their codes here, too.
@@ -635,7 +496,10 @@ impl GpuCache {
                     self.holdings.plan.step == Step::Everything && format != PageFormat::HALVES;
                 let at = layer * self.demand.pages() + page;
                 self.pages[at] = Page::default();
-                let arrivals = room.then(|| self.resident.ask(&[PageId { layer, page }]));
+                let arrivals = room.then(|| {
+                    self.resident
+                        .ask(&[PageId { layer, page }], Leaving::Oldest)
+                });
                 let Some(arrival) = arrivals
                     .flatten()
                     .and_then(|arrivals| arrivals.first().copied())

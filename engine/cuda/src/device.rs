@@ -4,7 +4,8 @@ use crate::error::{CudaError, NEEDED_CUDA, driver};
 use crate::kernels::Kernels;
 use cudarc::driver::sys::{CUdevice_attribute, CUresult};
 use cudarc::driver::{
-    CudaContext, CudaSlice, CudaStream, DevicePtr, DeviceRepr, DriverError, PinnedHostSlice,
+    CudaContext, CudaEvent, CudaSlice, CudaStream, DevicePtr, DeviceRepr, DriverError,
+    PinnedHostSlice,
 };
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -14,13 +15,52 @@ pub type Buffer<T> = CudaSlice<T>;
 /// Memory of the host that the device reads directly.
 pub type Pinned<T> = PinnedHostSlice<T>;
 
-/// A GPU with our kernels on it. All work goes to one stream, in order.
+/// A moment in a line's work.
+pub(crate) type Moment = CudaEvent;
+
+/// Work is done in the order in which it was given, in each of two lines; one does not wait for the other unless it is told
+/// to ([`Device::hold`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// All that computes, and copies that it needs at once.
+    Work,
+    /// Pages that are fetched while it computes.
+    Fetching,
+}
+
+/// A GPU with our kernels on it.
 #[derive(Debug)]
 pub struct Device {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
+    fetching: Arc<CudaStream>,
     kernels: Kernels,
     multiprocessors: usize,
+    /// Bytes that were free when it was opened.
+    free_at_first: usize,
+}
+
+/// Bytes of a GPU that this program may take at most, if the person says so: `6000000000`, `6GB`, `6G`.
+pub const MEMORY_LIMIT: &str = "LECTERN_GPU_MEMORY";
+
+fn memory_limit() -> usize {
+    let set = std::env::var(MEMORY_LIMIT).ok();
+    set.and_then(|words| bytes_in(&words)).unwrap_or(usize::MAX)
+}
+
+/// A number of bytes in words, with or without a unit of 1024.
+fn bytes_in(words: &str) -> Option<usize> {
+    let words = words.trim().to_ascii_uppercase();
+    let digits = words.trim_end_matches(|letter: char| letter.is_alphabetic());
+    let unit = match words[digits.len()..].trim_end_matches('B') {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        _ => return None,
+    };
+    let number: f64 = digits.trim().parse().ok().filter(|number| *number >= 0.0)?;
+    Some((number * f64::from(1u32 << unit)) as usize)
 }
 
 /// What the driver says of a GPU.
@@ -45,6 +85,14 @@ pub struct Memory {
     pub total: usize,
 }
 
+/// What is open in this process.
+static OPEN: Mutex<Vec<(usize, Weak<Device>)>> = Mutex::new(Vec::new());
+
+fn found(open: &[(usize, Weak<Device>)], ordinal: usize) -> Option<Arc<Device>> {
+    let of = |(nth, device): &(usize, Weak<Device>)| (*nth == ordinal).then(|| device.upgrade())?;
+    open.iter().find_map(of)
+}
+
 impl Device {
     /// Opens a GPU and loads the kernels.
     ///
@@ -52,18 +100,27 @@ impl Device {
     /// Whatever is missing, each with its own error: see [`CudaError`].
     pub fn open(ordinal: usize) -> Result<Device, CudaError> {
         let context = open_context(ordinal)?;
-        // SAFETY: there is one stream only, and its order is all the order that is needed.
+        // SAFETY: what is fetched is ordered with all else by moments (`cache/fetch.rs`); everything else goes to one stream,
+        // whose order is all the order that is needed.
         unsafe { context.disable_event_tracking() };
         let stream = context.default_stream();
+        let fetching = context
+            .new_stream()
+            .map_err(driver("open a second line of work"))?;
         let kernels = Kernels::load(&context)?;
+        let (free_at_first, _) = context
+            .mem_get_info()
+            .map_err(driver("say how much memory is free"))?;
         let multiprocessors = context
             .attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
             .map_err(driver("count its multiprocessors"))?;
         Ok(Device {
             context,
             stream,
+            fetching,
             kernels,
             multiprocessors: multiprocessors.max(1) as usize,
+            free_at_first,
         })
     }
 
@@ -73,16 +130,22 @@ impl Device {
     /// # Errors
     /// As [`Device::open`].
     pub fn shared(ordinal: usize) -> Result<Arc<Device>, CudaError> {
-        static OPEN: Mutex<Vec<(usize, Weak<Device>)>> = Mutex::new(Vec::new());
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|(_, device)| device.strong_count() > 0);
-        let found = open.iter().find(|(of, _)| *of == ordinal);
-        if let Some(device) = found.and_then(|(_, device)| device.upgrade()) {
+        if let Some(device) = found(&open, ordinal) {
             return Ok(device);
         }
         let device = Arc::new(Device::open(ordinal)?);
+        open.retain(|(_, device)| device.strong_count() > 0);
         open.push((ordinal, Arc::downgrade(&device)));
         Ok(device)
+    }
+
+    /// The GPU that others in this process use, if any do.
+    pub fn in_use(ordinal: usize) -> Option<Arc<Device>> {
+        found(
+            &OPEN.lock().unwrap_or_else(PoisonError::into_inner),
+            ordinal,
+        )
     }
 
     /// What the driver says of a GPU, without loading anything onto it.
@@ -98,13 +161,16 @@ impl Device {
                 name: context.name()?,
                 capability: context.compute_capability()?,
                 driver: driver_version()?,
-                memory: Memory { free, total },
+                memory: Memory {
+                    free: free.min(memory_limit()),
+                    total,
+                },
             })
         };
         facts().map_err(ask)
     }
 
-    /// Memory now.
+    /// Memory now, as far as it may be taken ([`MEMORY_LIMIT`]).
     ///
     /// # Errors
     /// [`CudaError::Driver`].
@@ -113,7 +179,28 @@ impl Device {
             .context
             .mem_get_info()
             .map_err(driver("say how much memory is free"))?;
-        Ok(Memory { free, total })
+        let taken = self.free_at_first.saturating_sub(free);
+        Ok(Memory {
+            free: free.min(memory_limit().saturating_sub(taken)),
+            total,
+        })
+    }
+
+    /// Which GPU it is, under which driver: what a self-check of it holds for.
+    ///
+    /// # Errors
+    /// [`CudaError::Driver`].
+    pub fn identity(&self) -> Result<String, CudaError> {
+        let ask = driver("describe the GPU");
+        let identity = || -> Result<String, DriverError> {
+            let uuid = self.context.uuid()?.bytes;
+            let (major, minor) = self.context.compute_capability()?;
+            let uuid: String = uuid.iter().map(|byte| format!("{byte:02x}")).collect();
+            let name = self.context.name()?;
+            let driver = driver_version()?;
+            Ok(format!("{name} {major}.{minor} {uuid} driver {driver}"))
+        };
+        identity().map_err(ask)
     }
 
     /// Blocks that run at the same time, at least.
@@ -126,8 +213,11 @@ impl Device {
         &self.kernels
     }
 
-    pub(crate) fn stream(&self) -> &Arc<CudaStream> {
-        &self.stream
+    pub(crate) fn stream(&self, line: Line) -> &Arc<CudaStream> {
+        match line {
+            Line::Work => &self.stream,
+            Line::Fetching => &self.fetching,
+        }
     }
 
     /// Room for `length` numbers (at least one), which hold anything.
@@ -182,11 +272,22 @@ impl Device {
         buffer: &mut Buffer<T>,
         first: usize,
     ) -> Result<(), CudaError> {
+        self.write_in(Line::Work, numbers, buffer, first)
+    }
+
+    /// As [`Device::write`], in this line.
+    pub(crate) fn write_in<T: DeviceRepr>(
+        &self,
+        line: Line,
+        numbers: &[T],
+        buffer: &mut Buffer<T>,
+        first: usize,
+    ) -> Result<(), CudaError> {
         if numbers.is_empty() {
             return Ok(());
         }
         let mut view = buffer.slice_mut(first..first + numbers.len());
-        self.stream
+        self.stream(line)
             .memcpy_htod(numbers, &mut view)
             .map_err(driver("copy to the GPU"))
     }
@@ -216,6 +317,42 @@ impl Device {
     /// [`CudaError::Driver`], of whatever failed since the last time.
     pub fn finish(&self) -> Result<(), CudaError> {
         self.stream.synchronize().map_err(driver("finish its work"))
+    }
+
+    /// A moment that is past until it is marked.
+    pub(crate) fn moment(&self) -> Result<Moment, CudaError> {
+        self.context
+            .new_event(None)
+            .map_err(driver("mark a moment"))
+    }
+
+    /// From now on `moment` is when all that this line was given so far is done.
+    pub(crate) fn mark(&self, moment: &Moment, line: Line) -> Result<(), CudaError> {
+        moment
+            .record(self.stream(line))
+            .map_err(driver("mark a moment"))
+    }
+
+    /// What this line is given from now on begins after `moment`, as it is marked now.
+    pub(crate) fn hold(&self, line: Line, moment: &Moment) -> Result<(), CudaError> {
+        self.stream(line)
+            .wait(moment)
+            .map_err(driver("wait for the other line"))
+    }
+
+    /// Waits here for `moment`.
+    pub(crate) fn wait_for(&self, moment: &Moment) -> Result<(), CudaError> {
+        moment.synchronize().map_err(driver("finish a copy"))
+    }
+
+    /// Waits until nothing is fetched any more.
+    ///
+    /// # Errors
+    /// [`CudaError::Driver`], of whatever failed since the last time.
+    pub fn finish_fetching(&self) -> Result<(), CudaError> {
+        self.fetching
+            .synchronize()
+            .map_err(driver("finish its copies"))
     }
 
     /// Where a buffer lies on the device.
@@ -266,4 +403,25 @@ fn open_context(ordinal: usize) -> Result<Arc<CudaContext>, CudaError> {
         return Err(CudaError::DeviceTooOld { name, major, minor });
     }
     Ok(context)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes_in;
+
+    #[test]
+    fn a_limit_is_read_with_and_without_a_unit() {
+        for (words, bytes) in [
+            ("6000000000", Some(6_000_000_000)),
+            ("6GB", Some(6 << 30)),
+            (" 1.5 g", Some(3 << 29)),
+            ("512MB", Some(512 << 20)),
+            ("0", Some(0)),
+            ("much", None),
+            ("-1G", None),
+            ("", None),
+        ] {
+            assert_eq!(bytes_in(words), bytes, "{words:?}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::device::{Buffer, Device};
 use crate::error::CudaError;
-use crate::parameters::{Copy16, Page, Rotation};
+use crate::parameters::{Page, Rotation};
 use crate::plan::{Demand, Plan, Sizes};
 use crate::shape::PAGE_TOKENS;
 
@@ -59,7 +59,6 @@ pub(crate) struct Scratch {
     pub(crate) kept: Buffer<f32>,
     /// `[pages][kv_heads]` of keys and values in two halves each.
     pub(crate) unpacked: Buffer<u32>,
-    pub(crate) copies: Buffer<Copy16>,
 }
 
 /// Where pages are chosen.
@@ -153,7 +152,6 @@ impl Holdings {
                 masses: device.allocate(sizes.masses)?,
                 kept: device.allocate(sizes.kept)?,
                 unpacked: device.allocate(sizes.unpacked)?,
-                copies: device.allocate(sizes.copies)?,
             },
         })
     }

@@ -3,7 +3,7 @@
 //! In: a struct of addresses and sizes. Out: work in the device's stream. Nothing here knows what buffers are for; whoever
 //! calls has made them large enough, which is why every launch is unsafe.
 
-use crate::device::Device;
+use crate::device::{Device, Line};
 use crate::error::{CudaError, driver};
 use crate::parameters::{
     Append, Decode, Gather, Index, Mass, Merge, Pick, Prefill, Quantize, Scan, Unpack,
@@ -319,7 +319,7 @@ impl Device {
         unsafe { self.launch(&self.kernels().pick, grid, 256, pick) }
     }
 
-    /// Does `copies` copies.
+    /// Does `copies` copies, beside all other work: [`Device::finish_fetching`] waits for them.
     ///
     /// # Safety
     /// See above.
@@ -328,7 +328,15 @@ impl Device {
     /// [`CudaError::Driver`].
     pub unsafe fn gather(&self, copies: usize, gather: &Gather) -> Result<(), CudaError> {
         // SAFETY: the caller's.
-        unsafe { self.launch(&self.kernels().gather, (copies, 1, 1), 256, gather) }
+        unsafe {
+            self.launch_in(
+                Line::Fetching,
+                &self.kernels().gather,
+                (copies, 1, 1),
+                256,
+                gather,
+            )
+        }
     }
 
     /// Adds up the attention that recorded heads pay.
@@ -353,6 +361,18 @@ impl Device {
     pub(crate) unsafe fn launch<P: DeviceRepr>(
         &self,
         kernel: &CudaFunction,
+        grid: (usize, usize, usize),
+        threads: usize,
+        parameter: &P,
+    ) -> Result<(), CudaError> {
+        // SAFETY: the caller's.
+        unsafe { self.launch_in(Line::Work, kernel, grid, threads, parameter) }
+    }
+
+    unsafe fn launch_in<P: DeviceRepr>(
+        &self,
+        line: Line,
+        kernel: &CudaFunction,
         (x, y, z): (usize, usize, usize),
         threads: usize,
         parameter: &P,
@@ -360,7 +380,7 @@ impl Device {
         if x * y * z == 0 {
             return Ok(());
         }
-        let mut launch = self.stream().launch_builder(kernel);
+        let mut launch = self.stream(line).launch_builder(kernel);
         launch.arg(parameter);
         let config = LaunchConfig {
             grid_dim: (x as u32, y as u32, z as u32),

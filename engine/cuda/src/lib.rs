@@ -39,7 +39,7 @@ mod work;
 
 pub use cache::{GpuCache, LayerPass, LayerResult, Pages, Place, Projected};
 pub use decoder::GpuDecoder;
-pub use device::{Buffer, Device, DeviceFacts, Memory, Pinned};
+pub use device::{Buffer, Device, DeviceFacts, MEMORY_LIMIT, Memory, Pinned};
 pub use error::{CudaError, NEEDED_CUDA, NEEDED_DRIVER};
 pub use holdings::Holdings;
 pub use kernels::{Kernels, SLICE_ROWS, TILE_ROWS};

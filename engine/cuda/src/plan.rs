@@ -12,7 +12,7 @@
 //! Below that there is the CPU. Where an allocation fails although the bytes were free a moment ago (other programs use
 //! the GPU, too), the next smaller plan is tried: see [`Holdings::settle`](crate::Holdings::settle).
 
-use crate::parameters::{Copy16, Page};
+use crate::parameters::Page;
 use crate::shape::{PAGE_TOKENS, PageFormat, Shape};
 
 /// Tokens that one launch of `decode` takes at most; longer passes that choose pages come in pieces.
@@ -20,6 +20,9 @@ pub const DECODE_TOKENS: usize = 16;
 
 /// Splits of one launch of `decode` at most: with two key/value heads enough for 128 multiprocessors.
 pub const SPLITS: usize = 64;
+
+/// Turns over pages that do not fit together, at most: a split each, and one for open pages.
+pub(crate) const TURNS: usize = SPLITS - 1;
 
 /// Pages that are decoded for `prefill` at a time: 8 MB with two heads of 64 channels, 34 MB with four of 128.
 pub(crate) const UNPACKED_PAGES: usize = 128;
@@ -64,11 +67,11 @@ impl Demand {
     }
 
     /// Slots without which a layer cannot be attended to: for the pages that one token can choose, over all heads, or for
-    /// the pages of one turn of as many as `decode` has splits for.
+    /// the pages of two turns, one that is attended to and one that comes, of as many as `decode` has splits for.
     fn least_slots(&self) -> usize {
-        let turn = self.pages().div_ceil(SPLITS - 1);
+        let turn = self.pages().div_ceil(TURNS);
         let chosen = self.budget_pages.unwrap_or(0).max(5) * self.shape.kv_heads();
-        chosen.max(turn).min(self.pages())
+        chosen.max(2 * turn).min(self.pages())
     }
 }
 
@@ -237,7 +240,6 @@ pub(crate) struct Sizes {
     pub(crate) chosen: usize,
     pub(crate) counts: usize,
     pub(crate) masses: usize,
-    pub(crate) copies: usize,
     /// Keys and values of a pass, of all layers.
     pub(crate) kept: usize,
     /// Words of pages that are decoded: two halves each.
@@ -280,7 +282,6 @@ impl Sizes {
             chosen: lists * budget.max(5).max(slots.min(pages)).min(pages),
             counts: lists,
             masses: decoded * pages * PAGE_TOKENS,
-            copies: slots.min(STAGED_PAGES),
             kept: shape.layers() * demand.pass_tokens * 2 * shape.kv_heads() * shape.head_dim(),
             unpacked: if demand.pass_tokens > DECODE_TOKENS {
                 let numbers = 2 * shape.kv_heads() * shape.head_dim() * PAGE_TOKENS;
@@ -312,15 +313,7 @@ impl Sizes {
         let attended = 4 * self.rows + 2 * 4 * self.pass_heads;
         let splits = 4 * self.splits * (self.head_dim + 2);
         let choice = 4 * (self.estimates + self.worth + self.chosen + self.counts);
-        let copies = size_of::<Copy16>() * self.copies;
         let masses = 4 * self.masses;
-        queries
-            + new
-            + attended
-            + splits
-            + choice
-            + copies
-            + masses
-            + 4 * (self.kept + self.unpacked)
+        queries + new + attended + splits + choice + masses + 4 * (self.kept + self.unpacked)
     }
 }

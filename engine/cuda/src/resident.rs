@@ -1,7 +1,7 @@
 //! Which coded pages lie in which slots of the GPU's memory.
 //!
-//! In: the pages that are about to be attended to. Out: those that must be brought, each with its slot; what was not used
-//! for longest makes room. A page is one layer's part of a block.
+//! In: the pages that are about to be attended to. Out: those that must be brought, each with its slot, and what leaves it.
+//! A page is one layer's part of a block.
 //!
 //! Cost: a look-up a page; a pass over all slots where something must make room.
 
@@ -24,6 +24,15 @@ pub struct Resident {
     used: Vec<u64>,
     places: HashMap<PageId, usize>,
     now: u64,
+}
+
+/// What makes room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaving {
+    /// What was not asked for for longest: pages that are asked for often stay.
+    Oldest,
+    /// What was asked for last, but for the very last pages: of pages that come round in turn as many as possible stay.
+    Newest,
 }
 
 /// A page that is to be brought into a slot.
@@ -60,7 +69,7 @@ impl Resident {
 
     /// Makes these pages stay, and gives places to those that are not there; `None` if there are more pages than slots.
     /// What it returns counts as brought.
-    pub fn ask(&mut self, ids: &[PageId]) -> Option<Vec<Arrival>> {
+    pub fn ask(&mut self, ids: &[PageId], leaving: Leaving) -> Option<Vec<Arrival>> {
         self.now += 1;
         let mut missing = Vec::new();
         for id in ids {
@@ -81,7 +90,13 @@ impl Resident {
             return None;
         }
         // Empty slots were never used and come first.
-        free.sort_by_key(|slot| self.used[*slot]);
+        free.sort_by_key(|slot| match (leaving, self.used[*slot]) {
+            (Leaving::Oldest, used) => used,
+            (Leaving::Newest, 0) => 0,
+            // What was asked for last may be read at this moment.
+            (Leaving::Newest, used) if used + 1 == self.now => self.now,
+            (Leaving::Newest, used) => self.now - used,
+        });
         let arrivals = missing.into_iter().zip(free).map(|(id, slot)| {
             let leaves = self.slots[slot].replace(id);
             if let Some(leaves) = leaves {
@@ -118,13 +133,21 @@ mod tests {
     #[test]
     fn what_was_not_used_for_longest_makes_room() {
         let mut resident = Resident::new(3);
-        let first = resident.ask(&ids(&[4, 5, 4])).unwrap();
+        let first = resident.ask(&ids(&[4, 5, 4]), Leaving::Oldest).unwrap();
         assert_eq!(first.len(), 2);
         assert!(first.iter().all(|arrival| arrival.leaves.is_none()));
-        assert!(resident.ask(&ids(&[5])).unwrap().is_empty());
+        assert!(
+            resident
+                .ask(&ids(&[5]), Leaving::Oldest)
+                .unwrap()
+                .is_empty()
+        );
         // The third slot is empty, then page 4 is the oldest.
-        assert_eq!(resident.ask(&ids(&[6])).unwrap()[0].leaves, None);
-        let arrival = resident.ask(&ids(&[7, 5])).unwrap();
+        assert_eq!(
+            resident.ask(&ids(&[6]), Leaving::Oldest).unwrap()[0].leaves,
+            None
+        );
+        let arrival = resident.ask(&ids(&[7, 5]), Leaving::Oldest).unwrap();
         assert_eq!(arrival.len(), 1);
         assert_eq!(arrival[0].leaves, Some(PageId { layer: 0, page: 4 }));
         assert_eq!(resident.slot(PageId { layer: 0, page: 4 }), None);
@@ -134,11 +157,33 @@ mod tests {
     #[test]
     fn more_pages_than_slots_are_refused_and_nothing_is_lost() {
         let mut resident = Resident::new(2);
-        resident.ask(&ids(&[1, 2])).unwrap();
-        assert!(resident.ask(&ids(&[1, 3, 4])).is_none());
+        resident.ask(&ids(&[1, 2]), Leaving::Oldest).unwrap();
+        assert!(resident.ask(&ids(&[1, 3, 4]), Leaving::Oldest).is_none());
         assert!(resident.slot(PageId { layer: 0, page: 1 }).is_some());
         assert!(resident.slot(PageId { layer: 0, page: 2 }).is_some());
         let other_layer = PageId { layer: 1, page: 1 };
-        assert_eq!(resident.ask(&[other_layer]).unwrap().len(), 1);
+        assert_eq!(
+            resident.ask(&[other_layer], Leaving::Oldest).unwrap().len(),
+            1
+        );
+    }
+
+    #[test]
+    fn of_pages_that_come_round_in_turn_most_stay() {
+        let mut resident = Resident::new(6);
+        let rounds: Vec<usize> = (0..10).collect();
+        let mut round = || -> usize {
+            let turns = rounds.chunks(1);
+            turns
+                .map(|turn| resident.ask(&ids(turn), Leaving::Newest).unwrap().len())
+                .sum()
+        };
+        let arrived: Vec<usize> = (0..5).map(|_| round()).collect();
+        // Four of six slots keep their pages, the others pass two slots; the oldest leaving first none would stay.
+        assert_eq!(arrived[0], 10);
+        assert!(
+            arrived[1..].iter().all(|arrived| *arrived <= 6),
+            "{arrived:?}"
+        );
     }
 }

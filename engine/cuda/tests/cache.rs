@@ -10,7 +10,7 @@ use lectern_cuda::{
 };
 use lectern_engine::kv::BlockFormat;
 use support::driver;
-use support::fake_driver::FakeDriver;
+use support::fake_driver::{FakeDriver, Late};
 use support::reference::{attend, relative_error};
 use support::scene::{HEADS, Scene, page_format};
 
@@ -133,6 +133,59 @@ fn attention_to_everything_is_the_same_under_every_plan() {
                 assert!((mass - first).abs() < 1e-5);
             }
         }
+    }
+}
+
+/// Chunks of many tokens, in runs of pages that come while the run before is attended to; then single tokens, in turns.
+#[test]
+fn pages_that_are_fetched_ahead_are_there_when_they_are_needed() {
+    let (driver, _alone) = driver();
+    let (scene, cached) = scene(0, 12, 40);
+    let demand = demand(&scene, cached, Some(2));
+    let mut found: Vec<Vec<f32>> = Vec::new();
+    for step in [Step::Everything, Step::HotPages, Step::Turns] {
+        let mut cache = cache_on(driver, &demand, step);
+        if step == Step::Turns && driver.is_fake() {
+            assert!(cache.plan().slots < 12, "nothing would have to make room");
+        }
+        for late in [Late::None, Late::Default, Late::Others] {
+            driver.set_late(late);
+            cache.open(cached, &scene).unwrap();
+            let range = (cached, scene.tokens);
+            let all = pass(&mut cache, &scene, range, false, &[]).attended;
+            check(&scene, &all, range, &format!("{step:?}, {late:?}"));
+            let last = (scene.tokens - 1, scene.tokens);
+            let one = pass(&mut cache, &scene, last, false, &[]).attended;
+            check(
+                &scene,
+                &one,
+                last,
+                &format!("one token, {step:?}, {late:?}"),
+            );
+            if let Some(before) = found.last().filter(|_| late != Late::None) {
+                assert!(
+                    *before == all,
+                    "{step:?}, {late:?}: other bits than at once"
+                );
+            }
+            found.push(all);
+        }
+        // What would be seen if one line of work did not wait for the other.
+        for late in [Late::Default, Late::Others] {
+            if step == Step::Everything || !driver.is_fake() {
+                continue;
+            }
+            driver.set_late(late);
+            driver.set_deaf(true);
+            cache.open(cached, &scene).unwrap();
+            let all = pass(&mut cache, &scene, (cached, scene.tokens), false, &[]).attended;
+            assert!(
+                found.last() != Some(&all),
+                "{step:?}, {late:?}: no wait was needed"
+            );
+            driver.set_deaf(false);
+        }
+        driver.set_late(Late::None);
     }
 }
 

@@ -398,6 +398,7 @@ fn gathered_pages_are_the_pages_that_were_asked_for() {
         };
         // SAFETY: the buffers above are as long as their copies say, and live until the work is done.
         unsafe { device.gather(copies.len(), &gather) }.unwrap();
+        device.finish_fetching().unwrap();
         for (slot, page) in to.iter().zip(&host) {
             assert!(device.download(slot, page.len()).unwrap() == *page);
         }

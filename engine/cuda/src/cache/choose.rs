@@ -31,7 +31,8 @@ impl GpuCache {
                     chosen = self.choose(pass, first, piece)?;
                     lists = self.chosen_pages(piece)?;
                     if !self.bring(pass.layer, &lists, source)? {
-                        return self.attend_in_turns(pass, tokens, source);
+                        let masses = self.attend_in_turns(pass, tokens, source)?;
+                        return self.result(pass, masses);
                     }
                 }
             }
@@ -61,6 +62,7 @@ impl GpuCache {
                 .filter(|page| *page < self.sealed)
                 .collect();
             self.bring(layer, &pages, source)?;
+            self.await_pages()?;
             let Some(buffers) = &self.holdings.index else {
                 return Ok(());
             };
@@ -89,6 +91,7 @@ impl GpuCache {
                 };
                 self.device.index_pages(&shape, last - first, &index)?;
             }
+            self.pages_were_read()?;
             self.indexed[layer] = last;
         }
         Ok(())

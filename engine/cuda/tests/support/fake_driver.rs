@@ -18,6 +18,17 @@ pub enum Checked {
     Address,
 }
 
+/// Which streams are late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Late {
+    /// All work is done at once.
+    None = 0,
+    /// What computes: what is fetched must not take the place of what is still needed.
+    Default = 1,
+    /// What is fetched: what computes must wait for it.
+    Others = 2,
+}
+
 /// A change to a kernel's source: what stands there once, and what is put in its place.
 #[derive(Debug, Clone, Copy)]
 pub struct Fault {
@@ -243,6 +254,18 @@ impl FakeDriver {
     /// 0: threads and blocks run in order; 1: reversed; others: in an order that is drawn.
     pub fn set_seed(&self, seed: u32) {
         self.call("fake_set_seed", |f: extern "C" fn(c_uint)| f(seed));
+    }
+
+    /// Work that was given to these streams is done at the last moment that events and waits allow.
+    pub fn set_late(&self, late: Late) {
+        self.call("fake_set_late", |f: extern "C" fn(c_int)| f(late as c_int));
+    }
+
+    /// Streams that are told to wait for another do not.
+    pub fn set_deaf(&self, deaf: bool) {
+        self.call("fake_set_deaf", |f: extern "C" fn(c_int)| {
+            f(c_int::from(deaf))
+        });
     }
 
     /// The `nth` allocation from now on fails, counted from 1; 0: none does.
