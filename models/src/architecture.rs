@@ -1,8 +1,9 @@
 //! What a GGUF's metadata says of the transformer in it.
 
-use crate::attention::{AttentionShape, Rotary, RotaryPairing};
+use crate::attention::{AttentionShape, RotaryPairing};
 use crate::error::ModelError;
 use crate::gguf::Gguf;
+use crate::positions;
 
 /// The architectures with a forward pass, in words.
 pub(crate) const SUPPORTED: &str = "llama, qwen2 and qwen3";
@@ -111,6 +112,7 @@ impl Hyperparameters {
             .float(&format!("{name}.attention.layer_norm_rms_epsilon"))
             .filter(|epsilon| (0.0..0.1).contains(epsilon))
             .ok_or_else(|| nonsense("attention.layer_norm_rms_epsilon"))?;
+        let positions = positions::of(file, name, architecture.pairing(), head_dim)?;
         Ok(Self {
             architecture,
             width,
@@ -122,55 +124,10 @@ impl Hyperparameters {
                 query_heads,
                 kv_heads,
                 head_dim,
-                softmax_scale: 1.0 / (head_dim as f32).sqrt(),
-                rotary: rotary(file, name, architecture, head_dim)?,
+                softmax_scale: positions.attention_factor / (head_dim as f32).sqrt(),
+                rotary: positions.rotary,
                 key_bias: Vec::new(),
             },
         })
     }
-}
-
-/// Angles per position: `base^(-2i / dimensions)` (Su et al. 2021), divided by the file's scaling factor or factors.
-fn rotary(
-    file: &Gguf,
-    name: &str,
-    architecture: Architecture,
-    head_dim: usize,
-) -> Result<Rotary, ModelError> {
-    let metadata = file.metadata();
-    let nonsense = |key: &str| ModelError::Metadata {
-        path: file.path().to_owned(),
-        key: format!("{name}.{key}"),
-    };
-    let dimensions = metadata
-        .count(&format!("{name}.rope.dimension_count"))
-        .unwrap_or(head_dim);
-    if dimensions == 0 || !dimensions.is_multiple_of(2) || dimensions > head_dim {
-        return Err(nonsense("rope.dimension_count"));
-    }
-    let base = match metadata.float(&format!("{name}.rope.freq_base")) {
-        None => 10_000.0,
-        Some(base) if base.is_finite() && base > 1.0 => base,
-        Some(_) => return Err(nonsense("rope.freq_base")),
-    };
-    let factor = match metadata.string(&format!("{name}.rope.scaling.type")) {
-        None | Some("none") => 1.0,
-        Some("linear") => metadata
-            .float(&format!("{name}.rope.scaling.factor"))
-            .filter(|factor| factor.is_finite() && *factor > 0.0)
-            .ok_or_else(|| nonsense("rope.scaling.factor"))?,
-        Some(other) => {
-            return Err(ModelError::Feature {
-                path: file.path().to_owned(),
-                feature: format!("position scaling of type {other:?}"),
-            });
-        }
-    };
-    let inverse_frequencies = (0..dimensions / 2)
-        .map(|i| (base.powf(-2.0 * i as f64 / dimensions as f64) / factor) as f32)
-        .collect();
-    Ok(Rotary {
-        pairing: architecture.pairing(),
-        inverse_frequencies,
-    })
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::architecture::Hyperparameters;
 use crate::attention::{Attention, AttentionShape};
 use crate::awake;
 use crate::backend::Backend;
@@ -33,10 +34,40 @@ pub struct Model {
     ends_answer: Vec<u32>,
 }
 
+/// What a file says of its model.
+#[derive(Debug, Clone)]
+pub struct ModelFacts {
+    /// Heads and positions; its key biases stand among the weights and are left out.
+    pub shape: AttentionShape,
+    /// Positions that the model was trained for.
+    pub context_length: usize,
+    /// Of the file: nearly all of them weights.
+    pub file_bytes: usize,
+}
+
 impl Model {
     /// Opens a GGUF file and makes it ready to run. Reads the whole file once, for the fingerprint.
     pub fn load(path: &Path) -> Result<Self, ModelError> {
         Self::load_from(path, None)
+    }
+
+    /// What a file says of its model, from its first few MB at most.
+    ///
+    /// # Errors
+    /// As [`Model::load`], where its metadata cannot be understood.
+    pub fn facts(path: &Path) -> Result<ModelFacts, ModelError> {
+        let file = Gguf::open(path)?;
+        let Hyperparameters {
+            mut shape,
+            context_length,
+            ..
+        } = Hyperparameters::of(&file)?;
+        shape.key_bias = vec![None; shape.layers];
+        Ok(ModelFacts {
+            shape,
+            context_length,
+            file_bytes: file.map().len(),
+        })
     }
 
     /// The same; `place` is shown the blocks' weights as they stand in the file and may put them elsewhere than into

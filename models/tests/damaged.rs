@@ -178,7 +178,11 @@ fn a_quantization_that_cannot_be_multiplied_is_named() {
 fn parts_that_the_forward_pass_lacks_are_named() {
     for (key, value, part) in [
         ("llama.expert_count", Value::Number(8), "experts"),
-        ("llama.rope.scaling.type", Value::Text("yarn"), "yarn"),
+        (
+            "llama.rope.scaling.type",
+            Value::Text("longrope"),
+            "longrope",
+        ),
     ] {
         let mut keys = tiny_llama();
         keys.push((key, value));
