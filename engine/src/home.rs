@@ -89,6 +89,11 @@ impl Home {
         self.data.join("paces.json")
     }
 
+    /// What self-checks of GPUs found.
+    pub fn gpu_checks(&self) -> PathBuf {
+        self.data.join("gpu-checks.json")
+    }
+
     /// Model files.
     pub fn models(&self) -> &Path {
         &self.models

@@ -14,6 +14,8 @@ mod endpoint;
 mod export;
 mod following;
 mod forecast;
+#[cfg(feature = "cuda")]
+mod gpu_plan;
 mod keeping;
 mod models;
 mod opened;
@@ -96,6 +98,8 @@ pub struct Lectern {
     running: Mutex<Vec<(String, CancelFlag)>>,
     under_way: UnderWay,
     forecaster: Forecaster,
+    #[cfg(feature = "cuda")]
+    gpu_room: gpu_plan::Room,
     /// Documents are extracted one after the other.
     adding: tokio::sync::Semaphore,
     /// Scanned pages of one document are recognised at a time; other documents are added meanwhile.
@@ -107,6 +111,8 @@ impl Lectern {
     pub async fn open(home: &Home, options: Options) -> Result<Arc<Lectern>, Failure> {
         let settings = settings::load(home)?;
         let library = Library::open(home).await?;
+        #[cfg(feature = "cuda")]
+        crate::attention::remember_gpu_checks_in(&home.gpu_checks());
         let lectern = Arc::new(Lectern {
             library,
             settings: RwLock::new(settings),
@@ -118,6 +124,8 @@ impl Lectern {
             running: Mutex::new(Vec::new()),
             under_way: UnderWay::default(),
             forecaster: Forecaster::open(home.paces()),
+            #[cfg(feature = "cuda")]
+            gpu_room: gpu_plan::Room::default(),
             adding: tokio::sync::Semaphore::new(1),
             recognising: tokio::sync::Semaphore::new(1),
         });
@@ -125,8 +133,9 @@ impl Lectern {
         Ok(lectern)
     }
 
-    /// Lets the model go if nobody used it for `idle`, and what it was asked by.
-    pub fn release_if_idle(&self, idle: std::time::Duration) {
+    /// Lets the model go if nobody used it for as long as the settings say, and what it was asked by.
+    pub fn release_if_idle(&self) {
+        let idle = std::time::Duration::from_secs(60 * u64::from(self.settings().idle_minutes));
         if self.seat.release_if_idle(idle) {
             self.index.forget();
         }

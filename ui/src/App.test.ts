@@ -17,7 +17,14 @@ const READINGS = {
   too_long: { state: 'too_long', tokens: 90_000, window: 8192 },
 } as const;
 
-const FORECAST = { tokens: 5300, cache_bytes: 19_000_000, seconds: 151, error: 0.08, fits: true };
+const FORECAST = {
+  tokens: 5300,
+  cache_bytes: 19_000_000,
+  seconds: 151,
+  error: 0.08,
+  fits: true,
+  gpu: '0.9 GB on the GPU: model 0.5 GB, pages 19 MB',
+};
 
 function bohemia(reading: keyof typeof READINGS = 'read'): FakeDocument {
   return new FakeDocument({
@@ -233,6 +240,7 @@ describe('the window', () => {
   it('answers before a document is read, and says what the answer saw', async () => {
     const { user } = open({ documents: [bohemia('unread')] });
     expect(await screen.findByText('Not read · about 3 min, 19 MB')).toBeVisible();
+    expect(screen.getByText(FORECAST.gpu)).toBeVisible();
     await ask(user, 'Who is Irene Adler?');
     expect(await screen.findByText(/This answer saw 1 part, .* still to be read to its end/)).toBeVisible();
   });

@@ -210,6 +210,8 @@ pub struct Settings {
     pub model: Option<String>,
     /// Threads for computing, from the next start on; 0 for one fewer than the machine has, at least one.
     pub threads: u32,
+    /// Minutes that the model stays in memory, the GPU's if it is there, after it was last used.
+    pub idle_minutes: u32,
     /// Room that caches may take; least recently used ones go first, and the person is told. 0 for no limit.
     pub cache_budget_bytes: u64,
     /// Begin to read as soon as a document is added.
@@ -299,6 +301,7 @@ impl Default for Settings {
         Settings {
             model: None,
             threads: 0,
+            idle_minutes: 15,
             cache_budget_bytes: 20 << 30,
             read_when_added: true,
             max_answer_tokens: 256,

@@ -92,7 +92,7 @@ pub enum ReadState {
 }
 
 /// What reading a document will take.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Type)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Type)]
 pub struct Forecast {
     /// Tokens.
     pub tokens: u32,
@@ -104,6 +104,9 @@ pub struct Forecast {
     pub error: Option<f64>,
     /// Whether the disk and the budget for caches have room for it.
     pub fits: bool,
+    /// What would lie on the GPU, in words; nothing where the processor reads.
+    #[serde(default)]
+    pub gpu: Option<String>,
 }
 
 /// What became of one path of an `add`.

@@ -75,25 +75,30 @@ impl<'c> Conversation<'c> {
         if tokens >= window {
             return Err(AskError::NoRoom { tokens, window });
         }
+        #[cfg(feature = "cuda")]
+        let gpu = ground.format().map(|format| crate::attention::GpuRead {
+            ordinal: 0,
+            format,
+            cached_tokens: opened.attention.tokens(),
+            // Guessed tokens may reach a pass beyond the last one said.
+            window_tokens: suffix.tokens.len() + question.max_tokens + QUESTION_CHUNK,
+            pass_tokens: QUESTION_CHUNK,
+            weight_bytes: 0,
+        });
+        let look_at = question.look_at;
+        #[cfg(feature = "cuda")]
+        let look_at = look_at.filter(|read| {
+            read.far.is_some() || gpu.is_none_or(|gpu| !gpu.fits_whole(model.shape()))
+        });
         match ground.kept_index() {
-            Some(kept) => opened.attention.look_at_with(question.look_at, kept),
-            None => opened.attention.look_at(question.look_at),
+            Some(kept) => opened.attention.look_at_with(look_at, kept),
+            None => opened.attention.look_at(look_at),
         }
         let also = opened.positions.within(question.look_also_at);
         opened.attention.look_also_at(also);
         #[cfg(feature = "cuda")]
-        if let Some(format) = ground.format() {
-            opened
-                .attention
-                .use_gpu_if_sound(&crate::attention::GpuRead {
-                    ordinal: 0,
-                    format,
-                    cached_tokens: opened.attention.tokens(),
-                    // Guessed tokens may reach a pass beyond the last one said.
-                    window_tokens: suffix.tokens.len() + question.max_tokens + QUESTION_CHUNK,
-                    pass_tokens: QUESTION_CHUNK,
-                    weight_bytes: 0,
-                });
+        if let Some(gpu) = gpu {
+            opened.attention.use_gpu_if_sound(&gpu);
         }
         opened.attention.record(reader.retrieval_heads);
         Ok(Conversation {

@@ -50,5 +50,5 @@ mod sparsely;
 pub use cancel::CancelFlag;
 pub use dense::DenseAttention;
 #[cfg(feature = "cuda")]
-pub use gpu::GpuRead;
+pub use gpu::{GpuRead, remember_gpu_checks_in};
 pub use sparse::{Choosers, Far, KeptIndex, PagePolicy, Recall, SparseRead};

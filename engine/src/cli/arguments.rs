@@ -27,6 +27,7 @@ Environment:
   LECTERN_HOME    folder of library and settings, instead of the platform's
   LECTERN_ENDPOINT_KEY  key of a server that answers (ask --endpoint)
   LECTERN_GPU     off: nothing is computed on a GPU (lectern-cuda)
+  LECTERN_GPU_MEMORY  how much of the GPU's memory may be used at most: 6GB (lectern-cuda)
   LECTERN_MODELS  folder of models
   LECTERN_LOG     what is logged to stderr (error, warn, info, debug)"
 )]

@@ -173,6 +173,9 @@ impl Session<'_> {
                     false => ", more than there is room for",
                 }
             ));
+            if let Some(gpu) = &forecast.gpu {
+                say(gpu);
+            }
         }
         for notice in &document.notices {
             say(&format!("note: {notice}"));

@@ -27,6 +27,7 @@ pub use kv::KvArgs;
 pub use sparse::SparseArgs;
 
 use crate::asking::AskError;
+use crate::attention::DenseAttention;
 use crate::kv::{BlockFormat, KvError};
 use crate::library::LibraryError;
 use crate::reading::{PromptError, ReadingError};
@@ -56,6 +57,26 @@ pub enum Evaluation {
     Sparse(SparseArgs),
     /// How well a document is known that is longer than the model's window, by how what lies beyond is read.
     Beyond(BeyondArgs),
+}
+
+/// Puts what was read onto the GPU where there is one that computes what the processor does: `cached_tokens` of them, and
+/// passes of at most `pass_tokens` behind.
+#[cfg_attr(not(feature = "cuda"), allow(unused_variables))]
+fn put_on_gpu(
+    attention: &mut DenseAttention,
+    format: BlockFormat,
+    cached_tokens: usize,
+    pass_tokens: usize,
+) {
+    #[cfg(feature = "cuda")]
+    attention.use_gpu_if_sound(&crate::attention::GpuRead {
+        ordinal: 0,
+        format,
+        cached_tokens,
+        window_tokens: pass_tokens,
+        pass_tokens,
+        weight_bytes: 0,
+    });
 }
 
 /// Of [`Evaluation::Heads`].

@@ -89,6 +89,7 @@ impl Forecaster {
             seconds: known.cost().seconds(0.0, tokens, scope),
             error: known.error,
             fits: cache_bytes <= room,
+            gpu: None,
         })
     }
 

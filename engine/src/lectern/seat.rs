@@ -125,6 +125,14 @@ impl Seat {
         Ok(model)
     }
 
+    /// Whether this file's model is loaded.
+    #[cfg(feature = "cuda")]
+    pub fn is_loaded(&self, path: &Path) -> bool {
+        lock(&self.loaded)
+            .as_ref()
+            .is_some_and(|loaded| loaded.path == path)
+    }
+
     /// Lets the model go if nobody used it for `idle`; returns whether nobody did.
     pub fn release_if_idle(&self, idle: Duration) -> bool {
         if lock(&self.line).taken {

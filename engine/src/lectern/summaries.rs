@@ -4,6 +4,8 @@ use super::Lectern;
 use super::caches::free_bytes;
 use crate::library::{DocumentRow, Reading};
 use crate::reading::Scope;
+#[cfg(feature = "cuda")]
+use lectern_protocol::Forecast;
 use lectern_protocol::{BeyondWindow, DocumentSummary, Failure, ReadState};
 use std::collections::HashMap;
 
@@ -69,13 +71,19 @@ impl ReadByNow<'_> {
         let forecast = match (&self.model, reading) {
             (Some(model), ReadState::Unread) => {
                 let tokens = known.map(|known| known.total);
-                self.lectern.forecaster.foretell(
+                let foretold = self.lectern.forecaster.foretell(
                     model,
                     row.text_bytes,
                     tokens,
                     self.scope.as_ref(),
                     self.room,
-                )
+                );
+                #[cfg(feature = "cuda")]
+                let foretold = foretold.map(|forecast| Forecast {
+                    gpu: self.lectern.gpu_plan(forecast.tokens as usize),
+                    ..forecast
+                });
+                foretold
             }
             _ => None,
         };

@@ -18,8 +18,8 @@ use tokio::io::{AsyncBufRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
-/// A model that nobody used for so long gives its memory back.
-const IDLE: Duration = Duration::from_secs(15 * 60);
+/// How often is looked whether a model was not used for longer than the settings say, and gives its memory back.
+const LOOK_FOR_IDLE: Duration = Duration::from_secs(10);
 
 /// Calls in flight, by id.
 type Flights = Arc<Mutex<HashMap<u32, CancelFlag>>>;
@@ -172,8 +172,8 @@ async fn write(mut output: impl AsyncWrite + Unpin, mut replies: UnboundedReceiv
 
 async fn let_the_model_go(lectern: Arc<Lectern>) {
     loop {
-        tokio::time::sleep(IDLE / 10).await;
-        lectern.release_if_idle(IDLE);
+        tokio::time::sleep(LOOK_FOR_IDLE).await;
+        lectern.release_if_idle();
     }
 }
 

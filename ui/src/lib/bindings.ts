@@ -491,6 +491,8 @@ export type Forecast = {
 	error: number | null,
 	/**  Whether the disk and the budget for caches have room for it. */
 	fits: boolean,
+	/**  What would lie on the GPU, in words; nothing where the processor reads. */
+	gpu?: string | null,
 };
 
 /**  Who is there. */
@@ -1041,6 +1043,8 @@ export type Settings = {
 	model?: string | null,
 	/**  Threads for computing, from the next start on; 0 for one fewer than the machine has, at least one. */
 	threads?: number,
+	/**  Minutes that the model stays in memory, the GPU's if it is there, after it was last used. */
+	idle_minutes?: number,
 	/**  Room that caches may take; least recently used ones go first, and the person is told. 0 for no limit. */
 	cache_budget_bytes?: number,
 	/**  Begin to read as soon as a document is added. */

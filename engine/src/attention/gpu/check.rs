@@ -1,10 +1,12 @@
-//! Whether a GPU computes what the CPU does: asked once a process, before a document is trusted to it.
+//! Whether a GPU computes what the CPU does: asked before a document is trusted to it, and remembered
+//! ([`verdicts`](super::verdicts)).
 //!
 //! In: a GPU. Out: nothing, or what was wrong with it. A text of noise is read and asked on both, in codes and with pages
 //! chosen, so that every kernel takes part. Some thousand tokens' worth of attention, well below a second on a CPU.
 
 use super::super::kernels::pair_channels;
 use super::GpuRead;
+use super::verdicts::Verdicts;
 use crate::attention::{CancelFlag, DenseAttention, PagePolicy, SparseRead};
 use crate::kv::{BLOCK_TOKENS, BlockFormat, CacheIdentity, KvCache, KvError};
 use candle_core::{Device, Tensor};
@@ -32,6 +34,14 @@ pub(super) enum Unsound {
     /// It could not do the work.
     #[error("the GPU failed its self-check: {0}")]
     Failed(String),
+    /// It did something else when it was checked, by an earlier start of this program.
+    #[error("{what} (found earlier; delete {} to have it checked again)", .kept.display())]
+    Remembered {
+        /// What was found.
+        what: String,
+        /// The file that remembers it.
+        kept: PathBuf,
+    },
     /// It did something else.
     #[error(
         "the GPU failed its self-check: {what} differ by {difference} from the CPU's with heads of {head_dim} channels"
@@ -43,15 +53,27 @@ pub(super) enum Unsound {
     },
 }
 
-/// Checks the GPU once; the same answer from then on.
+/// Checks the GPU once; the same answer from then on, also in later starts of the same program.
 pub(super) fn check(ordinal: usize) -> Result<(), Unsound> {
     static CHECKED: OnceLock<Result<(), Unsound>> = OnceLock::new();
-    let once = || {
-        [64, 128]
-            .into_iter()
-            .try_for_each(|head_dim| compare(ordinal, head_dim))
-    };
-    CHECKED.get_or_init(once).clone()
+    CHECKED.get_or_init(|| recall_or_compare(ordinal)).clone()
+}
+
+fn recall_or_compare(ordinal: usize) -> Result<(), Unsound> {
+    let identity = lectern_cuda::Device::shared(ordinal)
+        .and_then(|device| device.identity())
+        .map_err(|error| Unsound::Failed(error.to_string()))?;
+    let verdicts = Verdicts::here();
+    if let Some(verdict) = verdicts.as_ref().and_then(|kept| kept.of(&identity)) {
+        return verdict;
+    }
+    let verdict = [64, 128]
+        .into_iter()
+        .try_for_each(|head_dim| compare(ordinal, head_dim));
+    if let Some(verdicts) = verdicts {
+        verdicts.keep(&identity, &verdict);
+    }
+    verdict
 }
 
 /// A folder that is removed with what is in it.

@@ -8,16 +8,19 @@
 //! where the CPU weighs them in integers of 8 bits.
 
 mod check;
+mod verdicts;
+
+pub use verdicts::remember_gpu_checks_in;
 
 use super::DenseAttention;
 use super::mass::RECORDED_TOKENS;
 use super::sparse::{Choosers, PagePolicy, SparseRead};
 use crate::kv::{BLOCK_TOKENS, BlockFormat, KvView};
 use lectern_cuda::{
-    CudaError, Demand, Device, GpuCache, LayerPass, LayerResult, PageFormat, Pages, Place,
-    Projected, Shape,
+    CudaError, Demand, Device, GpuCache, LayerPass, LayerResult, PageFormat, Pages, Place, Plan,
+    Projected, Shape, Step,
 };
-use lectern_models::attention::AttentionError;
+use lectern_models::attention::{AttentionError, AttentionShape};
 
 /// How a document is to be put on a GPU.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +79,37 @@ fn is_served(read: &SparseRead) -> bool {
         && read.window == SparseRead::WINDOW
 }
 
+impl GpuRead {
+    /// Whether a GPU that is to be used has room for all of it now. Such a GPU need not choose pages: the index that they are
+    /// chosen by has nine tenths of their bytes, so that choosing costs what looking at everything does, and more launches.
+    pub fn fits_whole(&self, shape: &AttentionShape) -> bool {
+        let whole = || -> Result<bool, CudaError> {
+            let free = Device::shared(self.ordinal)?.memory()?.free;
+            let plan = Plan::within(&self.demand(shape, None)?, Plan::room(free));
+            Ok(plan.is_some_and(|plan| plan.step == Step::Everything))
+        };
+        // Why there is none is said when it is to be used.
+        crate::model::is_gpu_wanted() && whole().unwrap_or(false)
+    }
+
+    /// What is asked of the GPU, with so many tokens chosen for each token and head, if they are.
+    pub(crate) fn demand(
+        &self,
+        shape: &AttentionShape,
+        budget: Option<usize>,
+    ) -> Result<Demand, CudaError> {
+        Ok(Demand {
+            shape: Shape::new(shape)?,
+            format: page_format(self.format)?,
+            weight_bytes: self.weight_bytes,
+            cached_tokens: self.cached_tokens,
+            window_tokens: self.window_tokens,
+            pass_tokens: self.pass_tokens,
+            budget_pages: budget.map(|tokens| tokens / BLOCK_TOKENS),
+        })
+    }
+}
+
 impl DenseAttention {
     /// From now on the GPU does the work, if it can. What is to be looked at must have been said before. The plan, in
     /// words for the person.
@@ -83,21 +117,10 @@ impl DenseAttention {
     /// # Errors
     /// [`CudaError`] says what is missing, in words for the person; everything goes on on the CPU then.
     pub fn use_gpu(&mut self, read: &GpuRead) -> Result<String, CudaError> {
-        let shape = Shape::new(&self.shape)?;
-        let format = page_format(read.format)?;
         let device = Device::shared(read.ordinal)?;
         let chosen = self.sparse.as_ref().map(|sparse| *sparse.read());
-        let demand = Demand {
-            shape,
-            format,
-            weight_bytes: read.weight_bytes,
-            cached_tokens: read.cached_tokens,
-            window_tokens: read.window_tokens,
-            pass_tokens: read.pass_tokens,
-            budget_pages: chosen
-                .filter(is_served)
-                .map(|read| read.budget / BLOCK_TOKENS),
-        };
+        let budget = chosen.filter(is_served).map(|read| read.budget);
+        let demand = read.demand(&self.shape, budget)?;
         let mut cache = GpuCache::new(device, demand)?;
         let held = self.view.tokens();
         for layer in 0..self.shape.layers {

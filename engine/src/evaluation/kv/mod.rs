@@ -14,7 +14,7 @@ mod table;
 
 use super::record::Scratch;
 use super::score::Share;
-use super::{EvaluationError, MeasuredModel};
+use super::{EvaluationError, MeasuredModel, put_on_gpu};
 use crate::attention::{CancelFlag, DenseAttention};
 use crate::kv::{BLOCK_TOKENS, BlockFormat, CacheIdentity, KvCache};
 use clap::Args;
@@ -29,6 +29,9 @@ const LARGEST_DIVERGENCE: f64 = 0.02;
 
 /// How many times the perplexity may grow.
 const LARGEST_RATIO: f64 = 1.01;
+
+/// Tokens of a pass at most: a block, or a passage that is asked back.
+const LONGEST_PASS: usize = 128;
 
 /// Of [`super::Evaluation::Kv`].
 #[derive(Debug, Args)]
@@ -106,7 +109,7 @@ pub(super) fn run(args: &KvArgs, model: &MeasuredModel) -> Result<(), Evaluation
 }
 
 /// `4/4` as a format.
-fn format(name: &str) -> Result<BlockFormat, String> {
+pub(super) fn format(name: &str) -> Result<BlockFormat, String> {
     BlockFormat::by_name(name).ok_or_else(|| {
         let known: Vec<&str> = BlockFormat::ALL
             .iter()
@@ -171,9 +174,11 @@ fn measure(
     let mut candidates = Vec::new();
     for &format in formats {
         let cache = open(&folder.0, model, format)?;
+        let mut attention = DenseAttention::over(&cache, model.shape(), CancelFlag::new())?;
+        put_on_gpu(&mut attention, format, tokens, LONGEST_PASS);
         candidates.push(Candidate {
             format,
-            attention: DenseAttention::over(&cache, model.shape(), CancelFlag::new())?,
+            attention,
             cache,
             sum: Prediction::default(),
             copied: Share::default(),

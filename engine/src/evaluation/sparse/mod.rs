@@ -13,7 +13,7 @@ pub(in crate::evaluation) mod tasks;
 use super::kv::divergence::{Prediction, compare, hits};
 use super::record::Scratch;
 use super::score::Share;
-use super::{EvaluationError, MeasuredModel};
+use super::{EvaluationError, MeasuredModel, put_on_gpu};
 use crate::attention::{CancelFlag, DenseAttention, PagePolicy, Recall, SparseRead};
 use crate::kv::{BlockFormat, CacheIdentity, KvCache};
 use crate::reading::{ReadingInput, read};
@@ -43,6 +43,9 @@ pub struct SparseArgs {
     /// Cached tokens that a row of a head attends to.
     #[arg(long, value_delimiter = ',', default_values_t = [1024, 2048])]
     pub budgets: Vec<usize>,
+    /// Bits of a key and of a value of the cache.
+    #[arg(long, value_parser = super::kv::format, default_value = "4/4")]
+    pub format: BlockFormat,
     /// Layers, from the first, that attend to everything.
     #[arg(long, default_value_t = 0)]
     pub dense_layers: usize,
@@ -153,6 +156,7 @@ fn measure(
         args.caches.as_deref().unwrap_or(&scratch.0),
         model,
         document,
+        args.format,
     )?;
     let mut dense: Vec<Vec<Vec<f32>>> = Vec::new();
     let mut recalls: std::vec::IntoIter<Recall> = Vec::new().into_iter();
@@ -164,6 +168,13 @@ fn measure(
         }
         let mut attention = DenseAttention::over(&cache, model.shape(), CancelFlag::new())?;
         attention.look_at(*way);
+        let longest = document.tasks.iter().map(|task| task.ids.len()).max();
+        put_on_gpu(
+            &mut attention,
+            args.format,
+            cache.tokens(),
+            longest.unwrap_or(0) + DECODED,
+        );
         if args.recall {
             let audited: Vec<SparseRead> = ways.iter().copied().flatten().collect();
             attention.audit(&audited);
@@ -247,11 +258,12 @@ pub(in crate::evaluation) fn judged_rows(
     Ok(task.judged.iter().map(|at| rows[at - 1].clone()).collect())
 }
 
-/// The document's cache in 4/4, read now if the folder does not hold it.
+/// The document's cache, read now if the folder does not hold it.
 fn read_into(
     folder: &Path,
     model: &Model,
     document: &Document,
+    format: BlockFormat,
 ) -> Result<KvCache, EvaluationError> {
     let mut text = Sha256::new();
     for token in &document.tokens {
@@ -264,7 +276,7 @@ fn read_into(
             text: text.finalize().into(),
             model: model.fingerprint().to_owned(),
             prompt: CacheIdentity::prompt_hash(&document.prefix),
-            format: BlockFormat::K4V4.number(),
+            format: format.number(),
         },
         prefix: document.prefix.clone(),
         tokens: document.tokens.clone(),

@@ -101,6 +101,7 @@ export class FakeBackend implements Backend {
   settings: Required<Settings> = {
     model: null,
     threads: 0,
+    idle_minutes: 15,
     cache_budget_bytes: 20 * 2 ** 30,
     read_when_added: true,
     max_answer_tokens: 256,
