@@ -60,7 +60,14 @@ echo "== kernels"
 "$here/kernel_speed" || status=1
 if [ -n "$1" ]; then
     echo "== $1"
-    "$here/gpu" --model "$1" --text "$2" --depths 4096,16384,30000 || status=1
+    "$here/gpu" --model "$1" --text "$2" --depths 4096,16384,30000,131072 || status=1
+    echo "== $1, needles and chains, all pages and chosen ones"
+    "$here/lectern-cuda" --model "$1" eval sparse --text "$2" --tokens 4096,16384 --policies keys --budgets 2048 ||
+        status=1
+    echo "== weights of noise, sizes of 7B"
+    "$here/gpu" --model "$1" --text "$2" --noise-7b --depths 4096,16384 || status=1
+    echo "== the same in 5 GB"
+    LECTERN_GPU_MEMORY=5GB "$here/gpu" --model "$1" --text "$2" --noise-7b --depths 4096,16384 || status=1
 fi
 exit $status
 "#;

@@ -4,12 +4,16 @@
 //! cargo bench -p lectern-engine --features cuda,lectern-cuda/device-code --bench gpu -- --model M.gguf --text BOOK.txt
 //! ```
 //!
-//! Everything goes the way it goes in the product: `Model::forward`, `DenseAttention`, a cache on disk, `reading::read`.
+//! Everything goes the way it goes in the product: `Model::forward`, `DenseAttention`, a cache on disk, `reading::read`; beyond
+//! the model's window as within it, since here only time counts. With `--noise-7b` the model is one of 7B with weights of
+//! noise, and the one that is named only lends its tokenizer.
+
+mod noise_model;
 
 use anyhow::{Context, Result, bail, ensure};
 use lectern_engine::attention::{CancelFlag, DenseAttention, GpuRead, PagePolicy, SparseRead};
 use lectern_engine::kv::{BlockFormat, CacheIdentity, KvCache};
-use lectern_engine::reading::{ReadingInput, read};
+use lectern_engine::reading::{CHUNK_TOKENS, ReadingInput, read};
 use lectern_models::{Logits, Model, Token};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -23,7 +27,14 @@ const PASS: usize = 64;
 const DECODED: usize = 48;
 
 fn main() -> Result<()> {
+    // What lies where, and whatever is left to the processor.
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::INFO)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .init();
     let (mut model, mut text, mut depths) = (None, None, vec![4_096, 16_384]);
+    let mut is_noise = false;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -37,13 +48,20 @@ fn main() -> Result<()> {
                     .collect::<Result<_, _>>()
                     .context("--depths takes numbers")?;
             }
+            "--noise-7b" => is_noise = true,
             "--bench" => {} // cargo adds it
             other => bail!("unknown argument {other:?}"),
         }
     }
-    let path = model.context("--model is needed")?;
+    let mut path = model.context("--model is needed")?;
     let text = std::fs::read_to_string(text.context("--text is needed")?)?;
     println!("{}", lectern_cuda::probe(0)?);
+    let folder = tempfile::tempdir()?;
+    if is_noise {
+        let noise = folder.path().join("noise-7b.gguf");
+        noise_model::write(&path, &noise)?;
+        path = noise;
+    }
 
     let began = Instant::now();
     let on_gpu = lectern_engine::model::load(&path)?;
@@ -81,9 +99,9 @@ fn main() -> Result<()> {
     }
 
     println!(
-        "\n| depth | read, tokens/s | 512 more | decode | decode, pages chosen | question of 60, first token, ms |"
+        "\n| depth | read, tokens/s | 512 more | decode | decode, pages chosen | question of 60, first token, ms | GPU memory, MB |"
     );
-    println!("|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|");
     for depth in std::iter::once(0).chain(depths) {
         speed(&on_gpu, &ids, depth)?;
     }
@@ -198,34 +216,11 @@ fn speed(model: &Model, ids: &[u32], depth: usize) -> Result<()> {
     let text = || ids.iter().copied().cycle();
     let mut read_speed = String::from("");
     if depth > 0 {
-        let input = ReadingInput {
-            scope: None,
-            prefix: Vec::new(),
-            tokens: text()
-                .take(depth)
-                .enumerate()
-                .map(|(place, id)| Token {
-                    id,
-                    start: place as u32,
-                })
-                .collect(),
-            identity: CacheIdentity {
-                text: [0; 32],
-                model: model.fingerprint().to_owned(),
-                prompt: 0,
-                format: BlockFormat::K4V4.number(),
-                scope: 0,
-            },
-        };
         let began = Instant::now();
-        read(
-            model,
-            &input,
-            &cache.cache,
-            &|_| {},
-            &CancelFlag::new(),
-            &|| {},
-        )?;
+        match depth <= model.context_length() {
+            true => read_within(model, text().take(depth), &cache.cache)?,
+            false => read_beyond(model, text().take(depth), depth, &cache.cache)?,
+        }
         read_speed = format!("{:.0}", depth as f64 / began.elapsed().as_secs_f64());
     }
     let more: Vec<u32> = text().skip(depth).take(512).collect();
@@ -233,6 +228,8 @@ fn speed(model: &Model, ids: &[u32], depth: usize) -> Result<()> {
     let began = Instant::now();
     model.forward(&more, &mut attention_here, Logits::Last)?;
     let prefill = 512.0 / began.elapsed().as_secs_f64();
+    let held = lectern_cuda::Device::shared(0)?.memory()?;
+    let held = (held.total - held.free) >> 20;
     drop(attention_here);
     let decode = |chosen: Option<usize>| -> Result<String> {
         let mut attention = attention(model, &cache.cache, true, chosen)?;
@@ -259,6 +256,57 @@ fn speed(model: &Model, ids: &[u32], depth: usize) -> Result<()> {
     let mut asked = attention(model, &cache.cache, true, None)?;
     model.forward(&more[..60], &mut asked, Logits::Last)?;
     let first = began.elapsed().as_secs_f64() * 1e3;
-    println!("| {depth} | {read_speed} | {prefill:.0} | {dense} | {chosen} | {first:.0} |");
+    println!(
+        "| {depth} | {read_speed} | {prefill:.0} | {dense} | {chosen} | {first:.0} | {held} |"
+    );
+    Ok(())
+}
+
+/// As the product reads.
+fn read_within(model: &Model, ids: impl Iterator<Item = u32>, cache: &KvCache) -> Result<()> {
+    let input = ReadingInput {
+        scope: None,
+        prefix: Vec::new(),
+        tokens: ids
+            .enumerate()
+            .map(|(place, id)| Token {
+                id,
+                start: place as u32,
+            })
+            .collect(),
+        identity: CacheIdentity {
+            text: [0; 32],
+            model: model.fingerprint().to_owned(),
+            prompt: 0,
+            format: BlockFormat::K4V4.number(),
+            scope: 0,
+        },
+    };
+    read(model, &input, cache, &|_| {}, &CancelFlag::new(), &|| {})?;
+    Ok(())
+}
+
+/// The same chunks, which the product would not read at these positions.
+fn read_beyond(
+    model: &Model,
+    ids: impl Iterator<Item = u32>,
+    tokens: usize,
+    cache: &KvCache,
+) -> Result<()> {
+    let mut attention = DenseAttention::over(cache, model.shape(), CancelFlag::new())?;
+    attention.use_gpu_if_sound(&GpuRead {
+        ordinal: 0,
+        format: cache.format(),
+        cached_tokens: tokens,
+        window_tokens: CHUNK_TOKENS,
+        pass_tokens: CHUNK_TOKENS,
+        weight_bytes: 0,
+    });
+    let ids: Vec<u32> = ids.collect();
+    for chunk in ids.chunks(CHUNK_TOKENS) {
+        model.forward(chunk, &mut attention, Logits::None)?;
+        attention.seal(cache, chunk)?;
+    }
+    ensure!(attention.is_on_gpu(), "attention left the GPU");
     Ok(())
 }
