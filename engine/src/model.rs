@@ -14,11 +14,19 @@ pub const GPU_SWITCH: &str = "LECTERN_GPU";
 /// # Errors
 /// As [`Model::load`]. A GPU that cannot take the weights is none: the log says why.
 pub fn load(path: &Path) -> Result<Model, ModelError> {
+    load_stretched(path, 1.0)
+}
+
+/// As [`load`], of a model that is to read `stretch` times further than it was trained for ([`Model::load_stretched`]).
+///
+/// # Errors
+/// As there.
+pub fn load_stretched(path: &Path, stretch: f64) -> Result<Model, ModelError> {
     #[cfg(feature = "cuda")]
     if is_gpu_wanted() {
-        return Model::load_to(path, on_gpu);
+        return Model::load_stretched(path, stretch, Some(Box::new(on_gpu)));
     }
-    Model::load(path)
+    Model::load_stretched(path, stretch, None)
 }
 
 /// Whether a GPU is to be used if there is one.

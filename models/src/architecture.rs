@@ -46,7 +46,7 @@ pub(crate) struct Hyperparameters {
     pub(crate) width: usize,
     /// Channels inside the feed-forward part.
     pub(crate) feed_forward: usize,
-    /// Positions that the model was trained for.
+    /// Positions that the model was trained for, or is stretched to.
     pub(crate) context_length: usize,
     /// Epsilon of the RMS norms.
     pub(crate) norm_epsilon: f32,
@@ -55,7 +55,8 @@ pub(crate) struct Hyperparameters {
 }
 
 impl Hyperparameters {
-    pub(crate) fn of(file: &Gguf) -> Result<Self, ModelError> {
+    /// `stretch`: how many times further than it was trained for the model is to read; 1 for as far.
+    pub(crate) fn of(file: &Gguf, stretch: f64) -> Result<Self, ModelError> {
         let path = || file.path().to_owned();
         let metadata = file.metadata();
         let name = metadata
@@ -112,12 +113,12 @@ impl Hyperparameters {
             .float(&format!("{name}.attention.layer_norm_rms_epsilon"))
             .filter(|epsilon| (0.0..0.1).contains(epsilon))
             .ok_or_else(|| nonsense("attention.layer_norm_rms_epsilon"))?;
-        let positions = positions::of(file, name, architecture.pairing(), head_dim)?;
+        let positions = positions::of(file, name, architecture.pairing(), head_dim, stretch)?;
         Ok(Self {
             architecture,
             width,
             feed_forward: count("feed_forward_length")?,
-            context_length: count("context_length")?,
+            context_length: (count("context_length")? as f64 * stretch.max(1.0)) as usize,
             norm_epsilon: norm_epsilon as f32,
             shape: AttentionShape {
                 layers: count("block_count")?,

@@ -52,16 +52,16 @@ enum Blocks {
 }
 
 /// Puts weights elsewhere than into this processor's memory, if it can.
-pub(crate) type Place<'p> =
-    dyn FnOnce(&DecoderWeights<FileMatrix<'_>>) -> Option<Arc<dyn Backend>> + 'p;
+pub type Place<'p> = dyn FnOnce(&DecoderWeights<FileMatrix<'_>>) -> Option<Arc<dyn Backend>> + 'p;
 
 impl Decoder {
-    /// `place`, if there is one, is asked first.
+    /// `place`, if there is one, is asked first; positions are stretched `stretch` times.
     pub(crate) fn load(
         file: &Arc<Gguf>,
+        stretch: f64,
         place: Option<Box<Place<'_>>>,
     ) -> Result<Self, ModelError> {
-        let mut parameters = Hyperparameters::of(file)?;
+        let mut parameters = Hyperparameters::of(file, stretch)?;
         let mut weights = Weights::of(file);
         let embedding = weights.embedding("token_embd.weight", parameters.width)?;
         let vocabulary = weights.rows("token_embd.weight")?;

@@ -29,7 +29,7 @@ pub use attention::{Attention, AttentionError, AttentionShape};
 pub use block::{BlockWeights, DecoderWeights, Sizes};
 pub use catalogue::{Catalogue, CatalogueEntry, CatalogueError, DownloadProgress};
 pub use chat::{ChatMessage, ChatTemplate, ChatTemplateError, Role};
-pub use decoder::Logits;
+pub use decoder::{Logits, Place};
 pub use error::{ForwardError, ModelError};
 pub use gguf::{GgufFault, Quantization};
 pub use level::Level;

@@ -48,7 +48,7 @@ pub struct ModelFacts {
 impl Model {
     /// Opens a GGUF file and makes it ready to run. Reads the whole file once, for the fingerprint.
     pub fn load(path: &Path) -> Result<Self, ModelError> {
-        Self::load_from(path, None)
+        Self::load_from(path, 1.0, None)
     }
 
     /// What a file says of its model, from its first few MB at most.
@@ -61,7 +61,7 @@ impl Model {
             mut shape,
             context_length,
             ..
-        } = Hyperparameters::of(&file)?;
+        } = Hyperparameters::of(&file, 1.0)?;
         shape.key_bias = vec![None; shape.layers];
         Ok(ModelFacts {
             shape,
@@ -76,12 +76,30 @@ impl Model {
         path: &Path,
         place: impl FnOnce(&DecoderWeights<FileMatrix<'_>>) -> Option<Arc<dyn Backend>>,
     ) -> Result<Self, ModelError> {
-        Self::load_from(path, Some(Box::new(place)))
+        Self::load_from(path, 1.0, Some(Box::new(place)))
     }
 
-    fn load_from(path: &Path, place: Option<Box<Place<'_>>>) -> Result<Self, ModelError> {
+    /// As [`Model::load_to`], or as [`Model::load`] without a place, with positions stretched so that the model reads
+    /// `stretch` times further than it was trained for, by YaRN. What it then reads is another model's: its fingerprint
+    /// says so.
+    ///
+    /// # Errors
+    /// Also [`ModelError::Feature`] if the file says already that its positions are stretched.
+    pub fn load_stretched(
+        path: &Path,
+        stretch: f64,
+        place: Option<Box<Place<'_>>>,
+    ) -> Result<Self, ModelError> {
+        Self::load_from(path, stretch, place)
+    }
+
+    fn load_from(
+        path: &Path,
+        stretch: f64,
+        place: Option<Box<Place<'_>>>,
+    ) -> Result<Self, ModelError> {
         let file = Arc::new(Gguf::open(path)?);
-        let decoder = Decoder::load(&file, place)?;
+        let decoder = Decoder::load(&file, stretch, place)?;
         let tokenizer = Tokenizer::of(&file).map_err(|source| ModelError::Tokenizer {
             path: path.to_owned(),
             source,
@@ -89,12 +107,16 @@ impl Model {
         let chat_template = ChatTemplate::of(file.metadata(), &tokenizer);
         let ends_answer = tokenizer.ends_of_turn();
         release(file.map(), file.header());
+        let mut fingerprint = fingerprint(path).map_err(|source| ModelError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        if stretch > 1.0 {
+            fingerprint.push_str(&format!("-stretched-{stretch}"));
+        }
         Ok(Self {
             name: file.name(),
-            fingerprint: fingerprint(path).map_err(|source| ModelError::Unreadable {
-                path: path.to_owned(),
-                source,
-            })?,
+            fingerprint,
             decoder,
             tokenizer,
             chat_template,

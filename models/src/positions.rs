@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | none | `base^(-2i / dimensions)` (Su et al. 2021, arXiv 2104.09864) | as they are |
 //! | `linear` | all of them divided by the factor (Chen et al. 2023, arXiv 2306.15595) | as they are |
-//! | `yarn` | divided, but for pairs that turn often within the trained window (Peng et al. 2023, arXiv 2309.00071, section 3.2) | times `(0.1 ln factor + 1)^2` (equation 15) |
+//! | `yarn`, or stretched by whoever loads it | divided, but for pairs that turn often within the trained window (Peng et al. 2023, arXiv 2309.00071, section 3.2) | times `(0.1 ln factor + 1)^2` (equation 15) |
 
 use crate::attention::{Rotary, RotaryPairing};
 use crate::error::ModelError;
@@ -27,12 +27,13 @@ pub(crate) struct Positions {
     pub(crate) attention_factor: f32,
 }
 
-/// Of the model in a file of this architecture's name.
+/// Of the model in a file of this architecture's name, stretched `stretch` times where the file does not say so itself.
 pub(crate) fn of(
     file: &Gguf,
     name: &str,
     pairing: RotaryPairing,
     head_dim: usize,
+    stretch: f64,
 ) -> Result<Positions, ModelError> {
     let metadata = file.metadata();
     let nonsense = |key: &str| ModelError::Metadata {
@@ -51,25 +52,35 @@ pub(crate) fn of(
         Some(number) if number.is_finite() && number > least => Ok(Some(number)),
         Some(_) => Err(nonsense(key)),
     };
+    let is_stretched = stretch > 1.0;
     let base = number("rope.freq_base", 1.0)?.unwrap_or(10_000.0);
     let factor =
         || number("rope.scaling.factor", 0.0)?.ok_or_else(|| nonsense("rope.scaling.factor"));
     let angles = (0..dimensions / 2).map(|pair| base.powf(-2.0 * pair as f64 / dimensions as f64));
     let (angles, attention_factor): (Vec<f64>, f64) =
         match metadata.string(&format!("{name}.rope.scaling.type")) {
-            None | Some("none") => (angles.collect(), 1.0),
+            None | Some("none") if !is_stretched => (angles.collect(), 1.0),
+            Some(other) if is_stretched && other != "none" => {
+                return Err(ModelError::Feature {
+                    path: file.path().to_owned(),
+                    feature: format!("positions stretched once more than {other:?} does it"),
+                });
+            }
             Some("linear") => {
                 let factor = factor()?;
                 (angles.map(|angle| angle / factor).collect(), 1.0)
             }
-            Some("yarn") => {
+            None | Some("none" | "yarn") => {
                 let trained = ["rope.scaling.original_context_length", "context_length"]
                     .iter()
                     .find_map(|key| metadata.count(&format!("{name}.{key}")))
                     .filter(|tokens| *tokens > 0)
                     .ok_or_else(|| nonsense("rope.scaling.original_context_length"))?;
                 let yarn = Yarn {
-                    factor: factor()?,
+                    factor: match is_stretched {
+                        true => stretch,
+                        false => factor()?,
+                    },
                     trained: trained as f64,
                     fast: number("rope.scaling.yarn_beta_fast", 0.0)?.unwrap_or(FAST_TURNS),
                     slow: number("rope.scaling.yarn_beta_slow", 0.0)?.unwrap_or(SLOW_TURNS),

@@ -231,6 +231,9 @@ A window that is open already goes to the place. In a shell, put the link in quo
   lectern eval heads --data data --book book.txt --model qwen2.5-0.5b
   lectern eval kv --text book.txt --code src/ --tokens 1024,4096 --model qwen2.5-0.5b")]
     Eval {
+        /// Let the model read so many times further than it was trained for, its positions stretched (YaRN).
+        #[arg(long, global = true, value_name = "TIMES", default_value_t = 1.0)]
+        stretch: f64,
         /// What to measure.
         #[command(subcommand)]
         evaluation: Evaluation,

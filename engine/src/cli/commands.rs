@@ -85,7 +85,10 @@ pub async fn run(
         Command::Remove { documents, yes } => session.remove(&documents, yes).await,
         Command::Models(models) => session.models(models).await,
         Command::Settings { name, value } => session.settings(name, value),
-        Command::Eval { evaluation } => session.evaluate(evaluation).await,
+        Command::Eval {
+            stretch,
+            evaluation,
+        } => session.evaluate(evaluation, stretch).await,
         // Handled where the program starts.
         Command::Serve => Ok(Exit::Done),
     }
@@ -98,7 +101,7 @@ pub(super) struct Session<'s> {
 }
 
 impl Session<'_> {
-    async fn evaluate(&self, evaluation: Evaluation) -> Result<Exit, Failure> {
+    async fn evaluate(&self, evaluation: Evaluation, stretch: f64) -> Result<Exit, Failure> {
         let lectern = Arc::clone(self.lectern);
         let measured = tokio::task::spawn_blocking(move || {
             evaluation::run(&evaluation, &|| {
@@ -107,6 +110,7 @@ impl Session<'_> {
                     path: chosen.path,
                     retrieval_heads: chosen.retrieval_heads,
                     kv_format: chosen.kv_format,
+                    stretch,
                 })
             })
         });

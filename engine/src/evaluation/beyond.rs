@@ -87,7 +87,7 @@ fn way(text: &str) -> Result<Way, String> {
 
 /// Measures and prints.
 pub(super) fn run(args: &BeyondArgs, model: &MeasuredModel) -> Result<(), EvaluationError> {
-    let model = crate::model::load(&model.path)?;
+    let model = model.load()?;
     let text = super::kv::material::novel(&args.text)?;
     let document = Document::new(&model, &text, args.tokens, args.seed)?;
     let whole = args.whole.unwrap_or(model.context_length());

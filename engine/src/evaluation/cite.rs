@@ -58,7 +58,7 @@ struct WayOutcome {
 
 /// Asks, cites, prints.
 pub(super) fn run(args: &CiteArgs, measured: &MeasuredModel) -> Result<(), EvaluationError> {
-    let model = crate::model::load(&measured.path)?;
+    let model = measured.load()?;
     let heads = if args.heads.is_empty() {
         &measured.retrieval_heads
     } else {

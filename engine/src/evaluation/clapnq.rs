@@ -58,7 +58,7 @@ struct Counts {
 
 /// Asks, cites, prints.
 pub(super) fn run(args: &ClapnqArgs, measured: &MeasuredModel) -> Result<(), EvaluationError> {
-    let model = crate::model::load(&measured.path)?;
+    let model = measured.load()?;
     let reader = Reader {
         model: &model,
         retrieval_heads: &measured.retrieval_heads,

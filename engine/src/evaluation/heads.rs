@@ -33,7 +33,7 @@ struct Sample {
 
 /// Runs the suite and prints the best heads.
 pub(super) fn run(args: &HeadsArgs, model: &MeasuredModel) -> Result<(), EvaluationError> {
-    let model = crate::model::load(&model.path)?;
+    let model = model.load()?;
     let book = std::fs::read(&args.book).map_err(|source| EvaluationError::Unreadable {
         path: args.book.clone(),
         source,

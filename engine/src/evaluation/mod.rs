@@ -32,7 +32,7 @@ use crate::kv::{BlockFormat, KvError};
 use crate::library::LibraryError;
 use crate::reading::{PromptError, ReadingError};
 use clap::{Args, Subcommand};
-use lectern_models::{ForwardError, ModelError, TokenizerError};
+use lectern_models::{ForwardError, Model, ModelError, TokenizerError};
 use lectern_protocol::{Failure, FailureCode};
 use std::path::PathBuf;
 
@@ -193,6 +193,14 @@ pub struct MeasuredModel {
     pub retrieval_heads: Vec<(usize, usize)>,
     /// The cache format that is used for it.
     pub kv_format: BlockFormat,
+    /// How many times further than it was trained for it is to read.
+    pub stretch: f64,
+}
+
+impl MeasuredModel {
+    fn load(&self) -> Result<Model, ModelError> {
+        crate::model::load_stretched(&self.path, self.stretch)
+    }
 }
 
 /// Why a measurement ended early.

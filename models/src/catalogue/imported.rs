@@ -39,7 +39,7 @@ pub(super) fn write(models: &Path, entries: &[&CatalogueEntry]) -> Result<(), Ca
 pub(super) fn describe(path: &Path, name: String) -> Result<CatalogueEntry, CatalogueError> {
     let absolute = fs::canonicalize(path).map_err(CatalogueError::file(path))?;
     let file = Gguf::open(&absolute)?;
-    let parameters = Hyperparameters::of(&file)?;
+    let parameters = Hyperparameters::of(&file, 1.0)?;
     let bytes = file.map().len() as u64;
     drop(Model::load(&absolute)?);
     Ok(CatalogueEntry {

@@ -84,7 +84,7 @@ struct Report {
 
 /// Measures and prints.
 pub(super) fn run(args: &KvArgs, model: &MeasuredModel) -> Result<(), EvaluationError> {
-    let model = crate::model::load(&model.path)?;
+    let model = model.load()?;
     let mut formats = args.formats.clone();
     formats.retain(|format| *format != BlockFormat::F16);
     formats.insert(0, BlockFormat::F16);

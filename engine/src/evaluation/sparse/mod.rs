@@ -111,7 +111,7 @@ struct Measured {
 
 /// Measures and prints.
 pub(super) fn run(args: &SparseArgs, model: &MeasuredModel) -> Result<(), EvaluationError> {
-    let model = crate::model::load(&model.path)?;
+    let model = model.load()?;
     let text = super::kv::material::novel(&args.text)?;
     let mut ways = vec![None];
     for &policy in &args.policies {
