@@ -229,7 +229,8 @@ A window that is open already goes to the place. In a shell, put the link in quo
   lectern eval cite --data data --limit 48 --tokens 3000 --model qwen2.5-1.5b
   lectern eval clapnq --data data --limit 40 --answers answers.jsonl
   lectern eval heads --data data --book book.txt --model qwen2.5-0.5b
-  lectern eval kv --text book.txt --code src/ --tokens 1024,4096 --model qwen2.5-0.5b")]
+  lectern eval kv --text book.txt --code src/ --tokens 1024,4096 --model qwen2.5-0.5b
+  lectern eval book --text moby-dick.txt --questions tests/files/moby-dick-questions.json")]
     Eval {
         /// Let the model read so many times further than it was trained for, its positions stretched (YaRN).
         #[arg(long, global = true, value_name = "TIMES", default_value_t = 1.0)]

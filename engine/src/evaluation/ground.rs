@@ -11,6 +11,8 @@ use crate::library::{ContentHash, Library, NewDocument};
 use crate::reading::{CancelFlag, ReadingInput, Scope, prefix, read};
 use crate::retrieval::{self, Ranked};
 use lectern_models::{Model, Token};
+use sha2::{Digest, Sha256};
+use std::path::Path;
 
 /// Tokens before a question that it looks at, behind a document that was read in a bounded scope; as the product does.
 const NEAR_THE_END: usize = 1024;
@@ -56,7 +58,7 @@ impl Prepared {
         model: &Model,
         document: &Document,
         seen: Seen,
-        folder: &Scratch,
+        folder: &Path,
         format: BlockFormat,
     ) -> Result<Prepared, EvaluationError> {
         let prefix = prefix(model.chat_template(), model.tokenizer())?;
@@ -79,7 +81,7 @@ impl Prepared {
             let input = ReadingInput {
                 tokens,
                 identity: CacheIdentity {
-                    text: Default::default(), // the folder is new: nothing else can be in it
+                    text: Sha256::digest(&document.text).into(),
                     model: model.fingerprint().to_owned(),
                     prompt: CacheIdentity::prompt_hash(&prefix),
                     format: format.number(),
@@ -88,7 +90,8 @@ impl Prepared {
                 prefix,
                 scope,
             };
-            let cache = KvCache::open(&folder.0, &input.identity, model.shape())?;
+            let folder = folder.join(input.identity.folder_name());
+            let cache = KvCache::open(&folder, &input.identity, model.shape())?;
             read(model, &input, &cache, &|_| (), &CancelFlag::new(), &|| ())?;
             prepared.cache = Some(cache);
         }

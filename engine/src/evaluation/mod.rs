@@ -9,6 +9,7 @@
 //! Nothing here is used by the rest of the engine.
 
 mod beyond;
+mod book;
 mod cite;
 mod clapnq;
 mod fit;
@@ -23,6 +24,7 @@ mod words;
 mod xquad;
 
 pub use beyond::BeyondArgs;
+pub use book::BookArgs;
 pub use kv::KvArgs;
 pub use sparse::SparseArgs;
 
@@ -57,6 +59,8 @@ pub enum Evaluation {
     Sparse(SparseArgs),
     /// How well a document is known that is longer than the model's window, by how what lies beyond is read.
     Beyond(BeyondArgs),
+    /// Whether a whole book is known: questions whose answer stands in one sentence, some of them planted.
+    Book(BookArgs),
 }
 
 /// Puts what was read onto the GPU where there is one that computes what the processor does: `cached_tokens` of them, and
@@ -222,6 +226,12 @@ pub enum EvaluationError {
         /// What is wrong.
         source: serde_json::Error,
     },
+    /// A question's sentence is not in the text.
+    #[error("the book does not hold the sentence {sentence:?}")]
+    NoSuchSentence {
+        /// The sentence.
+        sentence: String,
+    },
     /// A temporary folder or file failed.
     #[error("a temporary cache failed: {0}")]
     Scratch(#[from] std::io::Error),
@@ -274,6 +284,7 @@ pub fn run(
         Evaluation::Kv(args) => kv::run(args, &model()?)?,
         Evaluation::Sparse(args) => sparse::run(args, &model()?)?,
         Evaluation::Beyond(args) => beyond::run(args, &model()?)?,
+        Evaluation::Book(args) => book::run(args, &model()?)?,
     }
     Ok(())
 }

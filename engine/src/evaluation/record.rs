@@ -116,7 +116,7 @@ impl Records {
             reader.model,
             &exam.document,
             self.seen,
-            &folder,
+            &folder.0,
             self.format,
         )?;
         let document = OpenDocument::new(String::new(), exam.document.clone());
@@ -183,7 +183,7 @@ impl Records {
 }
 
 /// The model's answer without the document.
-fn closed_book(model: &Model, question: &str) -> Result<String, EvaluationError> {
+pub(super) fn closed_book(model: &Model, question: &str) -> Result<String, EvaluationError> {
     let message = |role, content: &str| ChatMessage {
         role,
         content: content.to_owned(),
