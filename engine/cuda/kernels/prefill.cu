@@ -122,6 +122,7 @@ __device__ __forceinline__ void attend_tile(const Prefill& prefill, UnpackedSide
             values[tile].numbers[2 * nth + 1] = prefill.goes_on ? from[1] / unit : 0.0f;
         }
     }
+    __syncthreads();  // what an earlier run left is read, also by lanes of another row that stand in for one beyond the last
 
     // Of the pages that are decoded those that a row of the tile sees, and of them this split's share.
     const int seen = min((end + PAGE_TOKENS - 1) / PAGE_TOKENS - prefill.first_page, prefill.pages);

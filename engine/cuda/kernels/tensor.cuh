@@ -25,7 +25,7 @@ struct TensorSums {
 
 inline float half_of(unsigned word, int nth) { return __half2float(__ushort_as_half((unsigned short)(word >> 16 * nth))); }
 
-__device__ __forceinline__ void multiply_add(TensorSums& sums, const LeftWords& left, const RightWords& right) {
+ONE_INSTRUCTION inline void multiply_add(TensorSums& sums, const LeftWords& left, const RightWords& right) {
     struct Words {
         LeftWords left;
         RightWords right;

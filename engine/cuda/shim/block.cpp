@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "fiber.h"
+#include "order.h"
 
 // Where `__shared__` variables lie; the linker names both ends of the section.
 extern "C" char __start_cuda_shared[] __attribute__((weak));
@@ -25,6 +26,10 @@ enum class State { Ready, AtBarrier, InWarp, Gone };
 
 struct Thread {
     Fiber fiber;
+    Observed observed;
+    /// Barriers of the block, and of its warp, that it came to.
+    unsigned barriers = 0;
+    unsigned warp_barriers = 0;
     State state = State::Ready;
     uint3 index{};
     /// Of what it waits for.
@@ -41,7 +46,10 @@ struct Running {
     int count = 0;
     int current = 0;
     Context scheduler;
+    Scheduler own_thread;
     std::string failure;
+    /// Every other barrier is the same meeting: no thread comes to the one after next before all have left this one.
+    Meeting began, ended, barriers[2], warp_barriers[32][2];
 } running;
 
 Thread& thread_at(int nth) { return *running.threads[nth]; }
@@ -65,12 +73,15 @@ void violated(const std::string& fact, int nth) {
 void yield(State state) {
     Thread& self = thread_at(running.current);
     self.state = state;
+    running.own_thread.acts();
     self.fiber.yield(running.scheduler, state == State::Gone);
 }
 
 void thread_main() {
     Fiber::arrived();
+    running.began.goes();
     (*running.body)();
+    running.ended.came();
     yield(State::Gone);
     abort();
 }
@@ -79,6 +90,7 @@ void resume(int nth) {
     running.current = nth;
     here.thread = thread_at(nth).index;
     here.lane = nth % 32;
+    thread_at(nth).observed.acts();
     thread_at(nth).fiber.resume(running.scheduler);
 }
 
@@ -190,8 +202,10 @@ void run_block(unsigned seed, std::mt19937& random) {
         Thread& thread = thread_at(nth);
         thread.state = State::Ready;
         thread.index = {nth % size.x, nth / size.x % size.y, nth / size.x / size.y};
+        thread.barriers = thread.warp_barriers = 0;
         thread.fiber.restart(thread_main);
     }
+    running.began.came();
     std::vector<int> warps;
     for (int warp = 0; warp < running.count; warp += 32) {
         warps.push_back(warp);
@@ -216,6 +230,7 @@ void run_block(unsigned seed, std::mt19937& random) {
             break;
         }
     }
+    running.ended.goes();
     for (int nth = 0; nth < running.count; nth++) {
         if (thread_at(nth).state != State::Gone) {
             violated("threads wait for others that are gone or wait elsewhere", nth);
@@ -231,6 +246,7 @@ std::string launch(const char* name, dim3 grid, dim3 block, unsigned seed, const
     running.body = &body;
     running.count = (int)(block.x * block.y * block.z);
     running.failure.clear();
+    running.own_thread.begins();
     while ((int)running.threads.size() < running.count) {
         running.threads.push_back(std::make_unique<Thread>());
     }
@@ -258,11 +274,15 @@ void fail(const std::string& fact) {
 }
 
 void wait_for_block(int site) {
-    thread_at(running.current).site = site;
+    Thread& self = thread_at(running.current);
+    Meeting& barrier = running.barriers[self.barriers++ % 2];
+    self.site = site;
+    barrier.came();
     yield(State::AtBarrier);
+    barrier.goes();
 }
 
-void wait_for_lanes(unsigned mask, int site) {
+static void meet_lanes(unsigned mask, int site) {
     Thread& self = thread_at(running.current);
     self.mask = mask;
     self.site = site;
@@ -272,31 +292,39 @@ void wait_for_lanes(unsigned mask, int site) {
     yield(State::InWarp);
 }
 
+void wait_for_lanes(unsigned mask, int site) {
+    Thread& self = thread_at(running.current);
+    Meeting& barrier = running.warp_barriers[running.current / 32][self.warp_barriers++ % 2];
+    barrier.came();
+    meet_lanes(mask, site);
+    barrier.goes();
+}
+
 uint64_t exchange(unsigned mask, uint64_t brought, int lane, int site) {
     const int self = running.current;
     const int warp = self / 32 * 32;
     thread_at(self).brought = brought;
-    wait_for_lanes(mask, site);
+    meet_lanes(mask, site);
     const bool there = lane >= 0 && lane < 32;
     if (there && !(mask >> lane & 1)) {
         fail("a lane reads one that is not in the mask");
     }
     const uint64_t got = there ? thread_at(warp + lane).brought : brought;
-    wait_for_lanes(mask, site);
+    meet_lanes(mask, site);
     return got;
 }
 
 unsigned vote(unsigned mask, bool for_it, int site) {
     const int warp = running.current / 32 * 32;
     thread_at(running.current).brought = for_it;
-    wait_for_lanes(mask, site);
+    meet_lanes(mask, site);
     unsigned votes = 0;
     for (int lane = 0; lane < 32; lane++) {
         if (mask >> lane & 1) {
             votes |= (unsigned)(thread_at(warp + lane).brought & 1) << lane;
         }
     }
-    wait_for_lanes(mask, site);
+    meet_lanes(mask, site);
     return votes;
 }
 

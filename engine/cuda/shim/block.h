@@ -43,7 +43,7 @@ std::string launch(const char* name, dim3 grid, dim3 block, unsigned seed, const
 /// Waits until all threads of the block are at this barrier; `site` tells one in the source from another.
 void wait_for_block(int site);
 
-/// Waits until the lanes of `mask` are here.
+/// Waits until the lanes of `mask`, all of the warp, are here, and see what each other wrote.
 void wait_for_lanes(unsigned mask, int site);
 
 /// What lane `lane` of the warp brought; its own where there is no such lane.

@@ -1,5 +1,5 @@
 //! The checks checked: kernels with a fault each, every one of which the other tests must find; and the kernels as they are
-//! under AddressSanitizer.
+//! under AddressSanitizer and ThreadSanitizer.
 //!
 //! Each runs this crate's other tests as programs of their own, on a fake driver that was compiled with the fault.
 
@@ -400,21 +400,21 @@ fn every_seeded_fault_is_found() {
     println!("{} faults, each found", FAULTS.len());
 }
 
-/// Where the compiler keeps AddressSanitizer's library; `None` if it has none.
-fn address_sanitizer() -> Option<PathBuf> {
+/// Where the compiler keeps a sanitizer's library; `None` if it has none.
+fn sanitizer(library: &str) -> Option<PathBuf> {
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
     let output = Command::new(compiler)
-        .arg("-print-file-name=libasan.so")
+        .arg(format!("-print-file-name={library}"))
         .output()
         .ok()?;
     let path = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
     // Without one it answers with the bare name.
-    path.is_absolute().then_some(path)
+    (path.is_absolute() && cfg!(target_os = "linux")).then_some(path)
 }
 
 #[test]
 fn no_kernel_touches_what_is_not_its_own() {
-    let Some(library) = address_sanitizer().filter(|_| cfg!(target_os = "linux")) else {
+    let Some(library) = sanitizer("libasan.so") else {
         println!("skipped: the C++ compiler has no AddressSanitizer that can be loaded first");
         return;
     };
@@ -446,4 +446,48 @@ fn no_kernel_touches_what_is_not_its_own() {
         "{words}"
     );
     assert!(words.contains("scores.cuh"), "{words}");
+}
+
+/// Every pair of accesses to the same memory by two threads of a block has a barrier between them, in whatever order they
+/// ran.
+#[test]
+fn no_two_threads_race() {
+    let Some(library) = sanitizer("libtsan.so") else {
+        println!("skipped: the C++ compiler has no ThreadSanitizer that can be loaded first");
+        return;
+    };
+    let environment = [
+        ("LD_PRELOAD", library.to_string_lossy().into_owned()),
+        // The test programs are not instrumented, so what their threads do is not to be judged.
+        (
+            "TSAN_OPTIONS",
+            "ignore_noninstrumented_modules=1 halt_on_error=1 exitcode=66".to_owned(),
+        ),
+    ];
+    let clean = build(Checked::Races, None);
+    for (test, filter) in [
+        CHOSEN, MASS, SEALED, APPENDED, INDEX, SCAN, PICK, GATHER, PREFILL, DECODE, FEW, MANY, ROWS,
+    ] {
+        let output = run(test, filter, &clean, &environment);
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{test} {filter}: {words}");
+    }
+    // And it does look: each barrier that is missing is a race.
+    let barriers = FAULTS
+        .iter()
+        .filter(|seeded| seeded.fault.right.contains("__syncthreads"));
+    let mut looked = 0;
+    for seeded in barriers {
+        let racy = build(Checked::Races, Some(seeded.fault));
+        let (test, filter) = seeded.found_by;
+        let output = run(test, filter, &racy, &environment);
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            words.contains("WARNING: ThreadSanitizer: data race"),
+            "{}: {words}",
+            seeded.what
+        );
+        looked += 1;
+    }
+    println!("{looked} missing barriers, each a race");
 }

@@ -16,6 +16,8 @@ pub enum Checked {
     Plain,
     /// With AddressSanitizer.
     Address,
+    /// Kernels with ThreadSanitizer (`shim/order.h`).
+    Races,
 }
 
 /// Which streams are late.
@@ -90,7 +92,7 @@ pub fn build(checked: Checked, fault: Option<Fault>) -> PathBuf {
     }
     for file in ["shim/block.cpp", "shim/fiber.cpp", "fake/driver.cpp"] {
         let text = fs::read_to_string(root().join(file)).unwrap();
-        objects.push(object(&folder, checked, &text, &[]));
+        objects.push(object(&folder, &around_kernels(checked), &text, &[]));
     }
     let library = folder
         .join(key(&objects))
@@ -99,7 +101,7 @@ pub fn build(checked: Checked, fault: Option<Fault>) -> PathBuf {
     if !library.exists() {
         let unfinished = library.with_extension("part");
         let mut link = Command::new(compiler());
-        link.args(flags(checked)).args(["-shared", "-o"]);
+        link.args(kernel_flags(checked)).args(["-shared", "-o"]);
         link.arg(&unfinished).args(&objects);
         if cfg!(target_os = "linux") {
             // The name that cudarc looks for first: once loaded from anywhere, it is found by it.
@@ -111,10 +113,22 @@ pub fn build(checked: Checked, fault: Option<Fault>) -> PathBuf {
     library
 }
 
-fn flags(checked: Checked) -> Vec<&'static str> {
+/// For what surrounds kernels.
+fn around_kernels(checked: Checked) -> Vec<&'static str> {
     let mut flags = vec!["-std=c++17", "-O2", "-g1", "-fPIC", "-fvisibility=hidden"];
-    if checked == Checked::Address {
-        flags.push("-fsanitize=address");
+    match checked {
+        Checked::Plain => {}
+        Checked::Address => flags.push("-fsanitize=address"),
+        Checked::Races => flags.push("-DCHECKED_FOR_RACES"),
+    }
+    flags
+}
+
+/// For kernels, and to link them.
+fn kernel_flags(checked: Checked) -> Vec<&'static str> {
+    let mut flags = around_kernels(checked);
+    if checked == Checked::Races {
+        flags.push("-fsanitize=thread");
     }
     flags
 }
@@ -137,11 +151,11 @@ fn kernel_object(
     let text = format!(
         "#include \"cuda_on_cpu.h\"\n#include \"register.h\"\n#include \"{name}\"\n{entries}"
     );
-    object(folder, checked, &text, needed)
+    object(folder, &kernel_flags(checked), &text, needed)
 }
 
 /// Compiles `text`, which may include `beside`, files that lie next to it.
-fn object(folder: &Path, checked: Checked, text: &str, beside: &[&(String, String)]) -> PathBuf {
+fn object(folder: &Path, flags: &[&str], text: &str, beside: &[&(String, String)]) -> PathBuf {
     let mut headers = Vec::new();
     for part in ["shim", "fake"] {
         for entry in fs::read_dir(root().join(part)).unwrap() {
@@ -152,7 +166,7 @@ fn object(folder: &Path, checked: Checked, text: &str, beside: &[&(String, Strin
         }
     }
     headers.sort();
-    let place = folder.join(key(&(flags(checked), text, beside, headers)));
+    let place = folder.join(key(&(flags, text, beside, headers)));
     let object = place.join("object.o");
     let _alone = lock(&place);
     if !object.exists() {
@@ -163,7 +177,7 @@ fn object(folder: &Path, checked: Checked, text: &str, beside: &[&(String, Strin
         let unfinished = place.join("object.part");
         let mut compile = Command::new(compiler());
         compile
-            .args(flags(checked))
+            .args(flags)
             .args(["-Wall", "-Wextra", "-Wno-unknown-pragmas"])
             .arg("-I")
             .arg(root().join("shim"))
