@@ -19,6 +19,7 @@
 
 mod evidence;
 mod exchange;
+mod hold;
 mod index;
 mod link;
 mod mention;
@@ -29,6 +30,7 @@ mod terms;
 mod verify;
 
 pub use evidence::{AttentionEvidence, sentence_mass};
+pub use hold::{By, Compared, Hold, HoldError, HoldTest, Likelihood, Measure, Over, cited_words};
 pub use index::SentenceIndex;
 pub use link::{Fingerprint, Link, LinkError};
 pub use query::is_abstention;
