@@ -26,10 +26,10 @@ use serde::{Deserialize, Serialize};
 const INSTRUCTIONS: &str = "Answer the question in one short sentence.";
 
 /// Stands between cited words and the question; also opens the question where there are none.
-const QUESTION: &str = "Question: ";
+pub(super) const QUESTION: &str = "Question: ";
 
 /// Tokens of cited words that are read; SelfCite cites no more than 384.
-const MOST_TOKENS: usize = 512;
+pub(super) const MOST_TOKENS: usize = 512;
 
 /// Tokens read at a time; a stop is heeded between.
 const CHUNK_TOKENS: usize = 128;
@@ -233,10 +233,7 @@ impl<'m> HoldTest<'m> {
         else {
             return Ok(Likelihood::default());
         };
-        let mut attention = DenseAttention::without_cache(self.model.shape(), self.cancel.clone())?;
-        for chunk in read.chunks(CHUNK_TOKENS) {
-            self.model.forward(chunk, &mut attention, Logits::None)?;
-        }
+        let mut attention = read_ahead(self.model, &self.cancel, read)?;
         // the token before the sentence predicts its first, and its last one predicts what is not asked
         let rows = [&[*last], given].concat();
         let mut found = Likelihood::default();
@@ -254,6 +251,19 @@ impl<'m> HoldTest<'m> {
         }
         Ok(found)
     }
+}
+
+/// Attention that holds `read`.
+pub(super) fn read_ahead(
+    model: &Model,
+    cancel: &CancelFlag,
+    read: &[u32],
+) -> Result<DenseAttention, HoldError> {
+    let mut attention = DenseAttention::without_cache(model.shape(), cancel.clone())?;
+    for chunk in read.chunks(CHUNK_TOKENS) {
+        model.forward(chunk, &mut attention, Logits::None)?;
+    }
+    Ok(attention)
 }
 
 /// The cited words, in order of strength.

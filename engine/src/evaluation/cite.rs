@@ -11,14 +11,13 @@
 use super::discern::auroc;
 use super::fit::{Ranking, fit};
 use super::ground::Seen;
-use super::hold::{Score, Trial};
+use super::hold::{Judge, Score, Trial};
 use super::record::{Record, Records, Said};
 use super::score::{Share, says};
 use super::xquad::{Exam, GoldQuestion, exams};
 use super::{CiteArgs, EvaluationError, MeasuredModel};
 use crate::asking::Reader;
-use crate::attention::CancelFlag;
-use crate::citing::{HoldTest, SentenceIndex, Verdict, Weights, cite, ranked};
+use crate::citing::{SentenceIndex, Verdict, Weights, cite, ranked};
 use crate::document::Span;
 use crate::reading::Scope;
 use lectern_protocol::SupportState;
@@ -90,10 +89,7 @@ pub(super) fn run(args: &CiteArgs, measured: &MeasuredModel) -> Result<(), Evalu
             by_words: args.by_words,
         },
     };
-    let test = match args.hold {
-        true => Some(HoldTest::new(&model, CancelFlag::new())?),
-        false => None,
-    };
+    let judge = args.hold.then(|| Judge::new(&model)).transpose()?;
     let mut records = Records::open(args.answers.as_deref(), seen, measured.kv_format)?;
     let mut outcomes = Vec::new();
     let mut rankings = Vec::new();
@@ -105,7 +101,7 @@ pub(super) fn run(args: &CiteArgs, measured: &MeasuredModel) -> Result<(), Evalu
         let answers = records.answers(&reader, exam, &questions, !args.no_closed_book)?;
         let index = SentenceIndex::new(&exam.document);
         for (gold, record) in questions.iter().zip(&answers) {
-            let outcome = judged(nth, exam, &index, gold, record, test.as_ref())?;
+            let outcome = judged(nth, exam, &index, gold, record, judge.as_ref())?;
             if outcome.fits && outcome.right {
                 rankings.extend(ranking(exam, &index, gold, &record.sentences));
             }
@@ -147,7 +143,7 @@ fn judged(
     index: &SentenceIndex,
     gold: &GoldQuestion,
     record: &Record,
-    test: Option<&HoldTest>,
+    judge: Option<&Judge>,
 ) -> Result<Outcome, EvaluationError> {
     let text = &exam.document.text;
     let mut states = Vec::new();
@@ -157,8 +153,8 @@ fn judged(
         let verdict = cited(said, gold, text, index, &Weights::default());
         states.push(verdict.state);
         let claim = said.claim(&gold.question);
-        let test = test.filter(|_| verdict.state == SupportState::Supported);
-        let trial = test.map(|test| Trial::of(test, &claim, &verdict, text, index));
+        let judge = judge.filter(|_| verdict.state == SupportState::Supported);
+        let trial = judge.map(|judge| Trial::of(judge, &claim, &verdict, text, index));
         holds.push(trial.transpose()?);
         let quote = |span: Span| span.of(text).unwrap_or_default().to_owned();
         quotes.push(verdict.citations.iter().map(|c| quote(c.span)).collect());

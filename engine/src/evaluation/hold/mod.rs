@@ -11,15 +11,14 @@
 mod table;
 mod trial;
 
-pub(super) use trial::{Score, Trial};
+pub(super) use trial::{Judge, Score, Trial};
 
 use super::claims::{ClaimKind, claims};
 use super::journal::Journal;
 use super::score::Share;
 use super::xquad::{Exam, exams};
 use super::{EvaluationError, MeasuredModel};
-use crate::attention::CancelFlag;
-use crate::citing::{HoldTest, SentenceIndex, Weights, cite, cited_words};
+use crate::citing::{SentenceIndex, Weights, cite, cited_words};
 use clap::Args;
 use lectern_models::Model;
 use lectern_protocol::SupportState;
@@ -197,8 +196,7 @@ impl Court<'_> {
                 Some(known) => known.trial,
                 None => {
                     let model = loaded(&mut self.model, self.path)?;
-                    let test = HoldTest::new(model, CancelFlag::new())?;
-                    Trial::of(&test, &claim, &verdict, text, &index)?
+                    Trial::of(&Judge::new(model)?, &claim, &verdict, text, &index)?
                 }
             };
             judged.tokens = judged.trial.span.said.len();

@@ -94,11 +94,11 @@ fn print_kept(share: f64, fits: &[&Judged], reports: &[&Judged]) {
 fn print_time(found: &[Judged]) {
     let count = found.len().max(1) as f64;
     let mean = |of: &dyn Fn(&Judged) -> f64| found.iter().map(of).sum::<f64>() / count;
-    let [without, span, paragraph, rest] =
-        [0, 1, 2, 3].map(|nth| mean(&|judged| judged.trial.ms[nth]));
+    let [without, span, paragraph, rest, _, outright, _] =
+        [0, 1, 2, 3, 4, 5, 6].map(|nth| mean(&|judged| judged.trial.ms[nth]));
     println!(
         "\na claim of {:.0} tokens: {without:.0} ms without words, {span:.0} ms with the cited ones, {paragraph:.0} ms \
-         with their paragraph, {rest:.0} ms with the rest of it",
+         with their paragraph, {rest:.0} ms with the rest of it; asked outright {outright:.0} ms with the cited words",
         mean(&|judged| judged.tokens as f64)
     );
 }
