@@ -363,7 +363,8 @@ mod tests {
             added("Who built the lighthouse?", "The lighthouse.").trim(),
             "lighthouse"
         );
-        assert_eq!(added("谁是守塔人？", "守塔人是马丽。"), "是马丽");
+        // a pair that is new begins with a character that is not
+        assert_eq!(added("谁是守塔人？", "守塔人是马丽。"), "人是马丽");
     }
 
     #[test]
