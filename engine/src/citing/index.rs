@@ -111,6 +111,18 @@ impl SentenceIndex {
         &self.spans
     }
 
+    /// The sentences of the paragraph that the sentence at `sentence` stands in, that one included; none if no sentence
+    /// stands just there.
+    pub fn around(&self, sentence: Span) -> &[Span] {
+        match self
+            .spans
+            .binary_search_by_key(&sentence.start, |span| span.start)
+        {
+            Ok(at) => &self.spans[self.paragraph(at)],
+            Err(_) => &[],
+        }
+    }
+
     /// How much longer than the mean a sentence is: 0 for the mean or less, 1 for four times the mean or more.
     pub(super) fn excess_length(&self, sentence: usize) -> f32 {
         (self.lengths[sentence] as f32 / self.mean_length - 1.0).clamp(0.0, 3.0) / 3.0

@@ -19,9 +19,11 @@
 
 mod evidence;
 mod exchange;
+mod hold;
 mod index;
 mod link;
 mod mention;
+mod outright;
 mod query;
 mod rank;
 mod settle;
@@ -29,8 +31,10 @@ mod terms;
 mod verify;
 
 pub use evidence::{AttentionEvidence, sentence_mass};
+pub use hold::{By, Compared, Hold, HoldError, HoldTest, Likelihood, Measure, Over, cited_words};
 pub use index::SentenceIndex;
 pub use link::{Fingerprint, Link, LinkError};
+pub use outright::Outright;
 pub use query::is_abstention;
 pub use rank::{Candidate, Features, Weights};
 pub use settle::{Settled, settle};

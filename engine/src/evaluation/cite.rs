@@ -8,14 +8,16 @@
 //! share of right answers with a right citation; *precision* the share of right ones among the citations of the
 //! sentences that say the gold answer. Even documents fit weights and thresholds, odd ones report.
 
+use super::discern::auroc;
 use super::fit::{Ranking, fit};
 use super::ground::Seen;
+use super::hold::{Judge, Score, Trial};
 use super::record::{Record, Records, Said};
 use super::score::{Share, says};
 use super::xquad::{Exam, GoldQuestion, exams};
 use super::{CiteArgs, EvaluationError, MeasuredModel};
 use crate::asking::Reader;
-use crate::citing::{Claim, SentenceIndex, Verdict, Weights, cite, ranked};
+use crate::citing::{SentenceIndex, Verdict, Weights, cite, ranked};
 use crate::document::Span;
 use crate::reading::Scope;
 use lectern_protocol::SupportState;
@@ -38,6 +40,8 @@ struct Outcome {
     sentences: Vec<String>,
     states: Vec<SupportState>,
     quotes: Vec<Vec<String>>,
+    /// Of supported sentences, if they were asked for.
+    holds: Vec<Option<Trial>>,
     cite_ms: f64,
     first_token_ms: f64,
     answer_ms: f64,
@@ -85,6 +89,7 @@ pub(super) fn run(args: &CiteArgs, measured: &MeasuredModel) -> Result<(), Evalu
             by_words: args.by_words,
         },
     };
+    let judge = args.hold.then(|| Judge::new(&model)).transpose()?;
     let mut records = Records::open(args.answers.as_deref(), seen, measured.kv_format)?;
     let mut outcomes = Vec::new();
     let mut rankings = Vec::new();
@@ -96,7 +101,7 @@ pub(super) fn run(args: &CiteArgs, measured: &MeasuredModel) -> Result<(), Evalu
         let answers = records.answers(&reader, exam, &questions, !args.no_closed_book)?;
         let index = SentenceIndex::new(&exam.document);
         for (gold, record) in questions.iter().zip(&answers) {
-            let outcome = judged(nth, exam, &index, gold, record);
+            let outcome = judged(nth, exam, &index, gold, record, judge.as_ref())?;
             if outcome.fits && outcome.right {
                 rankings.extend(ranking(exam, &index, gold, &record.sentences));
             }
@@ -138,17 +143,23 @@ fn judged(
     index: &SentenceIndex,
     gold: &GoldQuestion,
     record: &Record,
-) -> Outcome {
+    judge: Option<&Judge>,
+) -> Result<Outcome, EvaluationError> {
     let text = &exam.document.text;
     let mut states = Vec::new();
+    let mut holds = Vec::new();
     let mut quotes = Vec::new();
     for said in &record.sentences {
         let verdict = cited(said, gold, text, index, &Weights::default());
         states.push(verdict.state);
+        let claim = said.claim(&gold.question);
+        let judge = judge.filter(|_| verdict.state == SupportState::Supported);
+        let trial = judge.map(|judge| Trial::of(judge, &claim, &verdict, text, index));
+        holds.push(trial.transpose()?);
         let quote = |span: Span| span.of(text).unwrap_or_default().to_owned();
         quotes.push(verdict.citations.iter().map(|c| quote(c.span)).collect());
     }
-    Outcome {
+    Ok(Outcome {
         document,
         fits: document.is_multiple_of(2),
         question: gold.question.clone(),
@@ -165,11 +176,12 @@ fn judged(
             .collect(),
         states,
         quotes,
+        holds,
         cite_ms: record.cite_ms,
         first_token_ms: record.first_token_ms,
         answer_ms: record.answer_ms,
         ways: ways(exam, index, gold, &record.sentences),
-    }
+    })
 }
 
 fn cited(
@@ -179,10 +191,7 @@ fn cited(
     index: &SentenceIndex,
     weights: &Weights,
 ) -> Verdict {
-    let claim = Claim {
-        sentence: &said.sentence,
-        question: &gold.question,
-    };
+    let claim = said.claim(&gold.question);
     cite(&claim, text, index, said.evidence.as_ref(), weights)
 }
 
@@ -196,10 +205,7 @@ fn ways(exam: &Exam, index: &SentenceIndex, gold: &GoldQuestion, said: &[Said]) 
         .map(|weights| {
             let mut way = WayOutcome::default();
             for said in said {
-                let claim = Claim {
-                    sentence: &said.sentence,
-                    question: &gold.question,
-                };
+                let claim = said.claim(&gold.question);
                 let says_gold = says(&said.sentence, &gold.answer);
                 let first = ranked(&claim, text, index, said.evidence.as_ref(), weights);
                 way.first |=
@@ -226,10 +232,7 @@ fn ranking(
     let said = said
         .iter()
         .find(|said| says(&said.sentence, &gold.answer))?;
-    let claim = Claim {
-        sentence: &said.sentence,
-        question: &gold.question,
-    };
+    let claim = said.claim(&gold.question);
     let candidates = ranked(
         &claim,
         &exam.document.text,
@@ -292,5 +295,31 @@ fn print(outcomes: &[Outcome]) {
             "  citing takes {:.1}% of the answer's time",
             100.0 * spent / whole.max(1e-9)
         );
+        print_holds(&half, whole);
+    }
+}
+
+/// How well the hold test orders supported sentences of right answers above those of wrong ones, and what it costs;
+/// `answers_ms` is the time of all the answers.
+fn print_holds(outcomes: &[&Outcome], answers_ms: f64) {
+    let trials = |right: bool| {
+        let wanted = outcomes.iter().filter(move |o| o.right == right);
+        wanted.flat_map(|o| o.holds.iter().flatten())
+    };
+    let spent: f64 = trials(true).chain(trials(false)).map(Trial::span_ms).sum();
+    let count = trials(true).chain(trials(false)).count();
+    if count == 0 {
+        return;
+    }
+    println!(
+        "  the hold test takes {:.0} ms a supported sentence, {:.1}% of the answer's time",
+        spent / count as f64,
+        100.0 * spent / answers_ms.max(1e-9)
+    );
+    for score in Score::all() {
+        let of = |right| trials(right).map(|t| score.of(t)).collect::<Vec<f32>>();
+        if let Some(area) = auroc(&of(true), &of(false)) {
+            println!("  AUROC {:<29} {area:.2}", score.name());
+        }
     }
 }

@@ -11,10 +11,14 @@
 mod beyond;
 mod book;
 mod cite;
+mod claims;
 mod clapnq;
+mod discern;
 mod fit;
 mod ground;
 mod heads;
+mod hold;
+mod journal;
 mod kv;
 mod probe;
 mod record;
@@ -25,11 +29,13 @@ mod xquad;
 
 pub use beyond::BeyondArgs;
 pub use book::BookArgs;
+pub use hold::HoldArgs;
 pub use kv::KvArgs;
 pub use sparse::SparseArgs;
 
 use crate::asking::AskError;
 use crate::attention::DenseAttention;
+use crate::citing::HoldError;
 use crate::kv::{BlockFormat, KvError};
 use crate::library::LibraryError;
 use crate::reading::{PromptError, ReadingError};
@@ -48,6 +54,8 @@ pub enum Evaluation {
     Heads(HeadsArgs),
     /// How well citations hold when every answer is right, or wrong, and words alone decide. Needs no model.
     Words(WordsArgs),
+    /// How well a model's own probability of a claim, with its cited words and without, tells true from false.
+    Hold(HoldArgs),
     /// How often answers are right, and how often their citations hold the words they rest on (XQuAD).
     Cite(CiteArgs),
     /// Whether questions without an answer are recognised, and how well answers of several sentences are cited
@@ -157,6 +165,9 @@ pub struct CiteArgs {
     /// Leave the closed-book questions out.
     #[arg(long)]
     pub no_closed_book: bool,
+    /// Judge the sentences that are shown as supported by their probability with the cited words and without.
+    #[arg(long)]
+    pub hold: bool,
     /// Fit weights on the first half of the documents (they are printed, not used).
     #[arg(long)]
     pub fit: bool,
@@ -259,6 +270,9 @@ pub enum EvaluationError {
     /// The prompt.
     #[error(transparent)]
     Prompt(#[from] PromptError),
+    /// A claim could not be judged by its probability.
+    #[error(transparent)]
+    Hold(#[from] HoldError),
 }
 
 impl From<EvaluationError> for Failure {
@@ -278,6 +292,7 @@ pub fn run(
 ) -> Result<(), Failure> {
     match evaluation {
         Evaluation::Words(args) => words::run(args)?,
+        Evaluation::Hold(args) => hold::run(args, &model()?)?,
         Evaluation::Heads(args) => heads::run(args, &model()?)?,
         Evaluation::Cite(args) => cite::run(args, &model()?)?,
         Evaluation::Clapnq(args) => clapnq::run(args, &model()?)?,

@@ -6,15 +6,15 @@
 
 use super::EvaluationError;
 use super::ground::{Prepared, Seen};
+use super::journal::Journal;
 use super::xquad::{Exam, GoldQuestion};
 use crate::asking::{OpenDocument, Question, Reader, Sampling, ask_observed};
 use crate::attention::{CancelFlag, DenseAttention};
-use crate::citing::AttentionEvidence;
+use crate::citing::{AttentionEvidence, Claim};
 use crate::kv::BlockFormat;
 use lectern_models::{ChatMessage, Logits, Model, Role};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -45,9 +45,19 @@ pub(super) struct Said {
     pub evidence: Option<AttentionEvidence>,
 }
 
+impl Said {
+    /// The sentence as the answer to `question`, to be cited.
+    pub fn claim<'c>(&'c self, question: &'c str) -> Claim<'c> {
+        Claim {
+            sentence: &self.sentence,
+            question,
+        }
+    }
+}
+
 /// The answers so far.
 pub(super) struct Records {
-    file: Option<PathBuf>,
+    journal: Journal<Record>,
     /// What of a document is before the model.
     seen: Seen,
     /// Of the caches that documents are read into.
@@ -63,21 +73,13 @@ impl Records {
         seen: Seen,
         format: BlockFormat,
     ) -> Result<Records, EvaluationError> {
-        let mut kept = HashMap::new();
-        if let Some(path) = file.filter(|path| path.exists()) {
-            let unreadable = |source| EvaluationError::Unreadable {
-                path: path.to_owned(),
-                source,
-            };
-            for line in std::fs::read_to_string(path).map_err(unreadable)?.lines() {
-                // a line that was cut off by a kill is asked again
-                if let Ok(record) = serde_json::from_str::<Record>(line) {
-                    kept.insert((record.document, record.question.clone()), record);
-                }
-            }
-        }
+        let (journal, kept) = Journal::<Record>::open(file)?;
+        let kept = kept
+            .into_iter()
+            .map(|record| ((record.document, record.question.clone()), record))
+            .collect();
         Ok(Records {
-            file: file.map(Path::to_owned),
+            journal,
             seen,
             format,
             kept,
@@ -167,15 +169,7 @@ impl Records {
     }
 
     fn keep(&mut self, record: Record) -> Result<(), EvaluationError> {
-        if let Some(path) = &self.file {
-            let mut line = serde_json::to_string(&record).map_err(std::io::Error::from)?;
-            line.push('\n');
-            std::fs::OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(path)?
-                .write_all(line.as_bytes())?;
-        }
+        self.journal.keep(&record)?;
         self.kept
             .insert((record.document, record.question.clone()), record);
         Ok(())

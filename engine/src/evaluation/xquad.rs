@@ -123,10 +123,14 @@ impl Exam {
 
     /// `count` of its questions, evenly spread.
     pub fn sample(&self, count: usize) -> Vec<&GoldQuestion> {
-        let count = count.min(self.questions.len());
-        (0..count)
-            .map(|nth| &self.questions[nth * self.questions.len() / count])
-            .collect()
+        self.spread(count).map(|nth| &self.questions[nth]).collect()
+    }
+
+    /// The numbers of `count` of its questions, evenly spread.
+    pub fn spread(&self, count: usize) -> impl Iterator<Item = usize> + use<> {
+        let questions = self.questions.len();
+        let count = count.min(questions);
+        (0..count).map(move |nth| nth * questions / count)
     }
 }
 

@@ -136,11 +136,29 @@ fn recent(tokenizer: &Tokenizer, history: &[Turn]) -> Result<Vec<EncodedTurn>, P
     Ok(kept)
 }
 
+/// The tokens before and after the only text of a conversation of one turn, which the person says; the second end where
+/// the model's turn begins. For questions about something else than a read document.
+pub fn around_text(
+    template: &ChatTemplate,
+    tokenizer: &Tokenizer,
+    instructions: &str,
+) -> Result<[Vec<u32>; 2], PromptError> {
+    let turn = ChatMessage {
+        role: Role::User,
+        content: mark(0),
+    };
+    let pieces = cut_at_marks(template, instructions, vec![turn], 1)?;
+    let encode = |piece: &String| tokenizer.encode_prompt(piece);
+    let [before, after] = [pieces.first(), pieces.last()].map(|piece| piece.map(encode));
+    Ok([
+        before.transpose()?.unwrap_or_default(),
+        after.transpose()?.unwrap_or_default(),
+    ])
+}
+
 /// The template's own pieces around the document, each earlier question and answer, and the question: one more than
 /// there are texts.
 fn pieces(template: &ChatTemplate, earlier: usize) -> Result<Vec<String>, PromptError> {
-    // private-use characters, which no template treats as anything but text
-    let mark = |number: usize| format!("\u{F0000}{number}\u{F0001}");
     let said = |role: Role, content: String| ChatMessage { role, content };
     let first = format!("{BEFORE_DOCUMENT}{}{AFTER_DOCUMENT}{}", mark(0), mark(1));
     let mut turns = vec![said(Role::User, first)];
@@ -148,12 +166,30 @@ fn pieces(template: &ChatTemplate, earlier: usize) -> Result<Vec<String>, Prompt
         turns.push(said(Role::Assistant, mark(2 * turn + 2)));
         turns.push(said(Role::User, mark(2 * turn + 3)));
     }
-    let texts = 2 * earlier + 2;
-    let mut messages = vec![said(Role::System, INSTRUCTIONS.to_owned())];
+    cut_at_marks(template, INSTRUCTIONS, turns, 2 * earlier + 2)
+}
+
+/// Stands for a text in a conversation: private-use characters, which no template treats as anything but text.
+fn mark(number: usize) -> String {
+    format!("\u{F0000}{number}\u{F0001}")
+}
+
+/// What the template writes around the marks of `texts` texts in `turns`: one piece more than there are texts.
+fn cut_at_marks(
+    template: &ChatTemplate,
+    instructions: &str,
+    mut turns: Vec<ChatMessage>,
+    texts: usize,
+) -> Result<Vec<String>, PromptError> {
+    let system = ChatMessage {
+        role: Role::System,
+        content: instructions.to_owned(),
+    };
+    let mut messages = vec![system];
     messages.extend(turns.iter().cloned());
     let rendered = template.render(&messages, true).or_else(|refusal| {
         // some templates know no system turn: the instructions then open the user's
-        turns[0].content = format!("{INSTRUCTIONS}\n\n{}", turns[0].content);
+        turns[0].content = format!("{instructions}\n\n{}", turns[0].content);
         template.render(&turns, true).map_err(|_| refusal)
     })?;
     let mut pieces = Vec::with_capacity(texts + 1);
