@@ -225,7 +225,8 @@ pub struct Settings {
     /// How finely what was read is kept.
     pub kv_format: KvFormat,
     /// Tokens of a read document that each token of a question and an answer looks at, in every layer and head; 0 for
-    /// all of them. A document of less than four times as many is looked at whole.
+    /// all of them. A document of less than four times as many is looked at whole; of one within the model's window an
+    /// eighth is looked at if that is more.
     pub attention_tokens: u32,
     /// How these are chosen.
     pub attention_choice: AttentionChoice,

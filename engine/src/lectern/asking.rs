@@ -12,7 +12,7 @@ use super::{Job, Lectern, blocking, cancelled};
 use crate::asking::{self, Ground, OpenDocument, Question, Reader, Sampling, Turn as Earlier};
 use crate::attention::{PagePolicy, SparseRead};
 use crate::document::{DocumentKind, Span};
-use crate::kv::{KvCache, KvView};
+use crate::kv::{BLOCK_TOKENS, KvCache, KvView};
 use crate::library::{StoredDocument, Turn};
 use crate::reading;
 use crate::retrieval;
@@ -26,6 +26,10 @@ use tokio::runtime::Handle;
 /// How many times the budget of a sparse read a document must be long: on shorter ones the choice, which each token of a
 /// question makes for itself, costs more than it saves.
 const WORTH_CHOOSING: usize = 4;
+
+/// At least one part in so many of a document within the window is looked at: with the same number of tokens at twice the
+/// length predictions move away from dense ones, with the same share they do not (`docs/long-context.md`).
+const LEAST_PART: usize = 8;
 
 /// Tokens before a question that it looks at whatever it asks, in a document longer than the model's window.
 const NEAR_THE_END: usize = 1024;
@@ -373,8 +377,10 @@ impl Work<'_> {
                 ..scope.asked(NEAR_THE_END, chosen)
             });
         }
-        (budget > 0 && lesson.total() > WORTH_CHOOSING * budget)
-            .then(|| SparseRead::new(policy, budget))
+        (budget > 0 && lesson.total() > WORTH_CHOOSING * budget).then(|| {
+            let share = lesson.total() / LEAST_PART / BLOCK_TOKENS * BLOCK_TOKENS;
+            SparseRead::new(policy, budget.max(share))
+        })
     }
 
     fn answer_tokens(&self) -> usize {

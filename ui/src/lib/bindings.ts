@@ -1059,7 +1059,8 @@ export type Settings = {
 	kv_format?: KvFormat,
 	/**
 	 *  Tokens of a read document that each token of a question and an answer looks at, in every layer and head; 0 for
-	 *  all of them. A document of less than four times as many is looked at whole.
+	 *  all of them. A document of less than four times as many is looked at whole; of one within the model's window an
+	 *  eighth is looked at if that is more.
 	 */
 	attention_tokens?: number,
 	/**  How these are chosen. */
