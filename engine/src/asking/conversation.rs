@@ -88,7 +88,7 @@ impl<'c> Conversation<'c> {
         let look_at = question.look_at;
         #[cfg(feature = "cuda")]
         let look_at = look_at.filter(|read| {
-            read.far.is_some() || gpu.is_none_or(|gpu| !gpu.fits_whole(model.shape()))
+            read.far.is_some() || gpu.is_none_or(|gpu| !gpu.is_best_whole(model.shape()))
         });
         match ground.kept_index() {
             Some(kept) => opened.attention.look_at_with(look_at, kept),

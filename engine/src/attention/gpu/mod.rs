@@ -39,6 +39,10 @@ pub struct GpuRead {
     pub weight_bytes: usize,
 }
 
+/// Tokens up to which choosing pages saves nothing where all of them are on the GPU: on an H200 it was slower at 30,000 and
+/// faster at 131,072, in between not measured (`docs/gpu.md`).
+const BEST_WHOLE: usize = 65_536;
+
 /// A document on a GPU.
 #[derive(Debug)]
 pub(super) struct Gpu {
@@ -80,16 +84,18 @@ fn is_served(read: &SparseRead) -> bool {
 }
 
 impl GpuRead {
-    /// Whether a GPU that is to be used has room for all of it now. Such a GPU need not choose pages: the index that they are
-    /// chosen by has nine tenths of their bytes, so that choosing costs what looking at everything does, and more launches.
-    pub fn fits_whole(&self, shape: &AttentionShape) -> bool {
+    /// Whether a GPU that is to be used looks at all of it as fast as at chosen pages: the document is not too long, and there is
+    /// room for it now. The index that pages are chosen by has nine tenths of their bytes, and choosing launches more.
+    pub fn is_best_whole(&self, shape: &AttentionShape) -> bool {
         let whole = || -> Result<bool, CudaError> {
             let free = Device::shared(self.ordinal)?.memory()?.free;
             let plan = Plan::within(&self.demand(shape, None)?, Plan::room(free));
             Ok(plan.is_some_and(|plan| plan.step == Step::Everything))
         };
         // Why there is none is said when it is to be used.
-        crate::model::is_gpu_wanted() && whole().unwrap_or(false)
+        self.cached_tokens <= BEST_WHOLE
+            && crate::model::is_gpu_wanted()
+            && whole().unwrap_or(false)
     }
 
     /// What is asked of the GPU, with so many tokens chosen for each token and head, if they are.
