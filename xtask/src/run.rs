@@ -52,14 +52,14 @@ pub fn run(options: &Options) -> Result<()> {
     let sample = root().join(SAMPLE);
     match programs.desktop {
         Some(desktop) => {
+            // The window looks for the engine beside itself; cargo builds both into one folder.
+            let mut window = Command::new(desktop);
             if library_is_empty(&lectern)? {
-                step("Sample book", || {
-                    run_program(Command::new(&lectern).arg("add").arg(&sample))
-                })?;
+                // As if it were dropped there: the window adds it and begins to read.
+                window.arg(&sample);
             }
             say("== Lectern is open; close its window to end this command");
-            // The window looks for the engine beside itself; cargo builds both into one folder.
-            run_program(&mut Command::new(desktop))
+            run_program(&mut window)
         }
         None => in_terminal(&lectern, &sample, &options.question),
     }

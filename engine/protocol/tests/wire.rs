@@ -19,7 +19,8 @@ fn endpoint() -> Value {
 #[test]
 fn every_request() {
     let settings = json!({
-        "model": "smollm2-135m", "threads": 2, "cache_budget_bytes": 21474836480u64, "read_when_added": true,
+        "model": "smollm2-135m", "threads": 2, "idle_minutes": 3, "cache_budget_bytes": 21474836480u64,
+        "read_when_added": true,
         "max_answer_tokens": 256, "beyond_window": "read", "retrieval_tokens": 2048, "kv_format": "8/4",
         "attention_tokens": 2048, "attention_choice": "moments", "endpoint": endpoint()
     });
@@ -109,7 +110,7 @@ fn document() -> Value {
     json!({
         "id": "b3f1", "title": "T", "authors": null, "format": "pdf", "source": "/t.pdf", "text_bytes": 9,
         "words": 2, "pages": 1, "added": 5, "reading": {"state": "partly", "tokens": 1, "total": 2},
-        "forecast": {"tokens": 9, "cache_bytes": 99, "seconds": 1.5, "error": null, "fits": true},
+        "forecast": {"tokens": 9, "cache_bytes": 99, "seconds": 1.5, "error": null, "fits": true, "gpu": "1 GB"},
         "notices": ["page 3 holds no text"], "scans_unread": true
     })
 }

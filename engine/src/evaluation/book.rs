@@ -313,7 +313,7 @@ fn planted(text: &str, questions: &[Gold]) -> String {
     let mut places: Vec<(usize, &str)> = questions
         .iter()
         .filter_map(|gold| {
-            let place = text.floor_char_boundary(text.len() / 1000 * gold.planted?);
+            let place = text.floor_char_boundary(text.len() * gold.planted? / 1000);
             let at = text[place..]
                 .find("\n\n")
                 .map_or(text.len(), |break_at| place + break_at + 2);

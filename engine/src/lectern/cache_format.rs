@@ -5,6 +5,12 @@ use crate::kv::{BlockFormat, CacheIdentity};
 use lectern_protocol::{Event, Failure, KvFormat};
 
 impl Lectern {
+    /// The format that a document which nobody has read would be kept in.
+    #[cfg(feature = "cuda")]
+    pub(super) fn format_of_new_caches(&self, measured: BlockFormat) -> BlockFormat {
+        decide(self.settings().kv_format, measured, &[])
+    }
+
     /// The format for a document: what the setting says, else the model's measured one, unless the document was read
     /// in a finer one. If what was read cannot be used, the person is told. The format of `identity` does not count.
     pub(super) fn cache_format(

@@ -69,7 +69,7 @@ impl Lectern {
         };
         let read = GpuRead {
             ordinal: 0,
-            format: chosen.kv_format,
+            format: self.format_of_new_caches(chosen.kv_format),
             cached_tokens: tokens,
             window_tokens: CHUNK_TOKENS,
             pass_tokens: CHUNK_TOKENS,
