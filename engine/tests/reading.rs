@@ -532,9 +532,11 @@ fn killed_at_twenty_random_moments_it_loses_at_most_a_chunk() {
         let cache = open(folder.path(), &input, &model);
         let tokens = cache.tokens();
         assert_eq!(cache.view().common_prefix(&ids(&input)), tokens);
+        // Of a chunk that was being written some blocks may be there; whoever goes on begins with that chunk.
+        let whole_chunks = kept / CHUNK_TOKENS * CHUNK_TOKENS;
         assert!(
-            tokens >= reported && tokens >= kept,
-            "{tokens} of {reported}"
+            tokens >= reported && tokens >= whole_chunks,
+            "{tokens} of {reported} that were reported and {kept} that were there"
         );
         lost_work += usize::from(cache.recovery().is_some());
         kept = tokens;
