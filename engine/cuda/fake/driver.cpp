@@ -272,7 +272,7 @@ DRIVER Result cuDeviceGetAttribute(int* value, int attribute, int) {
         case 16: *value = 4; break;                           // multiprocessors
         case 75: *value = settings.capability_major; break;
         case 76: *value = settings.capability_minor; break;
-        case 115: *value = 0; break;                          // no memory pools
+        case 115: *value = 1; break;                          // memory pools
         default: *value = 48 << 10;
     }
     return SUCCESS;
@@ -306,7 +306,14 @@ DRIVER Result cuEventRecord(Handle event, Handle stream) {
 }
 DRIVER Result cuEventSynchronize(Handle event) { return do_until(moments[event]); }
 DRIVER Result cuMemAlloc_v2(Address* address, size_t bytes) { return allocate(address, bytes, false); }
-DRIVER Result cuMemAllocAsync(Address* address, size_t bytes, Handle) { return allocate(address, bytes, false); }
+/// The memory is there from its turn in the stream on; what is written before is lost.
+DRIVER Result cuMemAllocAsync(Address* address, size_t bytes, Handle stream) {
+    const Result result = allocate(address, bytes, false);
+    if (result != SUCCESS || !is_late(stream)) {
+        return result;
+    }
+    return in_stream(stream, [at = *address, bytes] { return memset((void*)at, 0xff, bytes), SUCCESS; });
+}
 DRIVER Result cuMemFree_v2(Address address) { return release(address); }
 DRIVER Result cuMemFreeAsync(Address address, Handle) { return release(address); }
 DRIVER Result cuMemHostAlloc(void** at, size_t bytes, unsigned) { return allocate((Address*)at, bytes, true); }

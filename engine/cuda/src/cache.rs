@@ -162,6 +162,8 @@ impl GpuCache {
     /// # Errors
     /// [`CudaError::Driver`].
     pub fn open(&mut self, tokens: usize, source: &dyn Pages) -> Result<(), CudaError> {
+        // Slots are allocated, and what was in them read, in the line of work; what is fetched comes after that.
+        self.fetch.wait_for_slots(&self.device)?;
         self.resident.clear();
         self.pages.fill(Page::default());
         self.indexed.fill(0);

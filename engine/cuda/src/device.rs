@@ -43,9 +43,12 @@ pub struct Device {
 /// Bytes of a GPU that this program may take at most, if the person says so: `6000000000`, `6GB`, `6G`.
 pub const MEMORY_LIMIT: &str = "LECTERN_GPU_MEMORY";
 
-fn memory_limit() -> usize {
-    let set = std::env::var(MEMORY_LIMIT).ok();
-    set.and_then(|words| bytes_in(&words)).unwrap_or(usize::MAX)
+/// A limit that cannot be read is no limit to be ignored: nothing is computed on a GPU then.
+fn memory_limit() -> Result<usize, CudaError> {
+    match std::env::var(MEMORY_LIMIT) {
+        Err(_) => Ok(usize::MAX),
+        Ok(words) => bytes_in(&words).ok_or(CudaError::MemoryLimit { words }),
+    }
 }
 
 /// A number of bytes in words, with or without a unit of 1024.
@@ -153,6 +156,7 @@ impl Device {
     /// # Errors
     /// As [`Device::open`].
     pub fn facts(ordinal: usize) -> Result<DeviceFacts, CudaError> {
+        let limit = memory_limit()?;
         let context = open_context(ordinal)?;
         let ask = driver("describe the GPU");
         let facts = || -> Result<DeviceFacts, DriverError> {
@@ -162,7 +166,7 @@ impl Device {
                 capability: context.compute_capability()?,
                 driver: driver_version()?,
                 memory: Memory {
-                    free: free.min(memory_limit()),
+                    free: free.min(limit),
                     total,
                 },
             })
@@ -173,7 +177,7 @@ impl Device {
     /// Memory now, as far as it may be taken ([`MEMORY_LIMIT`]).
     ///
     /// # Errors
-    /// [`CudaError::Driver`].
+    /// [`CudaError::MemoryLimit`], [`CudaError::Driver`].
     pub fn memory(&self) -> Result<Memory, CudaError> {
         let (free, total) = self
             .context
@@ -181,7 +185,7 @@ impl Device {
             .map_err(driver("say how much memory is free"))?;
         let taken = self.free_at_first.saturating_sub(free);
         Ok(Memory {
-            free: free.min(memory_limit().saturating_sub(taken)),
+            free: free.min(memory_limit()?.saturating_sub(taken)),
             total,
         })
     }

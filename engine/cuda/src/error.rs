@@ -55,6 +55,12 @@ pub enum CudaError {
         /// Bytes of the smallest plan.
         needed: usize,
     },
+    /// The person's limit is no amount of memory.
+    #[error("LECTERN_GPU_MEMORY={words} is no amount of memory; write it as 6GB, or in bytes")]
+    MemoryLimit {
+        /// What it is set to.
+        words: String,
+    },
     /// Heads that there are no kernels for.
     #[error("there are no kernels for heads of {head_dim} channels, only for 64 and 128")]
     HeadDim {

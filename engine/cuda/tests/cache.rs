@@ -189,6 +189,36 @@ fn pages_that_are_fetched_ahead_are_there_when_they_are_needed() {
     }
 }
 
+/// Memory is there in its turn only: what is fetched into it waits for that.
+#[test]
+fn nothing_is_fetched_into_memory_that_is_not_there_yet() {
+    let (driver, _alone) = driver();
+    let (scene, cached) = scene(0, 6, 2);
+    let demand = demand(&scene, cached, None);
+    for deaf in [false, true] {
+        if deaf && !driver.is_fake() {
+            continue;
+        }
+        driver.reset(8 << 30, 0);
+        let device = Device::open(0).unwrap();
+        driver.set_late(Late::Default);
+        driver.set_deaf(deaf);
+        let mut cache = GpuCache::new(device, demand.clone()).unwrap();
+        cache.open(cached, &scene).unwrap();
+        let range = (cached, scene.tokens);
+        let found = pass(&mut cache, &scene, range, false, &[]).attended;
+        match deaf {
+            false => check(&scene, &found, range, "memory in its turn"),
+            true => assert!(
+                found.iter().any(|number| number.is_nan()),
+                "no wait was needed"
+            ),
+        }
+        driver.set_deaf(false);
+        driver.set_late(Late::None);
+    }
+}
+
 #[test]
 fn chosen_pages_give_the_same_bits_whether_they_were_there_or_had_to_be_brought() {
     let (driver, _alone) = driver();

@@ -18,7 +18,7 @@ use super::{Claim, Verdict};
 use crate::attention::{CancelFlag, DenseAttention};
 use crate::kv::KvError;
 use crate::reading::{PromptError, around_text};
-use lectern_models::{ForwardError, Logits, Model, Token, TokenizerError};
+use lectern_models::{ForwardError, Logits, Model, Token, Tokenizer, TokenizerError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +29,7 @@ const INSTRUCTIONS: &str = "Answer the question in one short sentence.";
 pub(super) const QUESTION: &str = "Question: ";
 
 /// Tokens of cited words that are read; SelfCite cites no more than 384.
-pub(super) const MOST_TOKENS: usize = 512;
+const MOST_TOKENS: usize = 512;
 
 /// Tokens read at a time; a stop is heeded between.
 const CHUNK_TOKENS: usize = 128;
@@ -170,6 +170,22 @@ pub enum HoldError {
     Forward(#[from] ForwardError),
 }
 
+/// A prompt up to the question: `before`, then the first tokens of `words`, if there are any.
+pub(super) fn opening(
+    tokenizer: &Tokenizer,
+    before: &[u32],
+    words: &str,
+) -> Result<Vec<u32>, HoldError> {
+    let mut read = before.to_vec();
+    if !words.is_empty() {
+        let mut words = tokenizer.encode(words)?;
+        words.truncate(MOST_TOKENS);
+        read.extend(words);
+        read.extend(tokenizer.encode("\n\n")?);
+    }
+    Ok(read)
+}
+
 /// A model that judges sentences.
 pub struct HoldTest<'m> {
     model: &'m Model,
@@ -205,13 +221,7 @@ impl<'m> HoldTest<'m> {
         let tokenizer = self.model.tokenizer();
         let sentence = tokenizer.encode(claim.sentence)?;
         let [before, after] = &self.around;
-        let mut read = before.clone();
-        if !words.is_empty() {
-            let mut words = tokenizer.encode(words)?;
-            words.truncate(MOST_TOKENS);
-            read.extend(words);
-            read.extend(tokenizer.encode("\n\n")?);
-        }
+        let mut read = opening(tokenizer, before, words)?;
         read.extend(tokenizer.encode(&format!("{QUESTION}{}", claim.question))?);
         read.extend(after);
         self.judged(&read, &sentence)

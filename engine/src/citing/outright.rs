@@ -5,7 +5,7 @@
 //! is given the words to judge by. Only measured so far (`lectern eval hold`), to know what the hold test is worth.
 
 use super::Claim;
-use super::hold::{HoldError, MOST_TOKENS, QUESTION, read_ahead};
+use super::hold::{HoldError, QUESTION, opening, read_ahead};
 use crate::attention::CancelFlag;
 use crate::reading::around_text;
 use lectern_models::{ForwardError, Logits, Model};
@@ -50,13 +50,7 @@ impl<'m> Outright<'m> {
     pub fn log_odds(&self, claim: &Claim, words: &str) -> Result<f32, HoldError> {
         let tokenizer = self.model.tokenizer();
         let [before, after] = &self.around;
-        let mut read = before.clone();
-        if !words.is_empty() {
-            let mut words = tokenizer.encode(words)?;
-            words.truncate(MOST_TOKENS);
-            read.extend(words);
-            read.extend(tokenizer.encode("\n\n")?);
-        }
+        let mut read = opening(tokenizer, before, words)?;
         let Claim { sentence, question } = claim;
         let asked = format!("{QUESTION}{question}\nAnswer: {sentence}{IS_IT_TRUE}");
         read.extend(tokenizer.encode(&asked)?);

@@ -16,7 +16,7 @@ use super::record::{Scratch, closed_book};
 use super::score::{Share, says};
 use super::xquad::{plain_document, push_paragraph};
 use super::{EvaluationError, MeasuredModel};
-use crate::asking::{OpenDocument, Question, Reader, Sampling, ask};
+use crate::asking::{OpenDocument, Reader, ask};
 use crate::attention::CancelFlag;
 use crate::document::{Document, Span};
 use crate::reading::Scope;
@@ -24,9 +24,6 @@ use clap::Args;
 use lectern_models::Model;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-
-/// Tokens of an answer at most.
-const ANSWER_TOKENS: usize = 64;
 
 /// Of [`super::Evaluation::Book`].
 #[derive(Debug, Args)]
@@ -250,15 +247,7 @@ impl Exam<'_> {
             retrieval_heads: &self.measured.retrieval_heads,
         };
         let view = prepared.view(&gold.question)?;
-        let question = Question {
-            text: &gold.question,
-            history: &[],
-            max_tokens: ANSWER_TOKENS,
-            sampling: Sampling::Greedy,
-            look_at: view.look_at,
-            look_also_at: &view.spans,
-            lookup: true,
-        };
+        let question = view.asked(&gold.question);
         let open = OpenDocument::new(String::new(), book.clone());
         let answer = ask(
             &reader,

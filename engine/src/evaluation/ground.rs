@@ -2,7 +2,7 @@
 
 use super::EvaluationError;
 use super::record::Scratch;
-use crate::asking::Ground;
+use crate::asking::{Ground, Question, Sampling};
 use crate::attention::{KeptIndex, PagePolicy, SparseRead};
 use crate::document::{Document, Span};
 use crate::home::Home;
@@ -16,6 +16,9 @@ use std::path::Path;
 
 /// Tokens before a question that it looks at, behind a document that was read in a bounded scope; as the product does.
 const NEAR_THE_END: usize = 1024;
+
+/// Tokens of an answer at most.
+pub(super) const ANSWER_TOKENS: usize = 64;
 
 /// How a document is brought before the model.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +53,21 @@ pub(super) struct View {
     pub spans: Vec<Span>,
     /// How the cache is looked at.
     pub look_at: Option<SparseRead>,
+}
+
+impl View {
+    /// `text` as a question that sees this, answered as the likeliest tokens say.
+    pub fn asked<'q>(&'q self, text: &'q str) -> Question<'q> {
+        Question {
+            text,
+            history: &[],
+            max_tokens: ANSWER_TOKENS,
+            sampling: Sampling::Greedy,
+            look_at: self.look_at,
+            look_also_at: &self.spans,
+            lookup: true,
+        }
+    }
 }
 
 impl Prepared {

@@ -5,10 +5,10 @@
 //! A changed rule of citing is measured on the very answers that the old one was.
 
 use super::EvaluationError;
-use super::ground::{Prepared, Seen};
+use super::ground::{ANSWER_TOKENS, Prepared, Seen};
 use super::journal::Journal;
 use super::xquad::{Exam, GoldQuestion};
-use crate::asking::{OpenDocument, Question, Reader, Sampling, ask_observed};
+use crate::asking::{OpenDocument, Reader, ask_observed};
 use crate::attention::{CancelFlag, DenseAttention};
 use crate::citing::{AttentionEvidence, Claim};
 use crate::kv::BlockFormat;
@@ -19,8 +19,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-/// Tokens of an answer at most.
-const ANSWER_TOKENS: usize = 64;
 const CLOSED_BOOK: &str = "Answer the question in one short sentence.";
 
 /// One question and what came of it.
@@ -124,15 +122,7 @@ impl Records {
         let document = OpenDocument::new(String::new(), exam.document.clone());
         for gold in questions {
             let view = prepared.view(&gold.question)?;
-            let question = Question {
-                text: &gold.question,
-                history: &[],
-                max_tokens: ANSWER_TOKENS,
-                sampling: Sampling::Greedy,
-                look_at: view.look_at,
-                look_also_at: &view.spans,
-                lookup: true,
-            };
+            let question = view.asked(&gold.question);
             let mut sentences = Vec::new();
             let mut observe = |sentence: &str, evidence: Option<&AttentionEvidence>| {
                 sentences.push(Said {

@@ -34,7 +34,7 @@ pub(super) struct Fetch {
     half: usize,
     /// When what lay in each half was fetched.
     fetched: [Moment; 2],
-    /// When slots were last read.
+    /// When slots were last read, or allocated.
     read: Moment,
     /// When all that was asked for is in its slots.
     arrived: Moment,
@@ -55,6 +55,11 @@ impl Fetch {
             arrived: device.moment()?,
             is_awaited: false,
         })
+    }
+
+    /// What is fetched from now on comes after all work so far.
+    pub fn wait_for_slots(&self, device: &Device) -> Result<(), CudaError> {
+        device.mark(&self.read, Line::Work)
     }
 }
 
@@ -145,7 +150,7 @@ impl GpuCache {
         match self.holdings.plan.step {
             // Slots keep what they hold.
             Step::Everything => Ok(()),
-            Step::HotPages | Step::Turns => self.device.mark(&self.fetch.read, Line::Work),
+            Step::HotPages | Step::Turns => self.fetch.wait_for_slots(&self.device),
         }
     }
 
