@@ -5,12 +5,10 @@
 mod reference;
 
 use candle_core::{DType, Tensor};
-use lectern_engine::attention::{DenseAttention, Far};
+use lectern_engine::attention::DenseAttention;
 use lectern_engine::kv::header::{BlockHeader, header_bytes};
-use lectern_engine::kv::{BlockFormat, CacheIdentity, FORMAT_F16, KvCache, KvError, KvView};
-use lectern_engine::reading::{
-    CHUNK_TOKENS, CancelFlag, ReadingError, ReadingInput, Scope, mend, read,
-};
+use lectern_engine::kv::{BlockFormat, CacheIdentity, FORMAT_F16, KvCache, KvError};
+use lectern_engine::reading::{CHUNK_TOKENS, CancelFlag, ReadingError, ReadingInput, mend, read};
 use lectern_models::{Attention, AttentionError, Logits, Model};
 use reference::{PlainAttention, QWEN_HALF_B, SMOLLM2, load};
 use std::cell::{Cell, OnceCell};
@@ -37,7 +35,7 @@ fn input(model: &Model, tokens: usize) -> ReadingInput {
     );
     document.truncate(tokens);
     ReadingInput {
-        scope: None,
+        segments: None,
         identity: CacheIdentity {
             scope: 0,
             text: [1; 32],
@@ -387,68 +385,6 @@ fn stop_and_go_on(format: BlockFormat) {
     assert_eq!(cache.tokens(), input.prefix.len() + input.tokens.len());
     assert!(bytes(&stopped) == bytes(&whole));
     assert_eq!(again(), 0);
-}
-
-/// Up to the window the cache is that of any reading; behind it, it is another, but the same however often it was
-/// stopped.
-#[test]
-fn a_reading_in_a_bounded_scope_goes_on_and_ends_with_the_same_bytes() {
-    let model = load(SMOLLM2);
-    let mut input = input(&model, 6 * CHUNK_TOKENS + 30);
-    input.identity.format = BlockFormat::K4V4.number();
-    let bytes = |folder: &TempDir| std::fs::read(folder.path().join("blocks.kv")).unwrap();
-    let dense = TempDir::new().unwrap();
-    read_all(&model, &input, &open(dense.path(), &input, &model));
-
-    let far = Far {
-        distance: 512,
-        pages: 1,
-    };
-    let scope = Scope::new(2 * CHUNK_TOKENS, 128, 128, Some(far));
-    input.scope = Some(scope);
-    input.identity.scope = scope.number();
-    let whole = TempDir::new().unwrap();
-    let cache = open(whole.path(), &input, &model);
-    read_all(&model, &input, &cache);
-    let view = cache.view();
-    let part = |view: &KvView, block: usize| format!("{:?}", view.part(block, 5));
-    let other = KvCache::open(
-        dense.path(),
-        &CacheIdentity {
-            scope: 0,
-            ..input.identity.clone()
-        },
-        model.shape(),
-    )
-    .unwrap()
-    .view();
-    let blocks = 2 * CHUNK_TOKENS / 64;
-    assert!((0..blocks).all(|block| part(&view, block) == part(&other, block)));
-    assert!((blocks..view.blocks()).all(|block| part(&view, block) != part(&other, block)));
-    drop((view, cache));
-
-    let stopped = TempDir::new().unwrap();
-    let mut stops = 0;
-    loop {
-        let cache = open(stopped.path(), &input, &model);
-        let (cancel, before) = (CancelFlag::new(), cache.tokens());
-        let stop = |_: &lectern_engine::reading::ReadProgress| {
-            if cache.tokens() >= before + CHUNK_TOKENS {
-                cancel.cancel();
-            }
-        };
-        match read(&model, &input, &cache, &stop, &cancel, &|| {}) {
-            Err(ReadingError::Cancelled) => stops += 1,
-            result => break result.map(|_| ()).unwrap(),
-        }
-    }
-    assert!(stops >= 5, "{stops}");
-    assert!(bytes(&stopped) == bytes(&whole));
-
-    // Another scope is another cache.
-    input.identity.scope = Scope::new(2 * CHUNK_TOKENS, 128, 192, Some(far)).number();
-    let refused = KvCache::open(whole.path(), &input.identity, model.shape());
-    assert!(matches!(refused, Err(KvError::OtherIdentity { .. })));
 }
 
 #[test]

@@ -265,7 +265,7 @@ fn speed(model: &Model, ids: &[u32], depth: usize) -> Result<()> {
 /// As the product reads.
 fn read_within(model: &Model, ids: impl Iterator<Item = u32>, cache: &KvCache) -> Result<()> {
     let input = ReadingInput {
-        scope: None,
+        segments: None,
         prefix: Vec::new(),
         tokens: ids
             .enumerate()

@@ -111,7 +111,7 @@ impl Engine {
             })
             .collect();
         let input = ReadingInput {
-            scope: None,
+            segments: None,
             prefix: Vec::new(),
             tokens,
             identity: self.identity(),

@@ -66,9 +66,9 @@ pub struct Answer {
 pub enum Strategy {
     /// Over the cache of the whole document.
     WholeDocument,
-    /// Over the cache of the whole document, which is longer than the model's window: what lies beyond it was read with
-    /// attention to a part of what came before.
-    BoundedScope,
+    /// Over the caches of the parts of it that match the question best: the document is longer than the model's window
+    /// and was read in segments, each by itself.
+    ReadSegments,
     /// Over passages picked by BM25, because the document is longer than the model's window.
     RetrievedPassages,
     /// Over what was read so far, and passages of the rest picked by BM25, because reading has not ended.

@@ -220,7 +220,8 @@ pub struct Settings {
     pub max_answer_tokens: u32,
     /// What is done with a document that is longer than the model's window.
     pub beyond_window: BeyondWindow,
-    /// Tokens of retrieved passages for documents longer than the model's window.
+    /// Tokens that a question sees of a document longer than the model's window, in the segments or passages that match it
+    /// best.
     pub retrieval_tokens: u32,
     /// How finely what was read is kept.
     pub kv_format: KvFormat,
@@ -249,12 +250,11 @@ pub enum ExportFormat {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[serde(rename_all = "snake_case")]
 pub enum BeyondWindow {
-    /// It is not read; each question reads the passages that match it best.
+    /// It is read whole, in segments, each by itself; a question looks at those that match it best.
     #[default]
-    Passages,
-    /// It is read whole: up to the window with attention to everything, behind it with attention to what is near and
-    /// what promises most.
     Read,
+    /// It is not read; each question reads the passages that match it best.
+    Passages,
 }
 
 /// By what the tokens that are looked at are chosen, 64 together.
@@ -306,7 +306,7 @@ impl Default for Settings {
             cache_budget_bytes: 20 << 30,
             read_when_added: true,
             max_answer_tokens: 256,
-            beyond_window: BeyondWindow::Passages,
+            beyond_window: BeyondWindow::Read,
             retrieval_tokens: 2048,
             kv_format: KvFormat::Auto,
             attention_tokens: 2048,

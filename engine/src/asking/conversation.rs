@@ -64,14 +64,9 @@ impl<'c> Conversation<'c> {
             question.history,
             question.text.trim(),
         )?;
-        let mut opened = ground.open(model, document, question.look_at, cancel, listener)?;
+        let mut opened = ground.open(model, document, cancel, listener)?;
         let window = model.context_length();
-        // Far pages stand at a distance that the model knows, however many there are.
-        let behind = match question.look_at {
-            Some(read) if read.far.is_some() => read.budget.min(opened.attention.tokens()),
-            _ => opened.attention.tokens(),
-        };
-        let tokens = behind + suffix.tokens.len();
+        let tokens = opened.attention.tokens() + suffix.tokens.len();
         if tokens >= window {
             return Err(AskError::NoRoom { tokens, window });
         }
@@ -87,15 +82,11 @@ impl<'c> Conversation<'c> {
         });
         let look_at = question.look_at;
         #[cfg(feature = "cuda")]
-        let look_at = look_at.filter(|read| {
-            read.far.is_some() || gpu.is_none_or(|gpu| !gpu.is_best_whole(model.shape()))
-        });
+        let look_at = look_at.filter(|_| gpu.is_none_or(|gpu| !gpu.is_best_whole(model.shape())));
         match ground.kept_index() {
             Some(kept) => opened.attention.look_at_with(look_at, kept),
             None => opened.attention.look_at(look_at),
         }
-        let also = opened.positions.within(question.look_also_at);
-        opened.attention.look_also_at(also);
         #[cfg(feature = "cuda")]
         if let Some(gpu) = gpu {
             opened.attention.use_gpu_if_sound(&gpu);

@@ -29,7 +29,7 @@ impl OpenDocument {
 
 /// Which cached positions hold which bytes of the document.
 pub(super) struct Positions {
-    /// Position in the cache and first byte of its token; both ascending.
+    /// Position in the cache and first byte of its token, in the document's order.
     held: Vec<(u32, u32)>,
 }
 
@@ -59,13 +59,10 @@ impl Positions {
         self.held.extend(held);
     }
 
-    /// Positions of the tokens that begin within these spans, which are in order.
-    pub fn within<'s>(&'s self, spans: &'s [Span]) -> impl Iterator<Item = usize> + 's {
-        spans.iter().flat_map(|span| {
-            let at = |byte: usize| self.held.partition_point(|held| (held.1 as usize) < byte);
-            let held = self.held.get(at(span.start)..at(span.end));
-            held.unwrap_or_default().iter().map(|held| held.0 as usize)
-        })
+    /// Puts them in the document's order, where passages that were appended overlap.
+    pub fn sort(&mut self) {
+        self.held
+            .sort_unstable_by_key(|&(position, byte)| (byte, position));
     }
 
     /// First byte and mass of each document token, from the mass of all positions.
@@ -124,8 +121,6 @@ mod tests {
             positions.masses(&mass).collect::<Vec<_>>(),
             [(100, 1.0), (104, 2.0), (300, 4.0)]
         );
-        let spans = [Span::new(101, 105), Span::new(300, 400)];
-        assert_eq!(positions.within(&spans).collect::<Vec<_>>(), [3, 5]);
         let whole = Positions::whole(1, &[token(0), token(7)]);
         assert_eq!(
             whole.masses(&[9.0, 5.0]).collect::<Vec<_>>(),

@@ -2,25 +2,16 @@
 
 use super::document::{OpenDocument, Positions, in_order};
 use super::{AskError, Listener};
-use crate::attention::{CancelFlag, DenseAttention, KeptIndex, SparseRead};
+use crate::attention::{CancelFlag, DenseAttention, KeptIndex};
 use crate::document::Span;
-use crate::kv::{KvCache, KvView};
-use crate::reading::prefix;
+use crate::kv::{BlockFormat, KvCache, KvView};
+use crate::reading::{Segments, gap, prefix};
 use lectern_models::{Logits, Model, Token};
 use lectern_protocol::{AskStage, Event, ReadProgress, Strategy};
 use std::time::Instant;
 
 /// Tokens of passages read at a time; a stop is heeded between.
 const CHUNK_TOKENS: usize = 128;
-
-/// Stands between passages and where text was left out, so that the model does not read across the gap; of a codebase
-/// it says where the passage behind it stands.
-pub(super) fn gap(place: Option<String>) -> String {
-    match place {
-        Some(place) => format!("\n\n[... {place}]\n\n"),
-        None => "\n\n[...]\n\n".to_owned(),
-    }
-}
 
 /// What the model may look at.
 #[derive(Clone, Copy)]
@@ -36,6 +27,22 @@ pub enum Ground<'g> {
     },
     /// Spans of it, which are read now, into memory, in the document's order.
     Passages(&'g [Span]),
+    /// Parts of a document that was read in segments, and spans of what was not read yet, which are read now behind
+    /// them, into memory.
+    Segments {
+        /// What its cache holds.
+        view: &'g KvView,
+        /// How it is encoded.
+        format: BlockFormat,
+        /// How the document was cut.
+        segments: &'g Segments,
+        /// The tokens of the whole document, without the prefix.
+        tokens: &'g [Token],
+        /// The segments that are looked at, ascending; the cache holds something of each.
+        picked: &'g [usize],
+        /// Spans that no segment of the cache holds.
+        passages: &'g [Span],
+    },
     /// Its beginning, read before, and spans of the rest, which are read now behind it, into memory.
     PartlyRead {
         /// What its cache holds so far: the prefix at least.
@@ -71,23 +78,26 @@ impl Ground<'_> {
 
     /// How the cache of a whole document is encoded.
     #[cfg(feature = "cuda")]
-    pub(super) fn format(&self) -> Option<crate::kv::BlockFormat> {
+    pub(super) fn format(&self) -> Option<BlockFormat> {
         match self {
             Ground::WholeDocument { cache, .. } => Some(cache.format()),
+            Ground::Segments {
+                format,
+                passages: [],
+                ..
+            } => Some(*format),
             _ => None,
         }
     }
 
-    /// Opens the cache, or reads the passages; `look_at` is what will be looked at of a read document. Being stopped meanwhile leaves a ground that holds less.
+    /// Opens the cache, or reads the passages. Being stopped meanwhile leaves a ground that holds less.
     pub(super) fn open(
         &self,
         model: &Model,
         document: &OpenDocument,
-        look_at: Option<SparseRead>,
         cancel: &CancelFlag,
         listener: &mut Listener,
     ) -> Result<Opened, AskError> {
-        let far = look_at.is_some_and(|read| read.far.is_some());
         let prefix = prefix(model.chat_template(), model.tokenizer())?;
         match self {
             Ground::WholeDocument { cache, tokens, .. } => {
@@ -103,13 +113,42 @@ impl Ground<'_> {
                     positions: Positions::whole(prefix.len(), tokens),
                     tokens: tokens.iter().map(|token| token.id).collect(),
                     coverage: vec![Span::new(0, document.document.text.len())],
-                    strategy: match far && total > model.context_length() {
-                        true => Strategy::BoundedScope,
-                        false => Strategy::WholeDocument,
-                    },
+                    strategy: Strategy::WholeDocument,
                     read_tokens: 0,
                     read_s: 0.0,
                 })
+            }
+            Ground::Segments {
+                view,
+                segments,
+                tokens,
+                picked,
+                passages,
+                ..
+            } => {
+                let text = &document.document.text;
+                let view = segments.behind(view, picked);
+                let mut opened = Opened {
+                    attention: DenseAttention::over_view(view, model.shape(), cancel.clone())?,
+                    positions: Positions::empty(),
+                    tokens: Vec::new(),
+                    coverage: Vec::new(),
+                    strategy: Strategy::ReadSegments,
+                    read_tokens: 0,
+                    read_s: 0.0,
+                };
+                for (position, run) in segments.places(picked, opened.attention.tokens()) {
+                    let held = &tokens[run.clone()];
+                    opened.positions.push_passage(position, 0, held);
+                    opened.tokens.extend(held.iter().map(|token| token.id));
+                    let byte =
+                        |nth: usize| tokens.get(nth).map_or(text.len(), |t| t.start as usize);
+                    opened.cover(Span::new(byte(run.start), byte(run.end)));
+                }
+                opened.positions.sort();
+                let passages = in_order(passages, text);
+                opened.read(model, document, Vec::new(), &passages, cancel, listener)?;
+                Ok(opened)
             }
             Ground::Passages(passages) => {
                 let passages = in_order(passages, &document.document.text);
@@ -159,8 +198,6 @@ impl Ground<'_> {
                     read_tokens: 0,
                     read_s: 0.0,
                 };
-                // Passages behind a beginning that is longer than the window cannot look at all of it either.
-                opened.attention.look_at(look_at.filter(|_| far));
                 let rest = in_order(&rest, text);
                 opened.read(model, document, Vec::new(), &rest, cancel, listener)?;
                 Ok(opened)
@@ -170,6 +207,14 @@ impl Ground<'_> {
 }
 
 impl Opened {
+    /// This is held too; what goes on where something ended, or overlaps it, is one with it.
+    fn cover(&mut self, span: Span) {
+        match self.coverage.last_mut() {
+            Some(last) if span.start <= last.end => last.end = last.end.max(span.end),
+            _ => self.coverage.push(span),
+        }
+    }
+
     /// Reads `first` and then the passages, with marks where text is left out, behind what is held already.
     fn read(
         &mut self,
@@ -180,6 +225,9 @@ impl Opened {
         cancel: &CancelFlag,
         listener: &mut Listener,
     ) -> Result<(), AskError> {
+        if first.is_empty() && passages.is_empty() && self.strategy == Strategy::ReadSegments {
+            return Ok(());
+        }
         let started = Instant::now();
         let text = &document.document.text;
         let held = self.attention.tokens();

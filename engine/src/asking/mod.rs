@@ -40,7 +40,6 @@ pub use crate::reading::Turn;
 
 use crate::attention::{CancelFlag, SparseRead};
 use crate::citing::AttentionEvidence;
-use crate::document::Span;
 use conversation::Conversation;
 use lectern_models::Model;
 use lectern_protocol::{Answer, AskStage, Event};
@@ -59,8 +58,6 @@ pub struct Question<'q> {
     pub sampling: Sampling,
     /// What of a read document each token looks at; all of it without.
     pub look_at: Option<SparseRead>,
-    /// Where a part is looked at: spans of the document that are in it whatever the model chooses.
-    pub look_also_at: &'q [Span],
     /// Guess words that the document suggests and check several in one pass: the same answer, sooner.
     pub lookup: bool,
 }

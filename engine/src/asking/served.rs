@@ -2,11 +2,11 @@
 
 use super::answer::{GrowingAnswer, cited};
 use super::document::in_order;
-use super::ground::gap;
 use super::{OpenDocument, Sampling, Turn};
 use crate::attention::CancelFlag;
 use crate::document::Span;
 use crate::endpoint::{BYTES_A_TOKEN, Chat, Ended, EndpointError, Server};
+use crate::reading::gap;
 use crate::reading::messages;
 use lectern_protocol::{Answer, AskStage, Event, Strategy, TextSpan, Timings};
 use std::ops::ControlFlow;

@@ -86,7 +86,6 @@ fn question(text: &str) -> Question<'_> {
         max_tokens: 40,
         sampling: Sampling::Greedy,
         look_at: None,
-        look_also_at: &[],
         lookup: true,
     }
 }

@@ -5,8 +5,8 @@ use super::CancelFlag;
 use super::kernels::Kernels;
 use super::mass::{Mass, RECORDED_TOKENS};
 use super::rotation::{Rotation, Turn};
-use super::span::{FarBlocks, LayerPass, Tile};
-use super::sparse::{Audit, Choosers, KeptIndex, Recall, Sparse, SparseRead};
+use super::span::{LayerPass, Tile};
+use super::sparse::{Audit, KeptIndex, Recall, Sparse, SparseRead};
 use super::tail::Tail;
 use crate::kv::{BLOCK_TOKENS, KvCache, KvError, KvShape, KvView, OpenBlock};
 use candle_core::Tensor;
@@ -16,9 +16,6 @@ use rayon::prelude::*;
 /// Tokens of a tile: enough rows that loading a block is small beside multiplying it, few enough that a chunk of 256
 /// tokens gives every thread several tiles.
 const TILE_TOKENS: usize = 32;
-
-/// Of a tile's tokens, every so manieth chooses for all, if they choose together: four of 32.
-const CHOOSER_STEP: usize = 8;
 
 /// The cache's sealed tokens, a tail in memory behind them, and attention to both.
 ///
@@ -39,8 +36,6 @@ pub struct DenseAttention {
     pub(super) mass: Option<Mass>,
     /// What is looked at; everything without.
     pub(super) sparse: Option<Sparse>,
-    /// Turn of the distance of far pages.
-    far_turn: Option<Turn>,
     pub(super) audit: Option<Audit>,
     cancel: CancelFlag,
     /// Where the GPU does the work; see [`super::gpu`].
@@ -112,7 +107,6 @@ impl DenseAttention {
             pass: None,
             mass: None,
             sparse: None,
-            far_turn: None,
             audit: None,
             cancel,
             #[cfg(feature = "cuda")]
@@ -148,8 +142,6 @@ impl DenseAttention {
 
     /// From now on looks at a part of the cache; at everything with `None`. The index is made when it is first needed.
     pub fn look_at(&mut self, read: Option<SparseRead>) {
-        let far = read.and_then(|read| read.far);
-        self.far_turn = far.map(|far| self.rotation.at(far.distance));
         self.sparse = read.map(|read| Sparse::new(read, *self.view.shape()));
     }
 
@@ -158,17 +150,6 @@ impl DenseAttention {
         self.look_at(read);
         if let Some(index) = read.and_then(|read| kept.take(&self.view, read)) {
             self.sparse = Some(index);
-        }
-    }
-
-    /// Within what is looked at, these positions are always, and with them their pages. Until the next
-    /// [`DenseAttention::look_at`]; of no effect where everything is looked at.
-    pub fn look_also_at(&mut self, positions: impl Iterator<Item = usize>) {
-        if let Some(sparse) = &mut self.sparse {
-            let pages: Vec<u32> = positions
-                .map(|position| (position / BLOCK_TOKENS) as u32)
-                .collect();
-            sparse.want(&pages);
         }
     }
 
@@ -232,19 +213,19 @@ impl DenseAttention {
     /// As [`KvCache::append`]; the tail stays as it is then, and sealing can be tried again.
     pub fn seal(&mut self, cache: &KvCache, tokens: &[u32]) -> Result<(), KvError> {
         let open = self.tail.end() - self.view.tokens();
-        if cache.tokens() != self.view.tokens() || open != tokens.len() {
+        if cache.tokens() != self.view.tokens_of_cache() || open != tokens.len() {
             return Err(KvError::Shape {
                 path: cache.folder().to_owned(),
                 fact: format!(
                     "{} tokens were to be sealed behind {}, but the tail holds {open} behind {}",
                     tokens.len(),
                     cache.tokens(),
-                    self.view.tokens()
+                    self.view.tokens_of_cache()
                 ),
             });
         }
         cache.append(tokens, self.tail.blocks())?;
-        self.view = cache.view();
+        self.view = self.view.grown_as(&cache.view());
         self.tail = Tail::after(&self.view)?;
         if let Some(mass) = &mut self.mass {
             mass.grow(self.view.tokens());
@@ -308,13 +289,6 @@ impl DenseAttention {
         let tokens = query_turns.len();
         let sealed = self.tail.first_block();
         let sparse = self.sparse.as_mut().filter(|s| s.chooses(layer, sealed));
-        let far = sparse.as_ref().and_then(|sparse| {
-            Some(FarBlocks {
-                end: sealed.saturating_sub(sparse.window_pages()),
-                far: sparse.read().far?,
-                query_turn: self.far_turn.as_ref()?,
-            })
-        });
         let pass = LayerPass {
             kernels: self.kernels,
             shape: &self.shape,
@@ -324,20 +298,18 @@ impl DenseAttention {
             tail: &self.tail,
             rotation: &self.rotation,
             block_turns: &self.block_turns,
-            far,
             query_turns,
             queries,
             start: self.tail.end(),
             cancel: &self.cancel,
         };
-        let (mut tile_tokens, mut chooser_step) = (TILE_TOKENS, CHOOSER_STEP);
+        let mut tile_tokens = TILE_TOKENS;
         let sparse = sparse.map(|sparse| {
             sparse.extend(layer, sealed, |block, kv_head, keys| {
                 pass.turned_keys(block, kv_head, keys);
             });
-            if sparse.read().choosers == Choosers::EachToken {
-                (tile_tokens, chooser_step) = (1, 1);
-            }
+            // Each token chooses for itself.
+            tile_tokens = 1;
             &*sparse
         });
         if let Some(audit) = &mut self.audit {
@@ -353,7 +325,7 @@ impl DenseAttention {
                     logged_heads: Vec::new(),
                     blocks: Vec::new(),
                 };
-                let queries = pass.index_queries(&tile, 1);
+                let queries = pass.tile_queries(&tile);
                 audit.add(self.kernels, layer, kv_head, &queries, sealed);
             });
         }
@@ -375,7 +347,7 @@ impl DenseAttention {
             tile.blocks = match sparse {
                 None => (0..visible).collect(),
                 Some(sparse) => {
-                    let queries = pass.index_queries(tile, chooser_step);
+                    let queries = pass.tile_queries(tile);
                     let kernels = self.kernels;
                     let mut chosen = sparse.choose(kernels, layer, tile.kv_head, &queries, sealed);
                     chosen.extend(sealed as u32..visible);

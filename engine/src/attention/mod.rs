@@ -41,8 +41,6 @@ mod threads;
 #[cfg(test)]
 mod coded;
 #[cfg(test)]
-mod placed;
-#[cfg(test)]
 mod reference;
 #[cfg(test)]
 mod sparsely;
@@ -51,4 +49,4 @@ pub use cancel::CancelFlag;
 pub use dense::DenseAttention;
 #[cfg(feature = "cuda")]
 pub use gpu::{GpuRead, remember_gpu_checks_in};
-pub use sparse::{Choosers, Far, KeptIndex, PagePolicy, Recall, SparseRead};
+pub use sparse::{KeptIndex, PagePolicy, Recall, SparseRead};

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::kernels::tests::noise;
-use super::{CancelFlag, DenseAttention, Far};
-use crate::kv::{BLOCK_TOKENS, BlockFormat, CacheIdentity, KvCache};
+use super::{CancelFlag, DenseAttention};
+use crate::kv::{BlockFormat, CacheIdentity, KvCache};
 use candle_core::{Device, Tensor};
 use half::f16;
 use lectern_models::attention::{Attention, AttentionError, AttentionShape, Rotary, RotaryPairing};
@@ -116,29 +116,12 @@ impl Text {
     }
 }
 
-/// Tokens from `asked` on see the positions before `end` as `far` says.
-pub(super) struct PlainFar {
-    pub(super) far: Far,
-    pub(super) end: usize,
-    pub(super) asked: usize,
-}
-
 /// Plain causal attention in F64. Returns the attended values `[token * query_heads * head_dim]` and the probabilities
 /// `[head][token][key]`.
 pub(super) fn plain(
     shape: &AttentionShape,
     text: &Text,
     layer: usize,
-) -> (Vec<f64>, Vec<Vec<Vec<f64>>>) {
-    plain_far(shape, text, layer, None)
-}
-
-/// As [`plain`], with positions that stand elsewhere.
-pub(super) fn plain_far(
-    shape: &AttentionShape,
-    text: &Text,
-    layer: usize,
-    far: Option<&PlainFar>,
 ) -> (Vec<f64>, Vec<Vec<Vec<f64>>>) {
     let d = shape.head_dim;
     let turn = |row: &[f64], position: usize| -> Vec<f64> {
@@ -155,7 +138,7 @@ pub(super) fn plain_far(
         }
         turned
     };
-    let key = |position: usize, place: usize, head: usize| -> Vec<f64> {
+    let key = |position: usize, head: usize| -> Vec<f64> {
         let first = (position * shape.kv_heads + head) * d;
         let biased: Vec<f64> = (0..d)
             .map(|channel| {
@@ -165,37 +148,26 @@ pub(super) fn plain_far(
                 f64::from(text.keys[layer][first + channel]) + bias
             })
             .collect();
-        turn(&biased, place)
+        turn(&biased, position)
     };
     let mut attended = vec![0.0; text.tokens * shape.query_heads * d];
     let mut probabilities = vec![vec![Vec::new(); text.tokens]; shape.query_heads];
     for (head, probabilities) in probabilities.iter_mut().enumerate() {
         let kv_head = head / shape.group_size();
         let keys: Vec<Vec<f64>> = (0..text.tokens)
-            .map(|position| key(position, position, kv_head))
+            .map(|position| key(position, kv_head))
             .collect();
-        let far_keys: Vec<Vec<f64>> = far.map_or(Vec::new(), |far| {
-            let period = far.far.pages * BLOCK_TOKENS;
-            (0..far.end)
-                .map(|position| key(position, position % period, kv_head))
-                .collect()
-        });
         for (token, probabilities) in probabilities.iter_mut().enumerate() {
             let first = (token * shape.query_heads + head) * d;
             let query: Vec<f64> = text.queries[layer][first..first + d]
                 .iter()
                 .map(|q| f64::from(*q))
                 .collect();
-            let far = far.filter(|far| token >= far.asked);
-            let far_query = far.map(|far| turn(&query, far.far.distance));
             let query = turn(&query, token);
             let scores: Vec<f64> = (0..=token)
                 .map(|position| {
-                    let (query, key) = match (&far_query, far_keys.get(position)) {
-                        (Some(query), Some(key)) => (query, key),
-                        _ => (&query, &keys[position]),
-                    };
-                    let dot: f64 = query.iter().zip(key).map(|(q, k)| q * k).sum();
+                    let pairs = query.iter().zip(&keys[position]);
+                    let dot: f64 = pairs.map(|(q, k)| q * k).sum();
                     dot * f64::from(shape.softmax_scale)
                 })
                 .collect();

@@ -5,7 +5,6 @@ use super::kernels::{Kernels, KeyTurn, Running, SpreadValues, ask_for};
 use super::mass::ScoreLog;
 use super::rotation::{Rotation, Turn};
 use super::softmax::Softmax;
-use super::sparse::Far;
 use super::tail::Tail;
 use crate::kv::format::nibbles;
 use crate::kv::{BLOCK_TOKENS, KvView, Part};
@@ -31,8 +30,6 @@ pub(super) struct LayerPass<'a> {
     pub(super) rotation: &'a Rotation,
     /// Turn of each block's first position.
     pub(super) block_turns: &'a [Turn],
-    /// Blocks that do not stand where they are in the document.
-    pub(super) far: Option<FarBlocks<'a>>,
     /// Turn of each of the pass's positions.
     pub(super) query_turns: &'a [Turn],
     /// `[tokens, query_heads, head_dim]`, as the model gave them.
@@ -40,22 +37,6 @@ pub(super) struct LayerPass<'a> {
     /// Position of the pass's first token.
     pub(super) start: usize,
     pub(super) cancel: &'a CancelFlag,
-}
-
-/// The blocks before `end`: they stand in periods, at the same distance from every query, see [`Far`].
-pub(super) struct FarBlocks<'a> {
-    pub(super) end: usize,
-    pub(super) far: Far,
-    /// Turn of [`Far::distance`].
-    pub(super) query_turn: &'a Turn,
-}
-
-/// Query rows of a tile.
-pub(super) struct TileQueries {
-    /// Turned to their positions.
-    placed: Vec<f32>,
-    /// Turned to the distance of far blocks; empty where there are none.
-    far: Vec<f32>,
 }
 
 /// Some tokens of the pass, with all query heads that share one key/value head; row `t * group + g` is token `t` of
@@ -127,53 +108,23 @@ impl Scratch {
 }
 
 impl LayerPass<'_> {
-    /// Query rows of a tile, as they meet blocks.
-    pub(super) fn tile_queries(&self, tile: &Tile) -> TileQueries {
-        let tokens = tile.tokens.clone();
-        TileQueries {
-            placed: self.queries_at(tokens.clone(), tile.kv_head, |token| {
-                &self.query_turns[token]
-            }),
-            far: self.far.as_ref().map_or(Vec::new(), |far| {
-                self.queries_at(tokens, tile.kv_head, |_| far.query_turn)
-            }),
-        }
-    }
-
-    /// The query rows that pages are judged by, for the tile's tokens or for every `step`th of them.
-    pub(super) fn index_queries(&self, tile: &Tile, step: usize) -> Vec<f32> {
-        let tokens = tile.tokens.clone().step_by(step);
-        self.queries_at(tokens, tile.kv_head, |token| match &self.far {
-            Some(far) => far.query_turn,
-            None => &self.query_turns[token],
-        })
-    }
-
-    /// Query rows of tokens, turned and scaled so that the softmax is one of powers of two.
-    fn queries_at<'t>(
-        &self,
-        tokens: impl ExactSizeIterator<Item = usize>,
-        kv_head: usize,
-        turn: impl Fn(usize) -> &'t Turn,
-    ) -> Vec<f32> {
+    /// Query rows of a tile, turned to their positions and scaled so that the softmax is one of powers of two.
+    pub(super) fn tile_queries(&self, tile: &Tile) -> Vec<f32> {
         let head_dim = self.shape.head_dim;
         let group = self.shape.group_size();
         let scale = self.shape.softmax_scale * std::f32::consts::LOG2_E;
+        let tokens = tile.tokens.clone();
         let mut rows = vec![0.0; tokens.len() * group * head_dim];
         let mut turned = rows.chunks_exact_mut(head_dim);
         for token in tokens {
-            let first = (token * self.shape.query_heads + kv_head * group) * head_dim;
+            let first = (token * self.shape.query_heads + tile.kv_head * group) * head_dim;
             let heads = self.queries[first..first + group * head_dim].chunks_exact(head_dim);
             for (query, turned) in heads.zip(&mut turned) {
-                self.rotation.turn_query(query, turn(token), scale, turned);
+                let turn = &self.query_turns[token];
+                self.rotation.turn_query(query, turn, scale, turned);
             }
         }
         rows
-    }
-
-    /// Turn of a far block's first key within its period.
-    fn turn_in_period<'t>(&'t self, far: &FarBlocks, block: usize) -> &'t Turn {
-        &self.block_turns[block % far.far.pages]
     }
 
     /// Blocks that the tile's last token can see.
@@ -185,13 +136,13 @@ impl LayerPass<'_> {
     pub(super) fn attend_span(
         &self,
         tile: &Tile,
-        queries: &TileQueries,
+        queries: &[f32],
         blocks: &[u32],
         scratch: &mut Scratch,
     ) -> (Softmax, ScoreLog) {
         let head_dim = self.shape.head_dim;
         let group = self.shape.group_size();
-        let rows = queries.placed.len() / head_dim;
+        let rows = queries.len() / head_dim;
         let mut softmax = Softmax::empty(rows, head_dim);
         let logged_rows = (0..tile.tokens.len())
             .flat_map(|token| tile.logged_heads.iter().map(move |g| token * group + g));
@@ -208,10 +159,7 @@ impl LayerPass<'_> {
                 self.ask_for(*next as usize, tile.kv_head);
             }
             self.load(block, tile.kv_head, scratch);
-            let (base, queries) = match &self.far {
-                Some(far) if block < far.end => (self.turn_in_period(far, block), &queries.far),
-                _ => (&self.block_turns[block], &queries.placed),
-            };
+            let base = &self.block_turns[block];
             let first_key = block * BLOCK_TOKENS;
             // How many of the block's keys the token of a row may see.
             let visible = |row: usize| {
@@ -274,15 +222,11 @@ impl LayerPass<'_> {
         (softmax, log)
     }
 
-    /// One head's keys of a sealed block as an index wants them, `[head_dim][64]`, with bias: turned to their positions,
-    /// or, if there are far blocks, to those that they will have among them.
+    /// One head's keys of a sealed block as an index wants them, `[head_dim][64]`, with bias and turned to their positions.
     pub(super) fn turned_keys(&self, block: usize, kv_head: usize, keys: &mut [f32]) {
         Scratch::with(self.shape.head_dim, |scratch| {
             self.load_keys(block, kv_head, scratch);
-            let Turn { cos, sin } = match &self.far {
-                Some(far) => self.turn_in_period(far, block),
-                None => &self.block_turns[block],
-            };
+            let Turn { cos, sin } = &self.block_turns[block];
             let pairs = cos.len();
             let (turned, alone) = keys.split_at_mut(2 * pairs * BLOCK_TOKENS);
             let (firsts, seconds) = turned.split_at_mut(pairs * BLOCK_TOKENS);

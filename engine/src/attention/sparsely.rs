@@ -4,8 +4,8 @@
 
 use super::coded::{as_cached, read};
 use super::reference::{Text, bits, cache_in, plain, shape};
-use super::{CancelFlag, DenseAttention, PagePolicy, SparseRead};
-use crate::kv::{BLOCK_TOKENS, BlockFormat};
+use super::{CancelFlag, DenseAttention, KeptIndex, PagePolicy, SparseRead};
+use crate::kv::{BLOCK_TOKENS, BlockFormat, KvCache};
 use lectern_models::attention::RotaryPairing;
 use tempfile::TempDir;
 
@@ -186,4 +186,40 @@ fn no_choice_holds_more_than_the_exact_one() {
             "{policy:?}: {held}"
         );
     }
+}
+
+#[test]
+fn a_kept_index_is_the_one_that_would_be_made() {
+    let shape = shape(2, 3, 64, RotaryPairing::Halves);
+    let text = Text::new(&shape, TOKENS, 3.0);
+    let folders = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+    let caches = [&folders[0], &folders[1]].map(|folder| {
+        let cache = cache_in(folder, &shape, BlockFormat::K4V4);
+        drop(read(&shape, &text, &cache, &[256, 256, 256]));
+        cache
+    });
+    let look_at = SparseRead::new(PagePolicy::Keys, 7 * BLOCK_TOKENS);
+    let kept = KeptIndex::default();
+    let ask = |cache: &KvCache, look_at: SparseRead| {
+        let mut attention = DenseAttention::over(cache, &shape, CancelFlag::new()).unwrap();
+        attention.look_at_with(Some(look_at), &kept);
+        let had = attention.index_bytes();
+        let found = text.pass(&shape, &mut attention, (SEALED, TOKENS)).unwrap();
+        attention.leave_index(&kept);
+        (had, bits(&found))
+    };
+    let (had, first) = ask(&caches[0], look_at);
+    assert_eq!(had, 0);
+    let made = kept.bytes();
+    assert!(made > 0);
+    assert_eq!(ask(&caches[0], look_at), (made, first.clone()), "again");
+    let other_budget = SparseRead::new(PagePolicy::Keys, 9 * BLOCK_TOKENS);
+    assert_eq!(ask(&caches[0], other_budget).0, made, "serves any budget");
+    assert_eq!(ask(&caches[0], look_at), (made, first.clone()));
+    let other_policy = SparseRead::new(PagePolicy::Bounds, 7 * BLOCK_TOKENS);
+    assert_eq!(ask(&caches[0], other_policy).0, 0, "judges otherwise");
+    assert_eq!(ask(&caches[0], look_at), (0, first.clone()));
+    assert_eq!(ask(&caches[1], look_at), (0, first), "of another cache");
+    kept.forget();
+    assert_eq!(kept.bytes(), 0);
 }

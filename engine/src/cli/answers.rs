@@ -46,9 +46,9 @@ pub fn print_evidence(answer: &Answer) {
                 seen => format!("{seen} passages"),
             }
         )),
-        Strategy::BoundedScope => say(&format!(
-            "  {dim}The document is longer than the model's window: the rest was read with attention to a part of what \
-             came before.{plain}"
+        Strategy::ReadSegments => say(&format!(
+            "  {dim}The document is longer than the model's window: the answer looked at the {seen} that match best of the parts \
+             it was read in.{plain}"
         )),
         Strategy::RetrievedPassages => say(&format!(
             "  {dim}The document is longer than the model's window: the answer saw {seen} passages of it.{plain}"

@@ -6,7 +6,7 @@
 //!
 //! | way | what the model sees |
 //! |---|---|
-//! | read | the book, read whole once; each question looks at a part of it |
+//! | segments | the book, read whole once, in segments; each question looks at those that BM25 finds |
 //! | passages | what BM25 finds by the question's words, read for each question |
 //! | alone | the text around the right sentence, and nothing else: what the model can do at best |
 //! | closed | nothing |
@@ -19,7 +19,7 @@ use super::{EvaluationError, MeasuredModel};
 use crate::asking::{OpenDocument, Reader, ask};
 use crate::attention::CancelFlag;
 use crate::document::{Document, Span};
-use crate::reading::Scope;
+use crate::reading::SEGMENT_TOKENS;
 use clap::Args;
 use lectern_models::Model;
 use serde::{Deserialize, Serialize};
@@ -38,12 +38,12 @@ pub struct BookArgs {
     /// A folder that keeps what was read for the next measurement.
     #[arg(long)]
     pub caches: Option<PathBuf>,
-    /// Take the model's window to be of so many tokens: what lies beyond is read in a bounded scope.
-    #[arg(long)]
-    pub whole: Option<usize>,
-    /// Tokens that each token of a question looks at, besides the nearest where a scope was read in.
+    /// Tokens of a segment, where segments are read.
+    #[arg(long, default_value_t = SEGMENT_TOKENS)]
+    pub segment: usize,
+    /// Tokens of segments that a question looks at, where these are read.
     #[arg(long, default_value_t = 2048)]
-    pub look_at: usize,
+    pub asked: usize,
     /// Tokens of passages, where these are read.
     #[arg(long, default_value_t = 2048)]
     pub passages: usize,
@@ -51,7 +51,7 @@ pub struct BookArgs {
     #[arg(long, default_value_t = 4096)]
     pub alone: usize,
     /// Ways to measure.
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Way::Read, Way::Passages, Way::Alone, Way::Closed])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Way::Segments, Way::Passages, Way::Alone, Way::Closed])]
     pub ways: Vec<Way>,
     /// One JSON object with every answer instead of a table.
     #[arg(long)]
@@ -62,8 +62,8 @@ pub struct BookArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Way {
-    /// Read whole.
-    Read,
+    /// Read in segments.
+    Segments,
     /// Passages for each question.
     Passages,
     /// The text around the right sentence.
@@ -95,6 +95,8 @@ struct Answered {
     planted: bool,
     answer: String,
     right: bool,
+    /// Whether the right sentence was in what the model saw.
+    seen: bool,
     cited: bool,
     first_token_ms: f64,
 }
@@ -154,17 +156,19 @@ pub(super) fn run(args: &BookArgs, measured: &MeasuredModel) -> Result<(), Evalu
             right
         };
         let mut cited = Share::default();
+        let mut seen = Share::default();
         let mut waits: Vec<f64> = Vec::new();
         for answer in answers.iter().filter(|answer| answer.way == *way) {
             waits.push(answer.first_token_ms);
+            seen.count(answer.seen);
             if answer.right {
                 cited.count(answer.cited);
             }
         }
         waits.sort_by(f64::total_cmp);
         println!(
-            "{way:?}: right {}, of the book's own {}, of planted {}; right ones cited from the sentence {cited}; first token \
-             {:.2} s (median)",
+            "{way:?}: right {}, of the book's own {}, of planted {}; the sentence was seen {seen}; right ones cited from it \
+             {cited}; first token {:.2} s (median)",
             of(None),
             of(Some(false)),
             of(Some(true)),
@@ -186,29 +190,18 @@ struct Exam<'e> {
 impl Exam<'_> {
     fn asked(&self, way: Way) -> Result<Vec<Answered>, EvaluationError> {
         let scratch = Scratch::new()?;
-        let scope = match self.args.whole {
-            Some(whole) => Some(Scope {
-                whole,
-                ..Scope::beyond(self.model.context_length())
-            }),
-            None => {
-                let tokens = self.model.tokenizer().encode(&self.book.text)?.len();
-                (tokens > self.model.context_length())
-                    .then(|| Scope::beyond(self.model.context_length()))
-            }
-        };
         let seen = match way {
-            Way::Read => Seen::Partly {
-                scope,
-                tokens: self.args.look_at,
-                by_words: false,
+            Way::Segments => Seen::Segments {
+                size: self.args.segment,
+                asked: self.args.asked,
             },
             Way::Passages => Seen::Passages(self.args.passages),
             Way::Alone => Seen::Whole,
             Way::Closed => return self.closed(),
         };
         let prepared = |book: &Document| {
-            let kept = self.args.caches.as_deref().filter(|_| way == Way::Read);
+            let keeps = way == Way::Segments;
+            let kept = self.args.caches.as_deref().filter(|_| keeps);
             let folder = kept.unwrap_or(&scratch.0);
             Prepared::new(self.model, book, seen, folder, self.measured.kv_format)
         };
@@ -271,6 +264,10 @@ impl Exam<'_> {
             gold: gold.answer.clone(),
             planted: gold.planted.is_some(),
             right: says(&answer.answer, &gold.answer),
+            seen: answer
+                .coverage
+                .iter()
+                .any(|seen| seen.start as usize <= span.start && seen.end as usize >= span.end),
             answer: answer.answer,
             cited,
             first_token_ms: answer.timings.first_token_ms,
@@ -289,6 +286,7 @@ impl Exam<'_> {
                     planted: gold.planted.is_some(),
                     right: says(&answer, &gold.answer),
                     answer,
+                    seen: false,
                     cited: false,
                     first_token_ms: 0.0,
                 })

@@ -19,7 +19,6 @@ use super::{CiteArgs, EvaluationError, MeasuredModel};
 use crate::asking::Reader;
 use crate::citing::{SentenceIndex, Verdict, Weights, cite, ranked};
 use crate::document::Span;
-use crate::reading::Scope;
 use lectern_protocol::SupportState;
 use serde::Serialize;
 use std::time::Instant;
@@ -76,18 +75,14 @@ pub(super) fn run(args: &CiteArgs, measured: &MeasuredModel) -> Result<(), Evalu
         Ok(model.tokenizer().encode(words)?.len())
     })?;
     let documents = args.limit.div_ceil(args.per_document.max(1)).min(all.len());
-    let scope = args.whole.map(|whole| Scope {
-        whole,
-        ..Scope::beyond(model.context_length())
-    });
-    let seen = match (args.passages, args.look_at, scope) {
+    let seen = match (args.passages, args.segment, args.look_at) {
         (Some(tokens), ..) => Seen::Passages(tokens),
-        (None, None, None) => Seen::Whole,
-        (None, tokens, scope) => Seen::Partly {
-            scope,
-            tokens: tokens.unwrap_or(2048),
-            by_words: args.by_words,
+        (_, Some(size), _) => Seen::Segments {
+            size,
+            asked: args.asked,
         },
+        (.., Some(tokens)) => Seen::Partly { tokens },
+        _ => Seen::Whole,
     };
     let judge = args.hold.then(|| Judge::new(&model)).transpose()?;
     let mut records = Records::open(args.answers.as_deref(), seen, measured.kv_format)?;

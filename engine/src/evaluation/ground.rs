@@ -6,16 +6,14 @@ use crate::asking::{Ground, Question, Sampling};
 use crate::attention::{KeptIndex, PagePolicy, SparseRead};
 use crate::document::{Document, Span};
 use crate::home::Home;
-use crate::kv::{BlockFormat, CacheIdentity, KvCache};
+use crate::kv::{BlockFormat, CacheIdentity, KvCache, KvView};
 use crate::library::{ContentHash, Library, NewDocument};
-use crate::reading::{CancelFlag, ReadingInput, Scope, prefix, read};
+use crate::reading::{CancelFlag, ReadingInput, Segments, prefix, read};
 use crate::retrieval::{self, Ranked};
 use lectern_models::{Model, Token};
 use sha2::{Digest, Sha256};
 use std::path::Path;
-
-/// Tokens before a question that it looks at, behind a document that was read in a bounded scope; as the product does.
-const NEAR_THE_END: usize = 1024;
+use std::sync::Arc;
 
 /// Tokens of an answer at most.
 pub(super) const ANSWER_TOKENS: usize = 64;
@@ -27,12 +25,15 @@ pub(super) enum Seen {
     Whole,
     /// Read whole; each token of a question looks at a part.
     Partly {
-        /// How it is read, if not densely.
-        scope: Option<Scope>,
-        /// Tokens that are looked at: all of them, or with a scope those besides the nearest.
+        /// Tokens that are looked at.
         tokens: usize,
-        /// All of them are chosen by the question's words, not by the model.
-        by_words: bool,
+    },
+    /// Read in segments; each question looks at some.
+    Segments {
+        /// Tokens of a segment.
+        size: usize,
+        /// Tokens of segments that are looked at.
+        asked: usize,
     },
     /// Not read; each question reads passages of so many tokens.
     Passages(usize),
@@ -45,14 +46,19 @@ pub(super) struct Prepared {
     tokens: Vec<Token>,
     index: KeptIndex,
     ranks: Option<Ranks>,
+    segments: Option<Arc<Segments>>,
+    held: Option<KvView>,
 }
 
 /// What one question sees.
+#[derive(Default)]
 pub(super) struct View {
-    /// Passages, or what is looked at besides what is chosen.
+    /// Passages.
     pub spans: Vec<Span>,
     /// How the cache is looked at.
     pub look_at: Option<SparseRead>,
+    /// Segments that are looked at.
+    pub segments: Vec<usize>,
 }
 
 impl View {
@@ -64,7 +70,6 @@ impl View {
             max_tokens: ANSWER_TOKENS,
             sampling: Sampling::Greedy,
             look_at: self.look_at,
-            look_also_at: &self.spans,
             lookup: true,
         }
     }
@@ -81,20 +86,23 @@ impl Prepared {
     ) -> Result<Prepared, EvaluationError> {
         let prefix = prefix(model.chat_template(), model.tokenizer())?;
         let tokens = model.tokenizer().encode_with_offsets(&document.text)?;
-        let scope = match seen {
-            Seen::Partly { scope, .. } => scope,
-            _ => None,
-        };
         let mut prepared = Prepared {
             seen,
             cache: None,
             tokens: tokens.clone(),
             index: KeptIndex::default(),
             ranks: match seen {
-                Seen::Whole => None,
+                Seen::Whole | Seen::Partly { .. } => None,
                 _ => Some(Ranks::new(document)?),
             },
+            segments: None,
+            held: None,
         };
+        if let Seen::Segments { size, .. } = seen {
+            let tokenizer = model.tokenizer();
+            let cut = Segments::of_passages(document, tokenizer, &prefix, &tokens, size)?;
+            prepared.segments = Some(Arc::new(cut));
+        }
         if !matches!(seen, Seen::Passages(_)) {
             let input = ReadingInput {
                 tokens,
@@ -103,14 +111,15 @@ impl Prepared {
                     model: model.fingerprint().to_owned(),
                     prompt: CacheIdentity::prompt_hash(&prefix),
                     format: format.number(),
-                    scope: scope.map_or(0, |scope| scope.number()),
+                    scope: prepared.segments.as_ref().map_or(0, |cut| cut.number()),
                 },
                 prefix,
-                scope,
+                segments: prepared.segments.clone(),
             };
             let folder = folder.join(input.identity.folder_name());
             let cache = KvCache::open(&folder, &input.identity, model.shape())?;
             read(model, &input, &cache, &|_| (), &CancelFlag::new(), &|| ())?;
+            prepared.held = Some(cache.view());
             prepared.cache = Some(cache);
         }
         Ok(prepared)
@@ -128,42 +137,35 @@ impl Prepared {
             }))
         };
         Ok(match self.seen {
-            Seen::Whole => View {
-                spans: Vec::new(),
-                look_at: None,
+            Seen::Whole => View::default(),
+            Seen::Segments { asked, .. } => View {
+                segments: self.chosen(question, asked)?,
+                ..View::default()
             },
-            Seen::Partly {
-                scope,
-                tokens,
-                by_words,
-            } => {
-                // As the product does it, but for words that choose.
-                let (near, policy, by_rank) = match (by_words, scope) {
-                    (true, _) => (SparseRead::WINDOW, PagePolicy::Window, tokens),
-                    (false, Some(_)) => (NEAR_THE_END, PagePolicy::Keys, tokens / 4),
-                    (false, None) => (SparseRead::WINDOW, PagePolicy::Keys, 0),
-                };
-                let look_at = match scope {
-                    Some(scope) => scope.asked(near, tokens),
-                    None => SparseRead::new(policy, tokens),
-                };
-                View {
-                    spans: match by_rank {
-                        0 => Vec::new(),
-                        budget => spans(budget)?,
-                    },
-                    look_at: Some(SparseRead { policy, ..look_at }),
-                }
-            }
+            Seen::Partly { tokens } => View {
+                look_at: Some(SparseRead::new(PagePolicy::Keys, tokens)),
+                ..View::default()
+            },
             Seen::Passages(tokens) => View {
                 spans: spans(tokens)?,
-                look_at: None,
+                ..View::default()
             },
         })
     }
 
     /// The ground that a question with this view stands on.
     pub fn ground<'g>(&'g self, view: &'g View) -> Ground<'g> {
+        if let (Some(segments), Some(held), Some(cache)) = (&self.segments, &self.held, &self.cache)
+        {
+            return Ground::Segments {
+                view: held,
+                format: cache.format(),
+                segments,
+                tokens: &self.tokens,
+                picked: &view.segments,
+                passages: &[],
+            };
+        }
         match &self.cache {
             Some(cache) => Ground::WholeDocument {
                 cache,
@@ -172,6 +174,19 @@ impl Prepared {
             },
             None => Ground::Passages(&view.spans),
         }
+    }
+
+    /// The segments that the product would look at, ascending.
+    fn chosen(&self, question: &str, asked: usize) -> Result<Vec<usize>, EvaluationError> {
+        let (Some(segments), Some(ranks)) = (&self.segments, &self.ranks) else {
+            return Ok(Vec::new());
+        };
+        let ranked = ranks.rank(question)?;
+        let spans = retrieval::pick(&ranked, asked, |span| self.tokens_in(span));
+        let cached = segments.ids().len();
+        Ok(segments
+            .choose(&self.tokens, &spans, asked, cached)
+            .segments)
     }
 
     fn tokens_in(&self, span: Span) -> usize {

@@ -8,7 +8,6 @@
 //!
 //! Nothing here is used by the rest of the engine.
 
-mod beyond;
 mod book;
 mod cite;
 mod claims;
@@ -27,7 +26,6 @@ mod sparse;
 mod words;
 mod xquad;
 
-pub use beyond::BeyondArgs;
 pub use book::BookArgs;
 pub use hold::HoldArgs;
 pub use kv::KvArgs;
@@ -65,8 +63,6 @@ pub enum Evaluation {
     Kv(KvArgs),
     /// What looking at a part of the cache costs: divergence, copying, needles and chains against looking at all of it.
     Sparse(SparseArgs),
-    /// How well a document is known that is longer than the model's window, by how what lies beyond is read.
-    Beyond(BeyondArgs),
     /// Whether a whole book is known: questions whose answer stands in one sentence, some of them planted.
     Book(BookArgs),
 }
@@ -146,16 +142,15 @@ pub struct CiteArgs {
     /// Tokens of a document: articles are joined until it has about as many.
     #[arg(long, default_value_t = 3000)]
     pub tokens: usize,
-    /// Take the model's window to be of so many tokens: what lies beyond is read in a bounded scope.
-    #[arg(long, conflicts_with = "passages")]
-    pub whole: Option<usize>,
-    /// Tokens that each token of a question looks at, in place of all; with `--whole` those besides the nearest, 2,048
-    /// if nothing is said.
+    /// Tokens that each token of a question looks at, in place of all.
     #[arg(long, conflicts_with = "passages")]
     pub look_at: Option<usize>,
-    /// Let BM25 choose all of these by the question's words, and the model none.
-    #[arg(long, conflicts_with = "passages")]
-    pub by_words: bool,
+    /// Read in segments of so many tokens.
+    #[arg(long, conflicts_with_all = ["passages", "look_at"])]
+    pub segment: Option<usize>,
+    /// Tokens of segments that a question looks at, where these are read.
+    #[arg(long, default_value_t = 2048)]
+    pub asked: usize,
     /// Read nothing before; each question reads passages of so many tokens.
     #[arg(long)]
     pub passages: Option<usize>,
@@ -298,7 +293,6 @@ pub fn run(
         Evaluation::Clapnq(args) => clapnq::run(args, &model()?)?,
         Evaluation::Kv(args) => kv::run(args, &model()?)?,
         Evaluation::Sparse(args) => sparse::run(args, &model()?)?,
-        Evaluation::Beyond(args) => beyond::run(args, &model()?)?,
         Evaluation::Book(args) => book::run(args, &model()?)?,
     }
     Ok(())

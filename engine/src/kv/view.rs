@@ -86,7 +86,8 @@ pub(super) fn map(file: &File, path: &Path) -> Result<Option<Arc<Mmap>>, KvError
     Ok(Some(Arc::new(map)))
 }
 
-/// All blocks that were sealed when it was taken. Cheap to clone; stays valid while the cache grows.
+/// All blocks that were sealed when it was taken, or some of them ([`KvView::pick`]). Cheap to clone; stays valid while
+/// the cache grows.
 #[derive(Debug, Clone)]
 pub struct KvView {
     shape: KvShape,
@@ -94,6 +95,8 @@ pub struct KvView {
     blocks: Arc<[Arc<SealedBlock>]>,
     map: Option<Arc<Mmap>>,
     tokens: usize,
+    /// Tokens of the whole cache when it was taken.
+    of_cache: usize,
     /// First block ever found damaged, `usize::MAX` if none; shared by all views of a cache.
     first_damaged: Arc<AtomicUsize>,
 }
@@ -106,10 +109,12 @@ impl KvView {
         map: Option<Arc<Mmap>>,
         first_damaged: Arc<AtomicUsize>,
     ) -> KvView {
+        let tokens = tokens_in(&blocks);
         KvView {
             shape,
             path,
-            tokens: blocks.iter().map(|block| block.header.tokens.len()).sum(),
+            tokens,
+            of_cache: tokens,
             blocks: blocks.into(),
             map,
             first_damaged,
@@ -207,6 +212,7 @@ impl KvView {
         match damaged {
             None => Ok(()),
             Some(block) => {
+                let block = self.blocks[block].header.index as usize;
                 self.first_damaged.fetch_min(block, Ordering::AcqRel);
                 Err(KvError::Damaged {
                     path: self.path.to_path_buf(),
@@ -216,6 +222,11 @@ impl KvView {
                 })
             }
         }
+    }
+
+    /// Whether a checksum failed since the cache was opened.
+    pub fn is_damaged(&self) -> bool {
+        self.first_damaged.load(Ordering::Acquire) != usize::MAX
     }
 
     /// The blocks of which a part does not match its checksum, in order. Checks what was not checked before.
@@ -232,22 +243,48 @@ impl KvView {
             .collect()
     }
 
-    /// What it held when it had so many blocks.
-    pub fn first(&self, blocks: usize) -> KvView {
-        let blocks = &self.blocks[..blocks.min(self.blocks.len())];
+    /// These of its blocks, one behind the other: as keys are kept before rotation, what looks at them sees a text without
+    /// what stands between. All but the last must be full.
+    pub fn pick(&self, ranges: impl IntoIterator<Item = Range<usize>>) -> KvView {
+        let held = |range: Range<usize>| {
+            let end = range.end.min(self.blocks.len());
+            &self.blocks[range.start.min(end)..end]
+        };
+        let blocks = ranges.into_iter().flat_map(held).cloned();
+        let blocks: Vec<Arc<SealedBlock>> = blocks.collect();
         KvView {
-            tokens: blocks.iter().map(|block| block.header.tokens.len()).sum(),
+            tokens: tokens_in(&blocks),
             blocks: blocks.into(),
             ..self.clone()
         }
     }
 
-    /// Asks the operating system to bring the whole file into memory in the background, as a dense read wants it.
+    /// With what `grown`, a later view of all of the cache, holds beyond it.
+    pub(crate) fn grown_as(&self, grown: &KvView) -> KvView {
+        let new = &grown.blocks[self.of_cache / super::BLOCK_TOKENS..];
+        let blocks: Vec<Arc<SealedBlock>> = self.blocks.iter().chain(new).cloned().collect();
+        KvView {
+            tokens: tokens_in(&blocks),
+            blocks: blocks.into(),
+            ..grown.clone()
+        }
+    }
+
+    /// Tokens of the whole cache when this was taken; more than [`KvView::tokens`] where some were picked.
+    pub fn tokens_of_cache(&self) -> usize {
+        self.of_cache
+    }
+
+    /// Asks the operating system to bring its blocks into memory in the background, as a dense read wants them.
     pub fn will_need(&self) {
         #[cfg(unix)]
         if let Some(map) = &self.map {
-            // Only a hint: where it fails, pages come in one by one.
-            let _ = map.advise(memmap2::Advice::WillNeed);
+            let runs = self.blocks.chunk_by(|a, b| a.end() == b.offset);
+            for (first, last) in runs.filter_map(|run| Some((run.first()?, run.last()?))) {
+                let (start, end) = (first.offset as usize, last.end() as usize);
+                // Only a hint: where it fails, pages come in one by one.
+                let _ = map.advise_range(memmap2::Advice::WillNeed, start, end - start);
+            }
         }
     }
 
@@ -270,4 +307,8 @@ impl KvView {
         }
         Ok(Some(block))
     }
+}
+
+fn tokens_in(blocks: &[Arc<SealedBlock>]) -> usize {
+    blocks.iter().map(|block| block.header.tokens.len()).sum()
 }

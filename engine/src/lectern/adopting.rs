@@ -34,15 +34,9 @@ impl Lectern {
             Err(KvError::Locked { .. }) => return Ok(()),
             Err(error) => return Err(error.told()),
         };
-        let tokens: Vec<u32> = lesson
-            .prefix
-            .iter()
-            .copied()
-            .chain(lesson.tokens.iter().map(|token| token.id))
-            .collect();
         let before = cache.tokens();
         let now = cache
-            .adopt(&donor, &tokens, CHUNK_TOKENS)
+            .adopt(&donor, &lesson.input().ids(), CHUNK_TOKENS)
             .map_err(Told::told)?;
         drop(donor);
         if now > before {

@@ -1,8 +1,8 @@
 //! Questions: from a protocol [`Ask`] to an [`Answer`] that is kept in its conversation.
 //!
-//! A question is answered over the whole document, which is read first; over passages, if the document is longer than
-//! the model's window; or, if it is to be answered at once, over what was read so far and passages of the rest. Where a
-//! server is set to answer, it does (`endpoint`).
+//! A question is answered over the whole document, which is read first; over those of its segments that match best, if it is
+//! longer than the model's window, and passages of what is not read yet; or, if it is to be answered at once, over what was
+//! read so far and passages of the rest. Where a server is set to answer, it does (`endpoint`).
 
 use super::passages::passages;
 use super::reading::{Lesson, ReadCost};
@@ -14,7 +14,7 @@ use crate::attention::{PagePolicy, SparseRead};
 use crate::document::{DocumentKind, Span};
 use crate::kv::{BLOCK_TOKENS, KvCache, KvView};
 use crate::library::{StoredDocument, Turn};
-use crate::reading;
+use crate::reading::{self, Segments};
 use crate::retrieval;
 use lectern_protocol::{
     Answer, AnswerSentence, Ask, AskStage, AttentionChoice, Event, Failure, Strategy,
@@ -30,9 +30,6 @@ const WORTH_CHOOSING: usize = 4;
 /// At least one part in so many of a document within the window is looked at: with the same number of tokens at twice the
 /// length predictions move away from dense ones, with the same share they do not (`docs/long-context.md`).
 const LEAST_PART: usize = 8;
-
-/// Tokens before a question that it looks at whatever it asks, in a document longer than the model's window.
-const NEAR_THE_END: usize = 1024;
 
 /// Tokens of passages that a question asked at once reads: a few seconds' worth on a slow machine.
 const TOKENS_AT_ONCE: usize = 768;
@@ -197,14 +194,20 @@ impl Work<'_> {
             let ground = Ground::Passages(&passages);
             return self.work(&seated, &lesson, &ground, ReadCost::default());
         }
+        if let Some(segments) = &lesson.segments {
+            return self.ask_segments(&seated, &lesson, segments, overtakes);
+        }
         if overtakes {
             let view = self.lectern.under_way.view(&self.ask.document);
             return self.ask_at_once(&seated, &lesson, view);
         }
         if self.ask.at_once == Some(true) {
             match self.lectern.read_so_far(self.on, &lesson)? {
-                Some(view) if lesson.total() - view.tokens() <= LITTLE_LEFT => {}
-                view => return self.ask_at_once(&seated, &lesson, view),
+                Some(cache) if lesson.total() - cache.tokens() <= LITTLE_LEFT => {}
+                cache => {
+                    let view = cache.as_ref().map(KvCache::view);
+                    return self.ask_at_once(&seated, &lesson, view);
+                }
             }
         }
         let (cache, cost) = self.read(seated, &lesson)?;
@@ -213,11 +216,7 @@ impl Work<'_> {
             return first;
         }
         // Every part is checked when it is first attended to, so nothing was said yet.
-        self.job.tell(Event::Notice {
-            message:
-                "A part of what was read of this document is damaged on disk; it is read again."
-                    .to_owned(),
-        });
+        self.tell_damage();
         let seated = self.sit()?;
         let began = Instant::now();
         let tokens = reading::mend(&lesson.model, &lesson.input(), &cache, &self.job.cancel)
@@ -240,6 +239,84 @@ impl Work<'_> {
             Precedence::Question,
             self.job,
         )
+    }
+
+    fn tell_damage(&self) {
+        let message =
+            "A part of what was read of this document is damaged on disk; it is read again.";
+        self.job.tell(Event::Notice {
+            message: message.to_owned(),
+        });
+    }
+
+    /// Answers from what was read of a document in segments, or from passages of it. Nothing waits for its reading, which
+    /// may take long.
+    fn ask_segments(
+        &self,
+        seated: &Seated<'_>,
+        lesson: &Lesson,
+        segments: &Segments,
+        overtakes: bool,
+    ) -> Result<Answer, Failure> {
+        let mut cache = match overtakes {
+            true => None,
+            false => self.lectern.read_so_far(self.on, lesson)?,
+        };
+        let view = match &cache {
+            Some(cache) => Some(cache.view()),
+            None => self.lectern.under_way.view(&self.ask.document),
+        };
+        let first = self.ask_read(seated, lesson, segments, view.as_ref());
+        let is_damaged = view.as_ref().is_some_and(KvView::is_damaged);
+        if first.is_ok() || !is_damaged {
+            return first;
+        }
+        self.tell_damage();
+        drop(view);
+        let mut cost = ReadCost::default();
+        if let Some(cache) = &mut cache {
+            let began = Instant::now();
+            cost.tokens = reading::mend(&lesson.model, &lesson.input(), cache, &self.job.cancel)
+                .map_err(Told::told)?;
+            cost.seconds = began.elapsed().as_secs_f64();
+        }
+        // Who reads it now finds the damage at its next opening.
+        let view = cache.as_ref().map(KvCache::view);
+        let mut answer = self.ask_read(seated, lesson, segments, view.as_ref())?;
+        answer.timings.read_tokens += cost.tokens as u32;
+        answer.timings.read_s += cost.seconds;
+        Ok(answer)
+    }
+
+    /// Answers from the segments in `view` that match best, and from passages of what it does not hold.
+    fn ask_read(
+        &self,
+        seated: &Seated<'_>,
+        lesson: &Lesson,
+        segments: &Segments,
+        view: Option<&KvView>,
+    ) -> Result<Answer, Failure> {
+        self.stage(AskStage::Retrieving);
+        let held = view.map_or(0, KvView::tokens);
+        let budget = self.lectern.settings().retrieval_tokens as usize;
+        let spans = self.passages(lesson, budget);
+        let choice = segments.choose(&lesson.tokens, &spans, budget, held);
+        let ground = match view {
+            Some(view) if !choice.segments.is_empty() => Ground::Segments {
+                view,
+                format: lesson.format,
+                segments,
+                tokens: &lesson.tokens,
+                picked: &choice.segments,
+                passages: &choice.passages,
+            },
+            _ => Ground::Passages(&spans),
+        };
+        let mut answer = self.work(seated, lesson, &ground, ReadCost::default())?;
+        if held < lesson.total() {
+            answer.strategy = Strategy::PartlyRead;
+        }
+        Ok(answer)
     }
 
     fn ask_whole(
@@ -290,7 +367,7 @@ impl Work<'_> {
             .ok_or_else(cancelled)
     }
 
-    /// The passages that are read, `budget` tokens at most.
+    /// The passages that match best, best first, `budget` tokens at most.
     fn passages(&self, lesson: &Lesson, budget: usize) -> Vec<Span> {
         let budget = budget.min(lesson.window(self.answer_tokens()));
         let tokens_in = |span: Span| {
@@ -314,19 +391,11 @@ impl Work<'_> {
     ) -> Result<Answer, Failure> {
         let document: Arc<OpenDocument> = self.lectern.opened.ask(&lesson.stored);
         let look_at = self.look_at(lesson);
-        // In a book longer than the window, what matches the question by its words is always looked at.
-        let also = match (lesson.scope, look_at) {
-            (Some(_), Some(read)) if !self.ranked.is_empty() => {
-                self.passages(lesson, (read.budget - read.window) / 4)
-            }
-            _ => Vec::new(),
-        };
         let question = Question {
             text: &self.ask.question,
             history: self.history,
             max_tokens: self.answer_tokens(),
             look_at,
-            look_also_at: &also,
             lookup: true,
             sampling: Sampling::of(self.ask),
         };
@@ -369,14 +438,6 @@ impl Work<'_> {
             AttentionChoice::Bounds => PagePolicy::Bounds,
             AttentionChoice::Window => PagePolicy::Window,
         };
-        if let Some(scope) = lesson.scope {
-            // Looked at whole, such a document would be more than the model knows.
-            let chosen = if budget == 0 { lesson.total() } else { budget };
-            return Some(SparseRead {
-                policy,
-                ..scope.asked(NEAR_THE_END, chosen)
-            });
-        }
         (budget > 0 && lesson.total() > WORTH_CHOOSING * budget).then(|| {
             let share = lesson.total() / LEAST_PART / BLOCK_TOKENS * BLOCK_TOKENS;
             SparseRead::new(policy, budget.max(share))

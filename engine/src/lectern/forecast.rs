@@ -5,7 +5,7 @@
 //! nothing, for that would be a guess about the machine.
 
 use super::lock;
-use crate::reading::{Pace, Scope, TokenCost};
+use crate::reading::{Pace, TokenCost};
 use lectern_protocol::Forecast;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -45,9 +45,18 @@ pub(super) struct Ended<'r> {
     pub cache_bytes: u64,
     /// Tokens that this reading found read already.
     pub resumed_at: usize,
-    /// How it was read beyond the window.
-    pub scope: Option<&'r Scope>,
+    /// Tokens that each looked at, where that was not all before it.
+    pub looks_at: Option<usize>,
     pub pace: &'r Pace,
+}
+
+/// Which documents are read in segments, and what a token looks at then.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct InSegments {
+    /// Those of more tokens.
+    pub beyond: usize,
+    /// Tokens on the mean.
+    pub looks_at: usize,
 }
 
 impl Forecaster {
@@ -71,22 +80,25 @@ impl Forecaster {
         }
     }
 
-    /// What reading a text will take, `tokens` of them if they were counted.
+    /// What reading a text will take, `tokens` of them if they were counted; in `segments`, if it has more than these say.
     pub fn foretell(
         &self,
         model: &str,
         text_bytes: u64,
         tokens: Option<u64>,
-        scope: Option<&Scope>,
+        segments: Option<&InSegments>,
         room: u64,
     ) -> Option<Forecast> {
         let known = *lock(&self.known).get(model)?;
         let tokens = tokens.map_or(text_bytes as f64 / known.text_bytes_per_token, |t| t as f64);
         let cache_bytes = (tokens * known.cache_bytes_per_token) as u64;
+        let segments = segments.filter(|segments| tokens > segments.beyond as f64);
         Some(Forecast {
             tokens: tokens as u32,
             cache_bytes,
-            seconds: known.cost().seconds(0.0, tokens, scope),
+            seconds: known
+                .cost()
+                .seconds(0.0, tokens, segments.map(|s| s.looks_at)),
             error: known.error,
             fits: cache_bytes <= room,
             gpu: None,
@@ -109,7 +121,7 @@ impl Forecaster {
         };
         if let Some(old) = all.get(ended.model) {
             let from = ended.resumed_at as f64;
-            let foretold = old.cost().seconds(from, tokens, ended.scope);
+            let foretold = old.cost().seconds(from, tokens, ended.looks_at);
             let error = (foretold / ended.pace.taken().as_secs_f64() - 1.0).abs();
             let mean = |old: f64, new: f64| old + NEWEST * (new - old);
             new = Known {
@@ -171,7 +183,7 @@ mod tests {
             tokens: chunks * 256,
             cache_bytes: chunks as u64 * 256 * 3648,
             resumed_at: 0,
-            scope: None,
+            looks_at: None,
             pace,
         }
     }

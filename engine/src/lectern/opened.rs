@@ -1,9 +1,11 @@
 //! Documents that were opened lately, with what is costly to make again.
 
+use super::reading::Lesson;
 use super::{Lectern, lock};
 use crate::asking::OpenDocument;
 use crate::library::StoredDocument;
-use lectern_models::Token;
+use crate::reading::{SEGMENT_TOKENS, Segments};
+use lectern_models::{Model, Token, TokenizerError};
 use lectern_protocol::Failure;
 use std::sync::{Arc, Mutex};
 
@@ -17,6 +19,7 @@ pub(super) struct OpenDocuments {
     viewed: Mutex<Vec<Arc<StoredDocument>>>,
     asked: Mutex<Vec<Arc<OpenDocument>>>,
     tokens: Mutex<Vec<Tokens>>,
+    cut: Mutex<Vec<Cut>>,
 }
 
 /// A document's tokens, as one model's tokenizer makes them.
@@ -27,12 +30,22 @@ struct Tokens {
     tokens: Arc<Vec<Token>>,
 }
 
+/// A document's tokens, cut into segments.
+#[derive(Clone)]
+struct Cut {
+    document: String,
+    /// What it was cut from.
+    tokens: Arc<Vec<Token>>,
+    segments: Arc<Segments>,
+}
+
 impl OpenDocuments {
     pub fn new() -> OpenDocuments {
         OpenDocuments {
             viewed: Mutex::default(),
             asked: Mutex::default(),
             tokens: Mutex::default(),
+            cut: Mutex::default(),
         }
     }
 
@@ -41,6 +54,7 @@ impl OpenDocuments {
         lock(&self.viewed).retain(|stored| stored.row.id != id);
         lock(&self.asked).retain(|open| open.id != id);
         lock(&self.tokens).retain(|tokens| tokens.document != id);
+        lock(&self.cut).retain(|cut| cut.document != id);
     }
 
     /// The document ready for questions. Cost, the first time: an index of its sentences.
@@ -56,8 +70,8 @@ impl OpenDocuments {
     pub fn tokens(
         &self,
         stored: &StoredDocument,
-        model: &lectern_models::Model,
-    ) -> Result<Arc<Vec<Token>>, lectern_models::TokenizerError> {
+        model: &Model,
+    ) -> Result<Arc<Vec<Token>>, TokenizerError> {
         let (document, fingerprint) = (&stored.row.id, model.fingerprint());
         let known = recent(&self.tokens, ASKED, |tokens| {
             tokens.document == *document && tokens.model == fingerprint
@@ -75,6 +89,30 @@ impl OpenDocuments {
             ),
         };
         Ok(keep(&self.tokens, ASKED, tokens).tokens)
+    }
+
+    /// How a document is cut that is longer than the model's window. Cost, the first time: its passages are found.
+    pub fn segments(&self, lesson: &Lesson) -> Result<Arc<Segments>, TokenizerError> {
+        let known = recent(&self.cut, ASKED, |cut| {
+            Arc::ptr_eq(&cut.tokens, &lesson.tokens)
+        });
+        if let Some(known) = known {
+            return Ok(known.segments);
+        }
+        let tokenizer = lesson.model.tokenizer();
+        let document = &lesson.stored.document;
+        let cut = Cut {
+            document: lesson.stored.row.id.clone(),
+            tokens: Arc::clone(&lesson.tokens),
+            segments: Arc::new(Segments::of_passages(
+                document,
+                tokenizer,
+                &lesson.prefix,
+                &lesson.tokens,
+                SEGMENT_TOKENS,
+            )?),
+        };
+        Ok(keep(&self.cut, ASKED, cut).segments)
     }
 }
 

@@ -3,8 +3,9 @@
 use crate::document::{Document, Span};
 use crate::retrieval::{self, Ranked};
 
-/// The passages for `question`, `budget` at most as `cost` counts it: those that match best (`ranked`, and of a codebase its
-/// map), or the beginning if no word of the question stands in the document.
+/// The passages for `question`, best first, `budget` at most as `cost` counts it: those that match best (`ranked`, and of a codebase its
+/// map), or the beginning if no word of the question stands in the document. A
+/// codebase's map comes before the others.
 pub(super) fn passages(
     document: &Document,
     question: &str,
@@ -34,8 +35,6 @@ pub(super) fn passages(
     let taken: usize = map.iter().map(|span| cost(*span)).sum();
     let mut others: Vec<Ranked> = others.to_vec();
     others.retain(|passage| !map.contains(&passage.span));
-    let mut picked = retrieval::pick(&others, budget.saturating_sub(taken), &cost);
-    picked.extend(map);
-    picked.sort();
-    picked
+    let others = retrieval::pick(&others, budget.saturating_sub(taken), &cost);
+    map.into_iter().chain(others).collect()
 }

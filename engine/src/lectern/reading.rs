@@ -4,9 +4,9 @@ use super::forecast::Ended;
 use super::seat::{LOOK_AGAIN, Precedence, Seated};
 use super::told::Told;
 use super::{ChosenModel, Job, Lectern, blocking, cancelled};
-use crate::kv::{BlockFormat, CacheIdentity, KvCache, KvError, KvView};
+use crate::kv::{BlockFormat, CacheIdentity, KvCache, KvError};
 use crate::library::{Reading, StoredDocument};
-use crate::reading::{self, ReadingInput, Scope};
+use crate::reading::{self, ReadingInput, Segments};
 use lectern_models::{Model, Token};
 use lectern_protocol::{AskStage, BeyondWindow, DocumentSummary, Event, Failure, ReadProgress};
 use std::sync::Arc;
@@ -30,14 +30,17 @@ pub(super) struct Lesson {
     pub prefix: Vec<u32>,
     /// How its cache is kept.
     pub format: BlockFormat,
-    /// How it is read beyond the model's window, if it is longer and is to be read all the same.
-    pub scope: Option<Scope>,
+    /// How it is cut, if it is longer than the model's window and is to be read all the same.
+    pub segments: Option<Arc<Segments>>,
 }
 
 impl Lesson {
     /// Tokens to be read, the prefix among them.
     pub fn total(&self) -> usize {
-        self.prefix.len() + self.tokens.len()
+        match &self.segments {
+            Some(segments) => segments.ids().len(),
+            None => self.prefix.len() + self.tokens.len(),
+        }
     }
 
     /// Tokens of a document that fit beside a question and an answer of `answer` tokens.
@@ -54,7 +57,7 @@ impl Lesson {
 
     /// Tokens of a document that can be read.
     fn room(&self, answer: usize) -> usize {
-        match self.scope {
+        match self.segments {
             Some(_) => usize::MAX,
             None => self.window(answer),
         }
@@ -62,7 +65,10 @@ impl Lesson {
 
     /// Tokens of the document that a cache of so many tokens holds.
     fn of_document(&self, cached: usize) -> usize {
-        cached.saturating_sub(self.prefix.len())
+        match &self.segments {
+            Some(segments) => segments.of_document(cached),
+            None => cached.saturating_sub(self.prefix.len()),
+        }
     }
 
     /// What is to be read.
@@ -71,7 +77,7 @@ impl Lesson {
             prefix: self.prefix.clone(),
             tokens: self.tokens.to_vec(),
             identity: self.identity(),
-            scope: self.scope,
+            segments: self.segments.clone(),
         }
     }
 
@@ -82,11 +88,7 @@ impl Lesson {
             model: self.model.fingerprint().to_owned(),
             prompt: CacheIdentity::prompt_hash(&self.prefix),
             format: self.format.number(),
-            // Up to the window every way of reading is the same.
-            scope: self
-                .scope
-                .filter(|scope| self.total() > scope.whole)
-                .map_or(0, |scope| scope.number()),
+            scope: self.segments.as_ref().map_or(0, |cut| cut.number()),
         }
     }
 }
@@ -155,19 +157,19 @@ impl Lectern {
             model,
             stored,
             format: chosen.kv_format,
-            scope: None,
+            segments: None,
         };
         let settings = self.settings();
         if settings.beyond_window == BeyondWindow::Read
             && lesson.is_too_long(settings.max_answer_tokens as usize)
         {
-            lesson.scope = Some(Scope::beyond(lesson.model.context_length()));
+            lesson.segments = Some(self.opened.segments(&lesson).map_err(Told::told)?);
         }
         lesson.format = self.cache_format(&lesson.identity(), chosen.kv_format, job)?;
         Ok(lesson)
     }
 
-    /// Reads the rest of a document that fits the window; returns its cache, complete, and what it cost. Gives up
+    /// Reads the rest of a document; returns its cache, complete, and what it cost. Gives up
     /// the seat.
     pub(super) fn read_whole(
         &self,
@@ -244,7 +246,7 @@ impl Lectern {
             tokens: lesson.tokens.len(),
             cache_bytes: cache.bytes(),
             resumed_at: read_before,
-            scope: lesson.scope.as_ref(),
+            looks_at: lesson.segments.as_ref().map(|cut| cut.looked_at()),
             pace: &pace,
         });
         let cost = ReadCost {
@@ -269,7 +271,7 @@ impl Lectern {
     }
 
     /// Opens the document's cache; waits while another Lectern has it.
-    fn open_cache(&self, lesson: &Lesson, job: &Job) -> Result<KvCache, Failure> {
+    pub(super) fn open_cache(&self, lesson: &Lesson, job: &Job) -> Result<KvCache, Failure> {
         let identity = lesson.identity();
         let folder = self.library.home().caches().join(identity.folder_name());
         let mut told = false;
@@ -301,18 +303,18 @@ impl Lectern {
         }
     }
 
-    /// What an earlier reading left of a document that fits the window; `None` if another Lectern works on it.
+    /// What an earlier reading left of a document; `None` if another Lectern works on it.
     pub(super) fn read_so_far(
         &self,
         on: &Handle,
         lesson: &Lesson,
-    ) -> Result<Option<KvView>, Failure> {
+    ) -> Result<Option<KvCache>, Failure> {
         let identity = lesson.identity();
         let folder = self.library.home().caches().join(identity.folder_name());
         match KvCache::open(&folder, &identity, lesson.model.shape()) {
             Ok(cache) => {
                 self.adopt_earlier(on, lesson, &cache)?;
-                Ok(Some(cache.view()))
+                Ok(Some(cache))
             }
             Err(KvError::Locked { .. }) => Ok(None),
             Err(error) => Err(error.told()),

@@ -2,8 +2,9 @@
 
 use super::Lectern;
 use super::caches::free_bytes;
+use super::forecast::InSegments;
 use crate::library::{DocumentRow, Reading};
-use crate::reading::Scope;
+use crate::reading::SEGMENT_TOKENS;
 #[cfg(feature = "cuda")]
 use lectern_protocol::Forecast;
 use lectern_protocol::{BeyondWindow, DocumentSummary, Failure, ReadState};
@@ -17,7 +18,7 @@ pub(super) struct ReadByNow<'l> {
     /// Whether documents longer than the model's window are read.
     beyond: bool,
     /// And how, if the window is known.
-    scope: Option<Scope>,
+    segments: Option<InSegments>,
     /// Bytes that a cache may take.
     room: u64,
 }
@@ -46,7 +47,10 @@ impl Lectern {
         let context = self.chosen_model().ok().and_then(|chosen| chosen.context);
         let beyond = self.settings().beyond_window == BeyondWindow::Read;
         Ok(ReadByNow {
-            scope: context.filter(|_| beyond).map(Scope::beyond),
+            segments: context.filter(|_| beyond).map(|window| InSegments {
+                beyond: window,
+                looks_at: SEGMENT_TOKENS / 2,
+            }),
             beyond,
             lectern: self,
             readings: match &model {
@@ -75,7 +79,7 @@ impl ReadByNow<'_> {
                     model,
                     row.text_bytes,
                     tokens,
-                    self.scope.as_ref(),
+                    self.segments.as_ref(),
                     self.room,
                 );
                 #[cfg(feature = "cuda")]

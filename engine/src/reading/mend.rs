@@ -33,9 +33,8 @@ pub fn mend(
     let mut computed = 0;
     for first in chunks.into_iter().map(|chunk| chunk * CHUNK_TOKENS) {
         let chunk = &ids[first..cache.tokens().min(first + CHUNK_TOKENS)];
-        let before = cache.view().first(first / BLOCK_TOKENS);
+        let before = input.before(&cache.view(), first);
         let mut attention = DenseAttention::over_view(before, model.shape(), cancel.clone())?;
-        attention.look_at(input.look_at(first + chunk.len()));
         model.forward(chunk, &mut attention, Logits::None)?;
         let blocks = attention.into_open_blocks();
         computed += chunk.len();

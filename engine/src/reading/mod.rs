@@ -14,7 +14,7 @@ mod messages;
 mod pace;
 mod prompt;
 mod read;
-mod scope;
+mod segments;
 
 pub use crate::attention::CancelFlag;
 pub use error::ReadingError;
@@ -22,6 +22,6 @@ pub use lectern_protocol::ReadProgress;
 pub use mend::mend;
 pub use messages::messages;
 pub use pace::{Pace, TokenCost};
-pub use prompt::{PromptError, Suffix, Turn, around_text, prefix, suffix};
+pub use prompt::{PromptError, Suffix, Turn, around_text, gap, prefix, suffix};
 pub use read::{CHUNK_TOKENS, ReadingInput, read};
-pub use scope::Scope;
+pub use segments::{Choice, SEGMENT_TOKENS, Segments};

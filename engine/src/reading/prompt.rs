@@ -23,6 +23,15 @@ pub(super) const BEFORE_DOCUMENT: &str = "Document:\n\n";
 /// Stands between the document and the first question.
 pub(super) const AFTER_DOCUMENT: &str = "\n\nEnd of the document.\n\nQuestion: ";
 
+/// Stands between passages and where text was left out, so that the model does not read across the gap; of a codebase
+/// it says where the passage behind it stands.
+pub fn gap(place: Option<String>) -> String {
+    match place {
+        Some(place) => format!("\n\n[... {place}]\n\n"),
+        None => "\n\n[...]\n\n".to_owned(),
+    }
+}
+
 /// Earlier turns that a question brings along, and how many tokens they may take together.
 pub(super) const HISTORY_TURNS: usize = 2;
 pub(super) const HISTORY_TOKENS: usize = 512;

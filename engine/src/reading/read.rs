@@ -1,10 +1,11 @@
 //! The loop over chunks.
 
 use super::pace::Pace;
-use super::{CancelFlag, ReadProgress, ReadingError, Scope, mend};
-use crate::attention::{DenseAttention, SparseRead};
-use crate::kv::{CacheIdentity, KvCache};
+use super::{CancelFlag, ReadProgress, ReadingError, Segments, mend};
+use crate::attention::DenseAttention;
+use crate::kv::{BLOCK_TOKENS, CacheIdentity, KvCache, KvView};
 use lectern_models::{Logits, Model, Token};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Tokens read between two yield points: a multiple of a block's 64. Larger chunks read the weights less often but
@@ -20,21 +21,49 @@ pub struct ReadingInput {
     pub tokens: Vec<Token>,
     /// Whose cache it fills; [`CacheIdentity::prompt`] is that of `prefix`.
     pub identity: CacheIdentity,
-    /// How to read beyond the model's window; without it a document that is longer is refused.
-    pub scope: Option<Scope>,
+    /// How it is cut, if it is read in segments; without them a document longer than the model's window is refused.
+    pub segments: Option<Arc<Segments>>,
 }
 
 impl ReadingInput {
     /// Ids of all that is read, the prefix first.
-    pub(super) fn ids(&self) -> Vec<u32> {
+    pub fn ids(&self) -> Vec<u32> {
+        if let Some(segments) = &self.segments {
+            return segments.ids().to_vec();
+        }
         let document = self.tokens.iter().map(|token| token.id);
         self.prefix.iter().copied().chain(document).collect()
     }
 
-    /// What a chunk that ends at `end` looks at; everything with `None`.
-    pub(super) fn look_at(&self, end: usize) -> Option<SparseRead> {
-        let scope = self.scope.filter(|scope| end > scope.whole);
-        scope.map(|scope| scope.read)
+    /// What a token at position `at` of the cache can look at.
+    pub(super) fn before(&self, view: &KvView, at: usize) -> KvView {
+        match &self.segments {
+            Some(segments) => segments.before(view, at),
+            None => view.pick(std::iter::once(0..at / BLOCK_TOKENS)),
+        }
+    }
+
+    /// Whether what stands at `at` looks at other things than what stands right before it.
+    fn begins_anew(&self, at: usize) -> bool {
+        let segments = self.segments.as_ref();
+        segments.is_some_and(|segments| segments.beginning(at) == at)
+    }
+
+    /// Tokens of the document that a cache of so many tokens holds.
+    fn of_document(&self, cached: usize) -> usize {
+        match &self.segments {
+            Some(segments) => segments.of_document(cached),
+            None => cached.saturating_sub(self.prefix.len()),
+        }
+    }
+
+    /// Tokens that one can look at at most.
+    #[cfg(feature = "cuda")]
+    fn most_before(&self) -> usize {
+        match &self.segments {
+            Some(segments) => segments.most_before(),
+            None => self.prefix.len() + self.tokens.len(),
+        }
     }
 }
 
@@ -61,7 +90,7 @@ pub fn read(
     yield_point: &dyn Fn(),
 ) -> Result<Pace, ReadingError> {
     let ids = input.ids();
-    if ids.len() > model.context_length() && input.scope.is_none() {
+    if ids.len() > model.context_length() && input.segments.is_none() {
         return Err(ReadingError::TooLong {
             tokens: ids.len(),
             window: model.context_length(),
@@ -69,12 +98,13 @@ pub fn read(
     }
     let mut pace = Pace::default();
     let mut tokens = resume(model, input, cache, &ids, cancel)?;
+    let looks_at = input.segments.as_ref().map(|cut| cut.looked_at());
     let report = |tokens: usize, pace: &Pace| {
         on_progress(&ReadProgress {
-            tokens: tokens.saturating_sub(input.prefix.len()) as u32,
+            tokens: input.of_document(tokens) as u32,
             total: input.tokens.len() as u32,
             tokens_per_s: pace.tokens_per_second(),
-            seconds_left: pace.seconds(tokens, ids.len(), input.scope.as_ref()),
+            seconds_left: pace.seconds(tokens, ids.len(), looks_at),
             cache_bytes: cache.bytes(),
             waiting: false,
         });
@@ -83,39 +113,50 @@ pub fn read(
     if tokens == ids.len() {
         return Ok(pace);
     }
-    let mut attention = DenseAttention::over(cache, model.shape(), cancel.clone())?;
-    #[cfg(feature = "cuda")]
-    attention.use_gpu_if_sound(&crate::attention::GpuRead {
-        ordinal: 0,
-        format: cache.format(),
-        cached_tokens: ids.len(),
-        window_tokens: CHUNK_TOKENS,
-        pass_tokens: CHUNK_TOKENS,
-        weight_bytes: 0,
-    });
-    let mut bounded = false;
+    let mut attention = None;
     for chunk in ids[tokens..].chunks(CHUNK_TOKENS) {
         yield_point();
         if cancel.is_cancelled() {
             return Err(ReadingError::Cancelled);
         }
         let began = Instant::now();
-        let look_at = input.look_at(tokens + chunk.len());
-        if look_at.is_some() && !bounded {
-            attention.look_at(look_at);
-            bounded = true;
-        }
-        model.forward(chunk, &mut attention, Logits::None)?;
-        attention.seal(cache, chunk)?;
-        let looked_at = input
-            .scope
-            .map_or(tokens, |scope| scope.looked_at(tokens + chunk.len() - 1));
-        pace.add(looked_at.min(tokens), chunk.len(), began.elapsed());
+        let mut attending = match attention.take() {
+            Some(attention) if !input.begins_anew(tokens) => attention,
+            _ => attending(model, input, cache, tokens, cancel)?,
+        };
+        let before = attending.tokens();
+        model.forward(chunk, &mut attending, Logits::None)?;
+        attending.seal(cache, chunk)?;
+        pace.add(before, chunk.len(), began.elapsed());
         tokens += chunk.len();
         report(tokens, &pace);
+        attention = Some(attending);
     }
     cache.touch()?;
     Ok(pace)
+}
+
+/// Attention to what position `tokens`, at which the cache ends, can look at.
+fn attending(
+    model: &Model,
+    input: &ReadingInput,
+    cache: &KvCache,
+    tokens: usize,
+    cancel: &CancelFlag,
+) -> Result<DenseAttention, ReadingError> {
+    let before = input.before(&cache.view(), tokens);
+    #[allow(unused_mut, reason = "without `cuda`")]
+    let mut attention = DenseAttention::over_view(before, model.shape(), cancel.clone())?;
+    #[cfg(feature = "cuda")]
+    attention.use_gpu_if_sound(&crate::attention::GpuRead {
+        ordinal: 0,
+        format: cache.format(),
+        cached_tokens: input.most_before(),
+        window_tokens: CHUNK_TOKENS,
+        pass_tokens: CHUNK_TOKENS,
+        weight_bytes: 0,
+    });
+    Ok(attention)
 }
 
 /// Where to go on: after this, the cache holds the first so many tokens of `ids`, all of them or a multiple of the

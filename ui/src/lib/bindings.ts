@@ -187,13 +187,10 @@ export type AttentionChoice =
 
 /**  What is done with a document that is longer than the model's window. */
 export type BeyondWindow = 
+/**  It is read whole, in segments, each by itself; a question looks at those that match it best. */
+"read" | 
 /**  It is not read; each question reads the passages that match it best. */
-"passages" | 
-/**
- *  It is read whole: up to the window with attention to everything, behind it with attention to what is near and
- *  what promises most.
- */
-"read";
+"passages";
 
 /**  How a block is laid out. */
 export type BlockLayout = 
@@ -1053,7 +1050,10 @@ export type Settings = {
 	max_answer_tokens?: number,
 	/**  What is done with a document that is longer than the model's window. */
 	beyond_window?: BeyondWindow,
-	/**  Tokens of retrieved passages for documents longer than the model's window. */
+	/**
+	 *  Tokens that a question sees of a document longer than the model's window, in the segments or passages that match it
+	 *  best.
+	 */
 	retrieval_tokens?: number,
 	/**  How finely what was read is kept. */
 	kv_format?: KvFormat,
@@ -1089,10 +1089,10 @@ export type Strategy =
 /**  Over the cache of the whole document. */
 "whole_document" | 
 /**
- *  Over the cache of the whole document, which is longer than the model's window: what lies beyond it was read with
- *  attention to a part of what came before.
+ *  Over the caches of the parts of it that match the question best: the document is longer than the model's window
+ *  and was read in segments, each by itself.
  */
-"bounded_scope" | 
+"read_segments" | 
 /**  Over passages picked by BM25, because the document is longer than the model's window. */
 "retrieved_passages" | 
 /**  Over what was read so far, and passages of the rest picked by BM25, because reading has not ended. */

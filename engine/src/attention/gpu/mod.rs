@@ -14,7 +14,7 @@ pub use verdicts::remember_gpu_checks_in;
 
 use super::DenseAttention;
 use super::mass::RECORDED_TOKENS;
-use super::sparse::{Choosers, PagePolicy, SparseRead};
+use super::sparse::{PagePolicy, SparseRead};
 use crate::kv::{BLOCK_TOKENS, BlockFormat, KvView};
 use lectern_cuda::{
     CudaError, Demand, Device, GpuCache, LayerPass, LayerResult, PageFormat, Pages, Place, Plan,
@@ -77,10 +77,7 @@ fn page_format(format: BlockFormat) -> Result<PageFormat, CudaError> {
 
 /// Whether the GPU chooses pages as this says.
 fn is_served(read: &SparseRead) -> bool {
-    read.policy == PagePolicy::Keys
-        && read.far.is_none()
-        && read.choosers == Choosers::EachToken
-        && read.window == SparseRead::WINDOW
+    read.policy == PagePolicy::Keys && read.window == SparseRead::WINDOW
 }
 
 impl GpuRead {
@@ -251,13 +248,7 @@ impl DenseAttention {
             .as_ref()
             .is_some_and(|sparse| sparse.chooses(layer, sealed));
         let read = self.sparse.as_ref().map(|sparse| *sparse.read());
-        let as_planned = !chooses
-            || (read == gpu.read
-                && read.as_ref().is_some_and(is_served)
-                && !self
-                    .sparse
-                    .as_ref()
-                    .is_some_and(|sparse| sparse.wants_pages()));
+        let as_planned = !chooses || (read == gpu.read && read.as_ref().is_some_and(is_served));
         if !fits || !same_gpu || !as_planned || self.audit.is_some() {
             tracing::info!("attention goes on on the CPU: the GPU was planned for something else");
             self.gpu = None;

@@ -12,8 +12,6 @@ pub(in crate::attention) struct Sparse {
     read: SparseRead,
     shape: KvShape,
     layers: Vec<LayerIndex>,
-    /// Pages that are attended to whatever is chosen, in order.
-    wanted: Vec<u32>,
 }
 
 /// The heads of one layer, over its first pages.
@@ -36,7 +34,6 @@ impl Sparse {
             read,
             shape,
             layers: (0..shape.layers).map(|_| layer()).collect(),
-            wanted: Vec::new(),
         }
     }
 
@@ -44,14 +41,9 @@ impl Sparse {
     /// than `view` has.
     pub(super) fn serving(self, read: SparseRead, view: &KvView) -> Option<Sparse> {
         let same = self.read.policy == read.policy
-            && self.read.far == read.far
             && self.shape == *view.shape()
             && self.layers.iter().all(|layer| layer.pages <= view.blocks());
-        same.then_some(Sparse {
-            read,
-            wanted: Vec::new(),
-            ..self
-        })
+        same.then_some(Sparse { read, ..self })
     }
 
     /// Bytes of memory of the index.
@@ -60,10 +52,9 @@ impl Sparse {
         heads.map(|head| head.bytes()).sum()
     }
 
-    /// Whether `pages` sealed pages of this layer are chosen from or placed, and not all attended to where they are.
+    /// Whether `pages` sealed pages of this layer are chosen from, and not all attended to.
     pub(in crate::attention) fn chooses(&self, layer: usize, pages: usize) -> bool {
-        layer >= self.read.dense_layers
-            && (pages * BLOCK_TOKENS > self.read.budget || self.read.far.is_some())
+        layer >= self.read.dense_layers && pages * BLOCK_TOKENS > self.read.budget
     }
 
     /// Makes the index of a layer reach to page `pages`. `turned` gives the keys of a page and head, `[head_dim][64]`,
@@ -106,27 +97,8 @@ impl Sparse {
             &estimates,
             pages,
             self.read.budget / BLOCK_TOKENS,
-            self.window_pages(),
-            &self.wanted,
+            self.read.window / BLOCK_TOKENS,
         )
-    }
-
-    /// Whether some pages are attended to whatever is chosen.
-    #[cfg(feature = "cuda")]
-    pub(in crate::attention) fn wants_pages(&self) -> bool {
-        !self.wanted.is_empty()
-    }
-
-    /// Pages that all rows attend to from now on, within the budget, whatever they choose.
-    pub(in crate::attention) fn want(&mut self, pages: &[u32]) {
-        self.wanted = pages.to_vec();
-        self.wanted.sort_unstable();
-        self.wanted.dedup();
-    }
-
-    /// Pages of the window.
-    pub(in crate::attention) fn window_pages(&self) -> usize {
-        self.read.window / BLOCK_TOKENS
     }
 
     /// What is looked at.

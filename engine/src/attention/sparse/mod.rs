@@ -22,7 +22,6 @@ mod bounds;
 mod clusters;
 mod columns;
 mod exact;
-mod far;
 mod index;
 mod kept;
 mod keys;
@@ -35,7 +34,6 @@ mod tests;
 mod window;
 
 use super::kernels::Kernels;
-pub use far::Far;
 pub(super) use index::Sparse;
 pub use kept::KeptIndex;
 pub(super) use recall::Audit;
@@ -133,34 +131,19 @@ pub struct SparseRead {
     pub dense_layers: usize,
     /// The last cached tokens, which are always attended to; whole pages.
     pub window: usize,
-    /// Where the pages outside the window stand; where they are in the document without.
-    pub far: Option<Far>,
-    /// Who chooses.
-    pub choosers: Choosers,
-}
-
-/// Which rows of a head choose pages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Choosers {
-    /// Each token for itself: what it gets does not depend on the pass it came in.
-    EachToken,
-    /// A few of every 32 tokens of a pass for all 32, which then share the work of loading keys.
-    Tile,
 }
 
 impl SparseRead {
-    /// [`SparseRead::window`] where the whole document is within the model's own.
+    /// [`SparseRead::window`] if nothing else is said.
     pub const WINDOW: usize = 256;
 
-    /// Each token chooses among pages at their own places.
+    /// With the usual window, all layers choosing.
     pub fn new(policy: PagePolicy, budget: usize) -> SparseRead {
         SparseRead {
             policy,
             budget,
             dense_layers: 0,
             window: SparseRead::WINDOW,
-            far: None,
-            choosers: Choosers::EachToken,
         }
     }
 }

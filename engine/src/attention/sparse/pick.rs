@@ -11,18 +11,12 @@ pub(super) fn always(pages: usize, window: usize) -> Vec<u32> {
         .collect()
 }
 
-/// The pages to attend to out of the first `pages`, in order: sinks, the last `window`, those that are `wanted`, and as
-/// many of the best others as are left of `budget` pages. `estimates` is `[rows][pages]`.
+/// The pages to attend to out of the first `pages`, in order: sinks, the last `window`, and as many of the best
+/// others as are left of `budget` pages. `estimates` is `[rows][pages]`.
 ///
 /// Each row's estimates are made shares of its attention first, so that no row's scale outweighs another's; a page is
 /// worth the sum of its shares (the query heads of a group load the same keys).
-pub(super) fn pick(
-    estimates: &[f32],
-    pages: usize,
-    budget: usize,
-    window: usize,
-    wanted: &[u32],
-) -> Vec<u32> {
+pub(super) fn pick(estimates: &[f32], pages: usize, budget: usize, window: usize) -> Vec<u32> {
     let mut worth = vec![0.0f32; pages];
     for row in estimates.chunks_exact(pages) {
         let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -36,9 +30,6 @@ pub(super) fn pick(
         }
     }
     let mut chosen = always(pages, window);
-    chosen.extend(wanted.iter().filter(|page| (**page as usize) < pages));
-    chosen.sort_unstable();
-    chosen.dedup();
     let mut others: Vec<u32> = (0..pages as u32)
         .filter(|page| chosen.binary_search(page).is_err())
         .collect();

@@ -4,7 +4,7 @@ use super::super::kernels::Kernels;
 use super::index::Sparse;
 use super::pick::always;
 use super::{PagePolicy, SparseRead};
-use crate::kv::KvShape;
+use crate::kv::{BLOCK_TOKENS, KvShape};
 use std::sync::{Mutex, PoisonError};
 
 /// What one way of choosing would have held of the attention that was paid.
@@ -87,7 +87,7 @@ impl Audit {
                     pages.iter().map(|page| weight(row[*page as usize])).sum()
                 };
                 recall.held += on(&chosen) / whole;
-                recall.always += on(&always(pages, way.window_pages())) / whole;
+                recall.always += on(&always(pages, way.read().window / BLOCK_TOKENS)) / whole;
                 recall.rows += 1;
             }
         }

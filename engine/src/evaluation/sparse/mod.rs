@@ -270,7 +270,7 @@ fn read_into(
         text.update(token.id.to_le_bytes());
     }
     let input = ReadingInput {
-        scope: None,
+        segments: None,
         identity: CacheIdentity {
             scope: 0,
             text: text.finalize().into(),

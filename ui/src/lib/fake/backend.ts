@@ -107,7 +107,7 @@ export class FakeBackend implements Backend {
     max_answer_tokens: 256,
     retrieval_tokens: 2048,
     kv_format: 'auto',
-    beyond_window: 'passages',
+    beyond_window: 'read',
     attention_tokens: 2048,
     attention_choice: 'keys',
     endpoint: { on: false, url: '', model: '', document_tokens: 6144 },

@@ -1,0 +1,177 @@
+//! Reading in segments with a real model: each is what reading it alone behind the opening gives, to the last bit.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../../models/tests/reference/mod.rs"]
+mod reference;
+
+use lectern_engine::attention::DenseAttention;
+use lectern_engine::kv::{BlockFormat, CacheIdentity, KvCache, KvView};
+use lectern_engine::reading::{
+    CHUNK_TOKENS, CancelFlag, ReadProgress, ReadingError, ReadingInput, Segments, mend, read,
+};
+use lectern_models::{Logits, Model, Token, TokenizerError};
+use reference::{SMOLLM2, load};
+use std::path::Path;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+/// Something of some thousand tokens that is always here.
+const TEXT: &str = include_str!("../src/attention/dense.rs");
+
+const SIZE: usize = 2 * CHUNK_TOKENS;
+
+fn input(model: &Model) -> ReadingInput {
+    let prefix = model.tokenizer().encode("Read this:\n").unwrap();
+    let mut tokens = model.tokenizer().encode_with_offsets(TEXT).unwrap();
+    tokens.truncate(7 * CHUNK_TOKENS + 50);
+    let lines: Vec<usize> = TEXT.match_indices('\n').map(|(at, _)| at + 1).collect();
+    let gap = |_| model.tokenizer().encode("\n\n[...]\n\n");
+    let segments = Segments::new::<TokenizerError>(&prefix, &tokens, &lines, SIZE, gap).unwrap();
+    ReadingInput {
+        identity: CacheIdentity {
+            scope: segments.number(),
+            text: [1; 32],
+            model: model.fingerprint().to_owned(),
+            prompt: CacheIdentity::prompt_hash(&prefix),
+            format: BlockFormat::K4V4.number(),
+        },
+        segments: Some(Arc::new(segments)),
+        prefix,
+        tokens,
+    }
+}
+
+fn open(folder: &Path, input: &ReadingInput, model: &Model) -> KvCache {
+    KvCache::open(folder, &input.identity, model.shape()).unwrap()
+}
+
+fn read_all(model: &Model, input: &ReadingInput, cache: &KvCache) {
+    read(model, input, cache, &|_| {}, &CancelFlag::new(), &|| {}).unwrap();
+}
+
+fn bytes(folder: &TempDir) -> Vec<u8> {
+    std::fs::read(folder.path().join("blocks.kv")).unwrap()
+}
+
+/// The ids of a segment behind the opening, read as any document is.
+fn read_alone(model: &Model, input: &ReadingInput, ids: &[u32], folder: &TempDir) -> KvCache {
+    let token = |&id: &u32| Token { id, start: 0 };
+    let alone = ReadingInput {
+        identity: CacheIdentity {
+            scope: 0,
+            ..input.identity.clone()
+        },
+        segments: None,
+        prefix: Vec::new(),
+        tokens: ids.iter().map(token).collect(),
+    };
+    let cache = open(folder.path(), &alone, model);
+    read_all(model, &alone, &cache);
+    cache
+}
+
+fn same_bits(model: &Model, a: &KvView, b: &KvView) -> bool {
+    let part = |view: &KvView, block, layer| format!("{:?}", view.part(block, layer));
+    a.blocks() == b.blocks()
+        && (0..a.blocks()).all(|block| {
+            (0..model.shape().layers).all(|layer| part(a, block, layer) == part(b, block, layer))
+        })
+}
+
+fn logits_behind(model: &Model, view: KvView) -> Vec<f32> {
+    let question = model.tokenizer().encode("\nWhat is a tile?").unwrap();
+    let mut attention = DenseAttention::over_view(view, model.shape(), CancelFlag::new()).unwrap();
+    let logits = model
+        .forward(&question, &mut attention, Logits::Last)
+        .unwrap();
+    logits.unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[test]
+fn a_segment_is_what_reading_it_alone_behind_the_opening_gives() {
+    let model = load(SMOLLM2);
+    let input = input(&model);
+    let segments = input.segments.clone().unwrap();
+    assert_eq!(segments.count(), 4);
+    let folder = TempDir::new().unwrap();
+    let cache = open(folder.path(), &input, &model);
+    read_all(&model, &input, &cache);
+    let view = cache.view();
+    assert_eq!(view.tokens(), segments.ids().len());
+    let (opening, rest) = segments.ids().split_at(CHUNK_TOKENS);
+    for (nth, segment) in rest.chunks(SIZE).enumerate() {
+        let of_its_own = TempDir::new().unwrap();
+        let alone = read_alone(&model, &input, &[opening, segment].concat(), &of_its_own);
+        let behind = segments.behind(&view, &[nth]);
+        assert!(same_bits(&model, &behind, &alone.view()), "segment {nth}");
+        // The last one is not full: a question is put behind it all the same.
+        assert_eq!(
+            logits_behind(&model, behind),
+            logits_behind(&model, alone.view())
+        );
+    }
+    // Two of them, with what lies between left out.
+    let two = segments.behind(&view, &[0, 3]);
+    assert_eq!(two.tokens(), CHUNK_TOKENS + SIZE + rest.len() % SIZE);
+    assert!(logits_behind(&model, two).iter().all(|l| l.is_finite()));
+}
+
+#[test]
+fn a_reading_in_segments_is_stopped_goes_on_and_is_mended_to_the_same_bytes() {
+    let model = load(SMOLLM2);
+    let input = input(&model);
+    let whole = TempDir::new().unwrap();
+    let mut told = Vec::new();
+    let tell = std::cell::RefCell::new(&mut told);
+    read(
+        &model,
+        &input,
+        &open(whole.path(), &input, &model),
+        &|progress: &ReadProgress| tell.borrow_mut().push(progress.tokens),
+        &CancelFlag::new(),
+        &|| {},
+    )
+    .unwrap();
+    assert!(told.is_sorted() && told.last() == Some(&(input.tokens.len() as u32)));
+
+    let stopped = TempDir::new().unwrap();
+    let mut stops = 0;
+    loop {
+        let cache = open(stopped.path(), &input, &model);
+        let (cancel, before) = (CancelFlag::new(), cache.tokens());
+        let stop = |_: &ReadProgress| {
+            if cache.tokens() >= before + CHUNK_TOKENS {
+                cancel.cancel();
+            }
+        };
+        match read(&model, &input, &cache, &stop, &cancel, &|| {}) {
+            Err(ReadingError::Cancelled) => stops += 1,
+            result => break result.map(|_| ()).unwrap(),
+        }
+    }
+    assert!(stops >= 6, "{stops}");
+    assert!(bytes(&stopped) == bytes(&whole));
+
+    // A flipped bit in the third segment: what a question behind another one looks at is sound; that chunk alone is read
+    // again.
+    let mut damaged = bytes(&whole);
+    let place = damaged.len() * 7 / 10;
+    damaged[place] ^= 1;
+    std::fs::write(stopped.path().join("blocks.kv"), &damaged).unwrap();
+    let cache = open(stopped.path(), &input, &model);
+    let segments = input.segments.as_ref().unwrap();
+    logits_behind(&model, segments.behind(&cache.view(), &[0]));
+    assert!(!cache.is_damaged());
+    let blocks = cache.view().damaged();
+    let nth = (blocks[0] * 64 - CHUNK_TOKENS) / SIZE;
+    let behind = segments.behind(&cache.view(), &[nth]);
+    let mut attention =
+        DenseAttention::over_view(behind, model.shape(), CancelFlag::new()).unwrap();
+    assert!(model.forward(&[1], &mut attention, Logits::Last).is_err());
+    assert!(cache.is_damaged());
+    drop(attention);
+    let again = || mend(&model, &input, &cache, &CancelFlag::new()).unwrap();
+    assert_eq!(again(), CHUNK_TOKENS);
+    assert!(bytes(&stopped) == bytes(&whole));
+    assert_eq!(again(), 0);
+}
