@@ -191,6 +191,50 @@ fn the_gpu_gives_what_the_cpu_gives() {
     }
 }
 
+/// An opening of two blocks, and behind it alone one segment after the other; then asked behind it and the third.
+fn read_segments_and_ask(shape: &AttentionShape, format: BlockFormat, gpu: bool) -> Vec<Vec<f32>> {
+    let folder = TempDir::new().unwrap();
+    let cache = cache(&folder, shape, format);
+    let mut attention = DenseAttention::over(&cache, shape, CancelFlag::new()).unwrap();
+    if gpu {
+        attention.use_gpu(&gpu_read(format, 256)).unwrap();
+    }
+    let mut found = Vec::new();
+    for first in (0..512).step_by(128) {
+        attention
+            .go_to(cache.view().pick(std::iter::once(0..2)))
+            .unwrap();
+        let start = attention.tokens();
+        found.extend(pass(&mut attention, shape, (start, start + 128)));
+        let ids: Vec<u32> = (first..first + 128).collect();
+        attention.seal(&cache, &ids).unwrap();
+        assert_eq!(attention.is_on_gpu(), gpu);
+    }
+    assert_eq!(cache.tokens(), 512);
+    let picked = cache.view().pick([0..2, 6..8]);
+    let mut asked = DenseAttention::over_view(picked, shape, CancelFlag::new()).unwrap();
+    if gpu {
+        asked.use_gpu(&gpu_read(format, 256)).unwrap();
+    }
+    asked.record(&[(0, 1), (1, 5)]);
+    found.extend(pass(&mut asked, shape, (256, 270)));
+    found.push(asked.take_mass());
+    assert_eq!(asked.is_on_gpu(), gpu);
+    found
+}
+
+#[test]
+fn segments_on_the_gpu_are_those_of_the_cpu() {
+    let (_driver, _alone) = driver();
+    for (format, bound) in [(BlockFormat::F16, 1e-4), (BlockFormat::K4V4, 0.02)] {
+        let shape = shape(64);
+        let expected = read_segments_and_ask(&shape, format, false);
+        let found = read_segments_and_ask(&shape, format, true);
+        let worst = worst(&found, &expected);
+        assert!(worst <= bound, "{format:?}: {worst}");
+    }
+}
+
 /// Wherever the GPU fails, the CPU goes on, and what comes out is what it would have been.
 #[test]
 fn a_gpu_that_fails_half_way_is_left_behind() {

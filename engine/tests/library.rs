@@ -6,6 +6,7 @@ use lectern_engine::document::{
 };
 use lectern_engine::home::Home;
 use lectern_engine::library::{ContentHash, Incoming, Library, LibraryError, NewDocument, Turn};
+use lectern_engine::reading::Turn as EarlierTurn;
 use lectern_engine::retrieval;
 use lectern_protocol::{Answer, Failure, FailureCode, Strategy, Timings};
 use sqlx::{Either, Executor, SqlSafeStr, Statement};
@@ -312,13 +313,28 @@ async fn passages_are_ranked_by_what_is_rare_in_their_own_document() {
         ("zurich", 1),
         ("京都", 2),
     ] {
-        let ranked = retrieval::rank(&library, &id, question).await.unwrap();
+        let ranked = retrieval::rank(&library, &id, question, None)
+            .await
+            .unwrap();
         assert!(
             ranked[0].span.contains(book.blocks[block].span),
             "{question}: {ranked:?}"
         );
     }
-    let none = retrieval::rank(&library, &id, "\" OR * NEAR(")
+    // Nothing in the question says where; what it goes on from does, unless its own words do.
+    let turn = EarlierTurn {
+        question: "What did Holmes say of the goose?".into(),
+        answer: "It was a goose.".into(),
+    };
+    for (question, block) in [("And why was that?", 1), ("Who lives in 京都?", 2)] {
+        let ranked = retrieval::rank(&library, &id, question, Some(&turn)).await;
+        let best = ranked.unwrap()[0].span;
+        assert!(
+            best.contains(book.blocks[block].span),
+            "{question}: {best:?}"
+        );
+    }
+    let none = retrieval::rank(&library, &id, "\" OR * NEAR(", None)
         .await
         .unwrap();
     assert!(none.is_empty(), "{none:?}");

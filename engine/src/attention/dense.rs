@@ -114,6 +114,22 @@ impl DenseAttention {
         })
     }
 
+    /// Goes on behind another view of the same cache, with an empty tail, looking at everything and recording nothing.
+    ///
+    /// # Errors
+    /// As [`DenseAttention::over`].
+    pub fn go_to(&mut self, view: KvView) -> Result<(), KvError> {
+        view.will_need();
+        self.tail = Tail::after(&view)?;
+        self.view = view;
+        self.pass = None;
+        self.mass = None;
+        self.sparse = None;
+        #[cfg(feature = "cuda")]
+        self.go_to_on_gpu();
+        Ok(())
+    }
+
     /// Tokens of the cache that it looks at.
     pub fn cached_tokens(&self) -> usize {
         self.view.tokens()

@@ -232,7 +232,7 @@ impl Ranks {
     }
 
     fn rank(&self, question: &str) -> Result<Vec<Ranked>, EvaluationError> {
-        let ranked = retrieval::rank(&self.library, &self.document, question);
+        let ranked = retrieval::rank(&self.library, &self.document, question, None);
         Ok(self.runtime.block_on(ranked)?)
     }
 }

@@ -50,7 +50,8 @@ impl Lectern {
         }
         let chosen = self.chosen_model()?;
         let stored = self.stored(&ask.document).await?;
-        let ranked = retrieval::rank(&self.library, &ask.document, &ask.question).await?;
+        let ranked =
+            retrieval::rank(&self.library, &ask.document, &ask.question, history.last()).await?;
         let asked = Instant::now();
         let held = self
             .hold_or_overtake(&ask.document, job, ask.at_once == Some(true), || {

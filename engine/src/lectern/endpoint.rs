@@ -60,7 +60,8 @@ impl Lectern {
         job.tell(Event::Stage {
             stage: AskStage::Retrieving,
         });
-        let ranked = retrieval::rank(&self.library, &ask.document, &ask.question).await?;
+        let ranked =
+            retrieval::rank(&self.library, &ask.document, &ask.question, history.last()).await?;
         let looks = self.look_at(&ask.document, job);
         let served = Served {
             lectern: Arc::clone(self),

@@ -113,39 +113,7 @@ pub fn read(
     if tokens == ids.len() {
         return Ok(pace);
     }
-    let mut attention = None;
-    for chunk in ids[tokens..].chunks(CHUNK_TOKENS) {
-        yield_point();
-        if cancel.is_cancelled() {
-            return Err(ReadingError::Cancelled);
-        }
-        let began = Instant::now();
-        let mut attending = match attention.take() {
-            Some(attention) if !input.begins_anew(tokens) => attention,
-            _ => attending(model, input, cache, tokens, cancel)?,
-        };
-        let before = attending.tokens();
-        model.forward(chunk, &mut attending, Logits::None)?;
-        attending.seal(cache, chunk)?;
-        pace.add(before, chunk.len(), began.elapsed());
-        tokens += chunk.len();
-        report(tokens, &pace);
-        attention = Some(attending);
-    }
-    cache.touch()?;
-    Ok(pace)
-}
-
-/// Attention to what position `tokens`, at which the cache ends, can look at.
-fn attending(
-    model: &Model,
-    input: &ReadingInput,
-    cache: &KvCache,
-    tokens: usize,
-    cancel: &CancelFlag,
-) -> Result<DenseAttention, ReadingError> {
     let before = input.before(&cache.view(), tokens);
-    #[allow(unused_mut, reason = "without `cuda`")]
     let mut attention = DenseAttention::over_view(before, model.shape(), cancel.clone())?;
     #[cfg(feature = "cuda")]
     attention.use_gpu_if_sound(&crate::attention::GpuRead {
@@ -156,7 +124,24 @@ fn attending(
         pass_tokens: CHUNK_TOKENS,
         weight_bytes: 0,
     });
-    Ok(attention)
+    for chunk in ids[tokens..].chunks(CHUNK_TOKENS) {
+        yield_point();
+        if cancel.is_cancelled() {
+            return Err(ReadingError::Cancelled);
+        }
+        let began = Instant::now();
+        if input.begins_anew(tokens) {
+            attention.go_to(input.before(&cache.view(), tokens))?;
+        }
+        let before = attention.tokens();
+        model.forward(chunk, &mut attention, Logits::None)?;
+        attention.seal(cache, chunk)?;
+        pace.add(before, chunk.len(), began.elapsed());
+        tokens += chunk.len();
+        report(tokens, &pace);
+    }
+    cache.touch()?;
+    Ok(pace)
 }
 
 /// Where to go on: after this, the cache holds the first so many tokens of `ids`, all of them or a multiple of the

@@ -2,10 +2,15 @@
 
 use crate::document::Span;
 use crate::library::{Library, LibraryError, query_words};
+use crate::reading::Turn;
 use std::collections::HashMap;
 
 /// A question's words that are looked up; the rest of a very long question adds nothing but time.
 const MOST_WORDS: usize = 64;
+
+/// What a word counts that only the turn before holds, against one of the question: "What became of him?" is found by whom it
+/// was about, and a question on something else by its own words.
+const EARLIER: f64 = 0.25;
 
 /// A passage and how well it matches.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,7 +21,7 @@ pub struct Ranked {
     pub score: f64,
 }
 
-/// The passages of document `id` that hold a word of `question`, best first.
+/// The passages of document `id` that hold a word of `question`, or of what was said in the turn before it, best first.
 ///
 /// BM25 (Robertson and Walker 1994; k1 = 1.2, b = 0.75) with one difference to FTS5's `bm25()`: that function weighs
 /// a word by its rarity in the whole library, but what tells passages of one book apart is its rarity in that book
@@ -26,6 +31,7 @@ pub async fn rank(
     library: &Library,
     id: &str,
     question: &str,
+    earlier: Option<&Turn>,
 ) -> Result<Vec<Ranked>, LibraryError> {
     let readers = library.readers();
     let passages = sqlx::query!(
@@ -44,7 +50,7 @@ pub async fn rank(
         .await?;
 
     let mut scores: HashMap<i64, f64> = HashMap::new();
-    for word in query_words(question).into_iter().take(MOST_WORDS) {
+    for (word, share) in words(question, earlier) {
         let holding = sqlx::query_scalar!(
             "SELECT count(*) FROM passage_words WHERE passage_words MATCH ?",
             word
@@ -64,7 +70,7 @@ pub async fn rank(
         let weight = rarity(passages.len() as i64, hits.len() as i64);
         for hit in hits {
             // bm25() is negative: better is smaller.
-            *scores.entry(hit.key).or_default() += -hit.score / fts5_weight * weight;
+            *scores.entry(hit.key).or_default() += -hit.score / fts5_weight * weight * share;
         }
     }
     let mut ranked: Vec<Ranked> = passages
@@ -78,6 +84,21 @@ pub async fn rank(
         .collect();
     ranked.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.span.cmp(&b.span)));
     Ok(ranked)
+}
+
+/// The words that are looked up, and what each counts.
+fn words(question: &str, earlier: Option<&Turn>) -> Vec<(String, f64)> {
+    let asked = query_words(question);
+    let before = earlier.map(|turn| query_words(&format!("{} {}", turn.question, turn.answer)));
+    let before = before.unwrap_or_default();
+    let only_before = before.iter().filter(|word| !asked.contains(word));
+    let both = asked
+        .iter()
+        .map(|word| (word, 1.0))
+        .chain(only_before.map(|word| (word, EARLIER)));
+    both.take(MOST_WORDS)
+        .map(|(word, share)| (word.clone(), share))
+        .collect()
 }
 
 /// The weight that FTS5 gives a word (ext/fts5/fts5_aux.c): never below a millionth.

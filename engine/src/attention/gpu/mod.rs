@@ -126,11 +126,8 @@ impl DenseAttention {
         let demand = read.demand(&self.shape, budget)?;
         let mut cache = GpuCache::new(device, demand)?;
         let held = self.view.tokens();
-        for layer in 0..self.shape.layers {
-            // What cannot be trusted is reported by the pass that needs it.
-            if self.view.verify(layer, 0..self.view.blocks()).is_err() {
-                return Ok("the cache is damaged".to_owned());
-            }
+        if !self.is_sound() {
+            return Ok("the cache is damaged".to_owned());
         }
         // A tail that is there already is not on the GPU.
         if self.tail.end() == held {
@@ -278,6 +275,23 @@ impl DenseAttention {
                 self.gpu = None;
                 None
             }
+        }
+    }
+
+    /// Whether the view matches its checksums. What does not is reported by the pass that needs it.
+    fn is_sound(&self) -> bool {
+        let blocks = self.view.blocks();
+        (0..self.shape.layers).all(|layer| self.view.verify(layer, 0..blocks).is_ok())
+    }
+
+    /// The view is another.
+    pub(super) fn go_to_on_gpu(&mut self) {
+        let Some(mut gpu) = self.gpu.take().filter(|_| self.is_sound()) else {
+            return;
+        };
+        match gpu.cache.open(self.view.tokens(), &Sealed(&self.view)) {
+            Ok(()) => self.gpu = Some(gpu),
+            Err(error) => tracing::warn!("attention goes on on the CPU: {error}"),
         }
     }
 
