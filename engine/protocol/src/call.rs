@@ -220,8 +220,8 @@ pub struct Settings {
     pub max_answer_tokens: u32,
     /// What is done with a document that is longer than the model's window.
     pub beyond_window: BeyondWindow,
-    /// Tokens that a question sees of a document longer than the model's window, in the segments or passages that match it
-    /// best.
+    /// Tokens that a question sees at most of a document longer than the model's window: passages up to these, or as many
+    /// segments as match nearly as well as the best.
     pub retrieval_tokens: u32,
     /// How finely what was read is kept.
     pub kv_format: KvFormat,

@@ -34,6 +34,8 @@ struct Outcome {
     question: String,
     gold: String,
     right: bool,
+    /// Whether the answer's words were before the model.
+    seen: Option<bool>,
     closed_book: Option<bool>,
     /// Of the answer, with a state and the cited words each.
     sentences: Vec<String>,
@@ -160,6 +162,7 @@ fn judged(
         question: gold.question.clone(),
         gold: gold.answer.clone(),
         right: says(&record.answer, &gold.answer),
+        seen: record.seen,
         closed_book: record
             .closed_book
             .as_ref()
@@ -264,6 +267,11 @@ fn print(outcomes: &[Outcome]) {
         };
         println!("\n{name}");
         println!("  answers right          {}", share(&|o| Some(o.right)));
+        println!("  answer's words seen    {}", share(&|o| o.seen));
+        println!(
+            "  right, of these        {}",
+            share(&|o| (o.seen == Some(true)).then_some(o.right))
+        );
         println!("  right, closed book     {}", share(&|o| o.closed_book));
         let supported = |o: &Outcome| o.states.contains(&SupportState::Supported);
         println!(

@@ -176,13 +176,14 @@ impl Prepared {
         }
     }
 
-    /// The segments that the product would look at, ascending.
+    /// The segments that the product would look at, ascending; of many that match alike those that `asked` tokens hold.
     fn chosen(&self, question: &str, asked: usize) -> Result<Vec<usize>, EvaluationError> {
         let (Some(segments), Some(ranks)) = (&self.segments, &self.ranks) else {
             return Ok(Vec::new());
         };
         let ranked = ranks.rank(question)?;
-        let spans = retrieval::pick(&ranked, asked, |span| self.tokens_in(span));
+        let alike = retrieval::alike(&ranked);
+        let spans = retrieval::pick(alike, asked, |span| self.tokens_in(span));
         let cached = segments.ids().len();
         Ok(segments
             .choose(&self.tokens, &spans, asked, cached)

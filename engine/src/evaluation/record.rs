@@ -11,6 +11,7 @@ use super::xquad::{Exam, GoldQuestion};
 use crate::asking::{OpenDocument, Reader, ask_observed};
 use crate::attention::{CancelFlag, DenseAttention};
 use crate::citing::{AttentionEvidence, Claim};
+use crate::document::Span;
 use crate::kv::BlockFormat;
 use lectern_models::{ChatMessage, Logits, Model, Role};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub(super) struct Record {
     document: usize,
     question: String,
     pub answer: String,
+    /// Whether the answer's words were before the model; not known of older records.
+    #[serde(default)]
+    pub seen: Option<bool>,
     pub sentences: Vec<Said>,
     /// The answer without the document.
     pub closed_book: Option<String>,
@@ -147,6 +151,9 @@ impl Records {
             self.keep(Record {
                 document: exam.document.text.len(),
                 question: gold.question.clone(),
+                seen: Some(answer.coverage.iter().any(|seen| {
+                    Span::new(seen.start as usize, seen.end as usize).contains(gold.span)
+                })),
                 answer: answer.answer,
                 sentences,
                 closed_book,
@@ -232,6 +239,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("answers.jsonl");
         let record = |question: &str| Record {
+            seen: None,
             document: 7,
             question: question.into(),
             answer: "Nobody.".into(),

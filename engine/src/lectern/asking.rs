@@ -191,7 +191,7 @@ impl Work<'_> {
             self.lectern.note_too_long(self.on, &lesson, answer)?;
             self.stage(AskStage::Retrieving);
             let budget = self.lectern.settings().retrieval_tokens as usize;
-            let passages = self.passages(&lesson, budget);
+            let passages = self.passages(&lesson, self.ranked, budget);
             let ground = Ground::Passages(&passages);
             return self.work(&seated, &lesson, &ground, ReadCost::default());
         }
@@ -300,7 +300,12 @@ impl Work<'_> {
         self.stage(AskStage::Retrieving);
         let held = view.map_or(0, KvView::tokens);
         let budget = self.lectern.settings().retrieval_tokens as usize;
-        let spans = self.passages(lesson, budget);
+        // Passages that are not read yet are short; a segment brings much more along.
+        let ranked = match held < lesson.total() {
+            true => self.ranked,
+            false => retrieval::alike(self.ranked),
+        };
+        let spans = self.passages(lesson, ranked, budget);
         let choice = segments.choose(&lesson.tokens, &spans, budget, held);
         let ground = match view {
             Some(view) if !choice.segments.is_empty() => Ground::Segments {
@@ -343,7 +348,7 @@ impl Work<'_> {
         view: Option<KvView>,
     ) -> Result<Answer, Failure> {
         self.stage(AskStage::Retrieving);
-        let passages = self.passages(lesson, TOKENS_AT_ONCE);
+        let passages = self.passages(lesson, self.ranked, TOKENS_AT_ONCE);
         let view = view.filter(|view| view.tokens() > lesson.prefix.len());
         let ground = match &view {
             Some(view) => Ground::PartlyRead {
@@ -368,8 +373,8 @@ impl Work<'_> {
             .ok_or_else(cancelled)
     }
 
-    /// The passages that match best, best first, `budget` tokens at most.
-    fn passages(&self, lesson: &Lesson, budget: usize) -> Vec<Span> {
+    /// Of these passages those that match best, best first, `budget` tokens at most.
+    fn passages(&self, lesson: &Lesson, ranked: &[retrieval::Ranked], budget: usize) -> Vec<Span> {
         let budget = budget.min(lesson.window(self.answer_tokens()));
         let tokens_in = |span: Span| {
             let before = |byte: usize| {
@@ -380,7 +385,7 @@ impl Work<'_> {
             before(span.end) - before(span.start)
         };
         let document = &lesson.stored.document;
-        passages(document, &self.ask.question, self.ranked, budget, tokens_in)
+        passages(document, &self.ask.question, ranked, budget, tokens_in)
     }
 
     fn work(

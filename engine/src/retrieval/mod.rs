@@ -13,5 +13,5 @@ mod structure;
 
 pub use find::{Found, find};
 pub use passages::passages;
-pub use rank::{Ranked, pick, rank};
+pub use rank::{Ranked, alike, pick, rank};
 pub use structure::map_passages;

@@ -12,6 +12,9 @@ const MOST_WORDS: usize = 64;
 /// was about, and a question on something else by its own words.
 const EARLIER: f64 = 0.25;
 
+/// Share of the best passage's score from which on another one matches as well.
+const ALIKE: f64 = 0.75;
+
 /// A passage and how well it matches.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ranked {
@@ -114,6 +117,15 @@ fn rarity(passages: i64, holding: i64) -> f64 {
     (1.0 + (n - held + 0.5) / (held + 0.5)).ln()
 }
 
+/// Of ranked passages, which are best first, those that match nearly as well as the best.
+///
+/// More text before a small model makes it answer worse, so what matches clearly less is left out where the rest has been
+/// read in segments; the share is by measurement (`docs/long-context.md`).
+pub fn alike(ranked: &[Ranked]) -> &[Ranked] {
+    let least = ranked.first().map_or(0.0, |best| ALIKE * best.score);
+    &ranked[..ranked.partition_point(|passage| passage.score >= least)]
+}
+
 /// Takes the best passages until `budget` is spent, as `cost` counts it, best first. The first is taken whatever it costs;
 /// passages that no longer fit are passed over.
 pub fn pick(ranked: &[Ranked], budget: usize, cost: impl Fn(Span) -> usize) -> Vec<Span> {
@@ -149,5 +161,12 @@ mod tests {
         );
         assert_eq!(pick(&ranked, 1, |span| span.len()), [Span::new(50, 60)]);
         assert!(pick(&[], 16, |span| span.len()).is_empty());
+        assert_eq!(alike(&ranked).len(), 3);
+        let clear = Ranked {
+            score: 13.0,
+            ..ranked[0]
+        };
+        assert_eq!(alike(&[clear, ranked[0], ranked[1]]).len(), 2);
+        assert!(alike(&[]).is_empty());
     }
 }

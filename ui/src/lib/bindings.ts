@@ -1051,8 +1051,8 @@ export type Settings = {
 	/**  What is done with a document that is longer than the model's window. */
 	beyond_window?: BeyondWindow,
 	/**
-	 *  Tokens that a question sees of a document longer than the model's window, in the segments or passages that match it
-	 *  best.
+	 *  Tokens that a question sees at most of a document longer than the model's window: passages up to these, or as many
+	 *  segments as match nearly as well as the best.
 	 */
 	retrieval_tokens?: number,
 	/**  How finely what was read is kept. */
