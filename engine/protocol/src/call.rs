@@ -218,6 +218,9 @@ pub struct Settings {
     pub read_when_added: bool,
     /// Tokens of an answer at most.
     pub max_answer_tokens: u32,
+    /// Tokens of a document up to which it is read with attention to everything, if they fit the model's window; a longer one is
+    /// read in segments, each by itself. 0 for what was measured for the model.
+    pub whole_tokens: u32,
     /// What is done with a document that is longer than the model's window.
     pub beyond_window: BeyondWindow,
     /// Tokens that a question sees at most of a document longer than the model's window: passages up to these, or as many
@@ -306,6 +309,7 @@ impl Default for Settings {
             cache_budget_bytes: 20 << 30,
             read_when_added: true,
             max_answer_tokens: 256,
+            whole_tokens: 0,
             beyond_window: BeyondWindow::Read,
             retrieval_tokens: 2048,
             kv_format: KvFormat::Auto,

@@ -306,7 +306,11 @@ impl Work<'_> {
             false => retrieval::alike(self.ranked),
         };
         let spans = self.passages(lesson, ranked, budget);
-        let choice = segments.choose(&lesson.tokens, &spans, budget, held);
+        // What asks for the whole is not found by its words.
+        let choice = match retrieval::asks_for_the_whole(&self.ask.question) {
+            true if held > lesson.prefix.len() => segments.spread(budget, held),
+            _ => segments.choose(&lesson.tokens, &spans, budget, held),
+        };
         let ground = match view {
             Some(view) if !choice.segments.is_empty() => Ground::Segments {
                 view,

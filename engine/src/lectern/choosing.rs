@@ -8,6 +8,9 @@ use lectern_protocol::{Failure, FailureCode};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
+/// Tokens of a document up to which a model reads it whole of which nothing was measured.
+const WHOLE_TOKENS: u32 = 4096;
+
 /// A model that was chosen, by name or path, and is here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChosenModel {
@@ -21,6 +24,8 @@ pub struct ChosenModel {
     pub context: Option<usize>,
     /// Smallest cache format that was measured to be good enough for it.
     pub kv_format: BlockFormat,
+    /// Tokens of a document up to which it is read with attention to everything.
+    pub whole_tokens: usize,
 }
 
 impl Lectern {
@@ -74,6 +79,7 @@ impl Lectern {
                     .unwrap_or_default(),
                 context: entry.map(|entry| entry.context as usize),
                 kv_format: measured_format(entry),
+                whole_tokens: measured_whole(entry),
                 path,
             });
         }
@@ -127,7 +133,14 @@ fn chosen(catalogue: &Catalogue, entry: &CatalogueEntry) -> ChosenModel {
         retrieval_heads: entry.retrieval_heads.clone(),
         context: Some(entry.context as usize),
         kv_format: measured_format(Some(entry)),
+        whole_tokens: measured_whole(Some(entry)),
     }
+}
+
+/// The catalogue's, or where nothing was measured what the smallest model that was can do.
+fn measured_whole(entry: Option<&CatalogueEntry>) -> usize {
+    let measured = entry.and_then(|entry| entry.whole_tokens);
+    measured.unwrap_or(WHOLE_TOKENS) as usize
 }
 
 /// The catalogue's format, or where nothing was measured the finest of the codes.

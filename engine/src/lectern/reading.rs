@@ -159,14 +159,28 @@ impl Lectern {
             format: chosen.kv_format,
             segments: None,
         };
-        let settings = self.settings();
-        if settings.beyond_window == BeyondWindow::Read
-            && lesson.is_too_long(settings.max_answer_tokens as usize)
-        {
+        if self.is_in_segments(&lesson, chosen) {
             lesson.segments = Some(self.opened.segments(&lesson).map_err(Told::told)?);
         }
         lesson.format = self.cache_format(&lesson.identity(), chosen.kv_format, job)?;
         Ok(lesson)
+    }
+
+    /// Whether a document is read in segments: it is longer than the model reads well, and to be read at all.
+    fn is_in_segments(&self, lesson: &Lesson, chosen: &ChosenModel) -> bool {
+        let settings = self.settings();
+        match lesson.is_too_long(settings.max_answer_tokens as usize) {
+            true => settings.beyond_window == BeyondWindow::Read,
+            false => lesson.tokens.len() > self.whole_tokens(chosen),
+        }
+    }
+
+    /// Tokens of a document up to which this model reads it with attention to everything, if they fit its window.
+    pub(super) fn whole_tokens(&self, chosen: &ChosenModel) -> usize {
+        match self.settings().whole_tokens {
+            0 => chosen.whole_tokens,
+            tokens => tokens as usize,
+        }
     }
 
     /// Reads the rest of a document; returns its cache, complete, and what it cost. Gives up

@@ -17,7 +17,7 @@ pub(super) struct ReadByNow<'l> {
     readings: HashMap<String, Reading>,
     /// Whether documents longer than the model's window are read.
     beyond: bool,
-    /// And how, if the window is known.
+    /// Which are read in segments.
     segments: Option<InSegments>,
     /// Bytes that a cache may take.
     room: u64,
@@ -44,11 +44,11 @@ impl Lectern {
             0 => u64::MAX,
             budget => budget,
         };
-        let context = self.chosen_model().ok().and_then(|chosen| chosen.context);
+        let chosen = self.chosen_model().ok();
         let beyond = self.settings().beyond_window == BeyondWindow::Read;
         Ok(ReadByNow {
-            segments: context.filter(|_| beyond).map(|window| InSegments {
-                beyond: window,
+            segments: chosen.map(|chosen| InSegments {
+                beyond: self.whole_tokens(&chosen),
                 looks_at: SEGMENT_TOKENS / 2,
             }),
             beyond,

@@ -254,6 +254,21 @@ impl Segments {
         choice
     }
 
+    /// As many segments as `budget` tokens hold, evenly spread, the first among them; of what the first `cached` tokens of the
+    /// cache hold whole.
+    pub fn spread(&self, budget: usize, cached: usize) -> Choice {
+        let behind = cached.saturating_sub(self.opening);
+        let read = match cached >= self.ids.len() {
+            true => self.parts.len(),
+            false => behind / self.size,
+        };
+        let most = (budget / self.size).clamp(1, read.max(1));
+        Choice {
+            segments: (0..most.min(read)).map(|nth| nth * read / most).collect(),
+            passages: Vec::new(),
+        }
+    }
+
     /// What a question looks at that stands behind these segments, ascending.
     pub fn behind(&self, view: &KvView, picked: &[usize]) -> KvView {
         let blocks = |tokens: usize| tokens / BLOCK_TOKENS;
@@ -355,6 +370,10 @@ mod tests {
         let some = choose(800, CHUNK_TOKENS + 2 * 512);
         assert_eq!(some.segments, [of(3)]);
         assert_eq!(some.passages, [passage(25), passage(26)]);
+        assert_eq!(segments.spread(1536, everything).segments, [0, 2, 4]);
+        assert_eq!(segments.spread(1, everything).segments, [0]);
+        assert_eq!(segments.spread(9999, CHUNK_TOKENS + 1100).segments, [0, 1]);
+        assert!(segments.spread(9999, CHUNK_TOKENS).segments.is_empty());
         let none = choose(250, CHUNK_TOKENS);
         assert_eq!(none.passages, [passage(25), passage(26)]);
         assert!(none.segments.is_empty());

@@ -7,11 +7,13 @@
 //! language. It decides what is read only of documents longer than the model's window.
 
 mod find;
+mod overview;
 mod passages;
 mod rank;
 mod structure;
 
 pub use find::{Found, find};
+pub use overview::asks_for_the_whole;
 pub use passages::passages;
 pub use rank::{Ranked, alike, pick, rank};
 pub use structure::map_passages;

@@ -44,6 +44,10 @@ pub struct CatalogueEntry {
     /// names it.
     #[serde(default)]
     pub kv_format: Option<String>,
+    /// Tokens of a document up to which the model answers as well from a text that was read with attention to everything as
+    /// from one that was read in segments.
+    #[serde(default)]
+    pub whole_tokens: Option<u32>,
     /// Bytes of each file that is joined in this one, in order; empty for a model that is one file.
     #[serde(default)]
     pub parts: Vec<u64>,

@@ -67,6 +67,7 @@ pub(super) fn describe(path: &Path, name: String) -> Result<CatalogueEntry, Cata
         default: false,
         retrieval_heads: Vec::new(),
         kv_format: None,
+        whole_tokens: None,
         parts: Vec::new(),
         sources: Vec::new(),
     })

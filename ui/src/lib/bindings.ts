@@ -1048,6 +1048,11 @@ export type Settings = {
 	read_when_added?: boolean,
 	/**  Tokens of an answer at most. */
 	max_answer_tokens?: number,
+	/**
+	 *  Tokens of a document up to which it is read with attention to everything, if they fit the model's window; a longer one is
+	 *  read in segments, each by itself. 0 for what was measured for the model.
+	 */
+	whole_tokens?: number,
 	/**  What is done with a document that is longer than the model's window. */
 	beyond_window?: BeyondWindow,
 	/**

@@ -107,6 +107,7 @@ export class FakeBackend implements Backend {
     max_answer_tokens: 256,
     retrieval_tokens: 2048,
     kv_format: 'auto',
+    whole_tokens: 0,
     beyond_window: 'read',
     attention_tokens: 2048,
     attention_choice: 'keys',
