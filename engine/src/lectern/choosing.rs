@@ -8,8 +8,11 @@ use lectern_protocol::{Failure, FailureCode};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-/// Tokens of a document up to which a model reads it whole of which nothing was measured.
-const WHOLE_TOKENS: u32 = 4096;
+/// Tokens of a document up to which a small model reads it whole of which nothing was measured.
+const WHOLE_TOKENS: usize = 4096;
+
+/// Bytes of a small model: up to two or three billion parameters of 4 bits.
+const SMALL_BYTES: u64 = 2_000_000_000;
 
 /// A model that was chosen, by name or path, and is here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +82,7 @@ impl Lectern {
                     .unwrap_or_default(),
                 context: entry.map(|entry| entry.context as usize),
                 kv_format: measured_format(entry),
-                whole_tokens: measured_whole(entry),
+                whole_tokens: measured_whole(entry, &path),
                 path,
             });
         }
@@ -133,14 +136,18 @@ fn chosen(catalogue: &Catalogue, entry: &CatalogueEntry) -> ChosenModel {
         retrieval_heads: entry.retrieval_heads.clone(),
         context: Some(entry.context as usize),
         kv_format: measured_format(Some(entry)),
-        whole_tokens: measured_whole(Some(entry)),
+        whole_tokens: measured_whole(Some(entry), &catalogue.path(entry)),
     }
 }
 
-/// The catalogue's, or where nothing was measured what the smallest model that was can do.
-fn measured_whole(entry: Option<&CatalogueEntry>) -> usize {
-    let measured = entry.and_then(|entry| entry.whole_tokens);
-    measured.unwrap_or(WHOLE_TOKENS) as usize
+/// The catalogue's, or where nothing was measured what small models that were can do; of large ones, all that their window holds.
+fn measured_whole(entry: Option<&CatalogueEntry>, path: &Path) -> usize {
+    let measured = entry.and_then(|entry| Some(entry.whole_tokens? as usize));
+    let is_small = || std::fs::metadata(path).is_ok_and(|file| file.len() < SMALL_BYTES);
+    measured.unwrap_or_else(|| match is_small() {
+        true => WHOLE_TOKENS,
+        false => usize::MAX,
+    })
 }
 
 /// The catalogue's format, or where nothing was measured the finest of the codes.
