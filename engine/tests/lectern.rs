@@ -395,6 +395,48 @@ async fn a_document_longer_than_the_window_is_read_in_segments() {
     assert_eq!(answer.timings.read_tokens, 0, "it was read before");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_longer_than_the_model_reads_well_is_read_in_segments_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let lectern = open(folder.path(), |settings| settings.whole_tokens = 600).await;
+    let document = add(&lectern, folder.path(), "voyage.txt", &long_text()).await;
+    let ask = |words: &str| question(&document.id, words);
+    let events = Events::default();
+    let cook = ask("What was the cook called?");
+    let answer = lectern.ask(cook, &job(&events)).await.unwrap();
+    assert_eq!(answer.strategy, Strategy::ReadSegments);
+    assert!(answer.timings.read_tokens > 1500, "{:?}", answer.timings);
+    let text = lectern.text(&document.id).await.unwrap();
+    let fact = text.find("The cook was called").unwrap() as u32;
+    let holds = |span: &TextSpan| span.start <= fact && fact < span.end;
+    assert!(answer.coverage.iter().any(holds), "{:?}", answer.coverage);
+    // What names nothing is asked of segments spread over all of it.
+    let about = ask("What is this document about?");
+    let answer = lectern.ask(about, &job(&events)).await.unwrap();
+    assert_eq!(answer.strategy, Strategy::ReadSegments);
+    assert_eq!(answer.timings.read_tokens, 0);
+    assert_eq!(answer.coverage[0].start, 0);
+    let seen: u32 = answer
+        .coverage
+        .iter()
+        .map(|span| span.end - span.start)
+        .sum();
+    assert!(
+        seen > document.text_bytes / 2,
+        "{seen} of {}",
+        document.text_bytes
+    );
+    // A setting changes it: read anew, as a whole.
+    let whole = Settings {
+        whole_tokens: 8000,
+        ..lectern.settings()
+    };
+    lectern.change_settings(whole).unwrap();
+    let cook = ask("What was the cook called?");
+    let answer = lectern.ask(cook, &job(&events)).await.unwrap();
+    assert_eq!(answer.strategy, Strategy::WholeDocument);
+}
+
 /// Far more than a question asked at once would read first.
 fn long_text() -> String {
     let days: String = (0..100)

@@ -54,7 +54,7 @@ pub fn print_evidence(answer: &Answer) {
             "  {dim}The document is longer than the model's window: the answer saw {seen} passages of it.{plain}"
         )),
         Strategy::PartlyRead => say(&format!(
-            "  {dim}The document is not read to its end: the answer saw {seen} parts of it.{plain}"
+            "  {dim}The document is not read to its end: the answer saw {seen} parts of it. `lectern read` reads the rest.{plain}"
         )),
     }
 }

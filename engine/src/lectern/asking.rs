@@ -196,7 +196,7 @@ impl Work<'_> {
             return self.work(&seated, &lesson, &ground, ReadCost::default());
         }
         if let Some(segments) = &lesson.segments {
-            return self.ask_segments(&seated, &lesson, segments, overtakes);
+            return self.ask_segments(seated, &lesson, segments, overtakes);
         }
         if overtakes {
             let view = self.lectern.under_way.view(&self.ask.document);
@@ -250,43 +250,45 @@ impl Work<'_> {
         });
     }
 
-    /// Answers from what was read of a document in segments, or from passages of it. Nothing waits for its reading, which
-    /// may take long.
+    /// Answers from what was read of a document in segments, and from passages of the rest. One that fits the model's window is
+    /// read first, unless the question is to be answered at once; the reading of a longer one nobody waits for.
     fn ask_segments(
         &self,
-        seated: &Seated<'_>,
+        seated: Seated<'_>,
         lesson: &Lesson,
         segments: &Segments,
         overtakes: bool,
     ) -> Result<Answer, Failure> {
-        let mut cache = match overtakes {
-            true => None,
-            false => self.lectern.read_so_far(self.on, lesson)?,
+        let at_once = overtakes || self.ask.at_once == Some(true);
+        let (seated, cache, mut cost) = if overtakes {
+            (seated, None, ReadCost::default())
+        } else if at_once || lesson.tokens.len() > lesson.model.context_length() {
+            let cache = self.lectern.read_so_far(self.on, lesson)?;
+            (seated, cache, ReadCost::default())
+        } else {
+            let (cache, cost) = self.read(seated, lesson)?;
+            (self.sit()?, Some(cache), cost)
         };
         let view = match &cache {
             Some(cache) => Some(cache.view()),
             None => self.lectern.under_way.view(&self.ask.document),
         };
-        let first = self.ask_read(seated, lesson, segments, view.as_ref());
+        let first = self.ask_read(&seated, lesson, segments, view.as_ref(), cost);
         let is_damaged = view.as_ref().is_some_and(KvView::is_damaged);
         if first.is_ok() || !is_damaged {
             return first;
         }
         self.tell_damage();
         drop(view);
-        let mut cost = ReadCost::default();
-        if let Some(cache) = &mut cache {
+        // Who reads it now finds the damage at its next opening; meanwhile passages answer.
+        if let Some(cache) = &cache {
             let began = Instant::now();
-            cost.tokens = reading::mend(&lesson.model, &lesson.input(), cache, &self.job.cancel)
+            cost.tokens += reading::mend(&lesson.model, &lesson.input(), cache, &self.job.cancel)
                 .map_err(Told::told)?;
-            cost.seconds = began.elapsed().as_secs_f64();
+            cost.seconds += began.elapsed().as_secs_f64();
         }
-        // Who reads it now finds the damage at its next opening.
         let view = cache.as_ref().map(KvCache::view);
-        let mut answer = self.ask_read(seated, lesson, segments, view.as_ref())?;
-        answer.timings.read_tokens += cost.tokens as u32;
-        answer.timings.read_s += cost.seconds;
-        Ok(answer)
+        self.ask_read(&seated, lesson, segments, view.as_ref(), cost)
     }
 
     /// Answers from the segments in `view` that match best, and from passages of what it does not hold.
@@ -296,6 +298,7 @@ impl Work<'_> {
         lesson: &Lesson,
         segments: &Segments,
         view: Option<&KvView>,
+        cost: ReadCost,
     ) -> Result<Answer, Failure> {
         self.stage(AskStage::Retrieving);
         let held = view.map_or(0, KvView::tokens);
@@ -322,7 +325,7 @@ impl Work<'_> {
             },
             _ => Ground::Passages(&spans),
         };
-        let mut answer = self.work(seated, lesson, &ground, ReadCost::default())?;
+        let mut answer = self.work(seated, lesson, &ground, cost)?;
         if held < lesson.total() {
             answer.strategy = Strategy::PartlyRead;
         }
