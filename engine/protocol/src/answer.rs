@@ -66,8 +66,8 @@ pub struct Answer {
 pub enum Strategy {
     /// Over the cache of the whole document.
     WholeDocument,
-    /// Over the caches of the parts of it that match the question best: the document is longer than the model's window
-    /// and was read in segments, each by itself.
+    /// Over those segments that match the question best: the document is longer than the model reads well and was read in
+    /// segments, each by itself.
     ReadSegments,
     /// Over passages picked by BM25, because the document is longer than the model's window.
     RetrievedPassages,

@@ -47,8 +47,7 @@ pub fn print_evidence(answer: &Answer) {
             }
         )),
         Strategy::ReadSegments => say(&format!(
-            "  {dim}The document is longer than the model's window: the answer looked at the {seen} that match best of the parts \
-             it was read in.{plain}"
+            "  {dim}The answer looked at {seen} parts of the document, those that match the question best.{plain}"
         )),
         Strategy::RetrievedPassages => say(&format!(
             "  {dim}The document is longer than the model's window: the answer saw {seen} passages of it.{plain}"

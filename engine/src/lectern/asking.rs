@@ -1,7 +1,7 @@
 //! Questions: from a protocol [`Ask`] to an [`Answer`] that is kept in its conversation.
 //!
 //! A question is answered over the whole document, which is read first; over those of its segments that match best, if it is
-//! longer than the model's window, and passages of what is not read yet; or, if it is to be answered at once, over what was
+//! longer than the model reads well, and passages of what is not read yet; or, if it is to be answered at once, over what was
 //! read so far and passages of the rest. Where a server is set to answer, it does (`endpoint`).
 
 use super::passages::passages;
@@ -302,7 +302,9 @@ impl Work<'_> {
     ) -> Result<Answer, Failure> {
         self.stage(AskStage::Retrieving);
         let held = view.map_or(0, KvView::tokens);
-        let budget = self.lectern.settings().retrieval_tokens as usize;
+        let room = lesson.window(self.answer_tokens());
+        let budget = (self.lectern.settings().retrieval_tokens as usize)
+            .min(room.saturating_sub(segments.opening()));
         // Passages that are not read yet are short; a segment brings much more along.
         let ranked = match held < lesson.total() {
             true => self.ranked,

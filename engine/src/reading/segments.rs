@@ -1,4 +1,4 @@
-//! How a document that is longer than a model's window is cut, and what stands where in its cache.
+//! How a document that is longer than a model reads well is cut, and what stands where in its cache.
 //!
 //! ```text
 //! cache    [ opening | segment 0      | segment 1      | ...      | last ]
@@ -151,6 +151,11 @@ impl Segments {
     /// How many segments there are.
     pub fn count(&self) -> usize {
         self.parts.len()
+    }
+
+    /// Tokens of the opening, which every question looks at.
+    pub fn opening(&self) -> usize {
+        self.opening
     }
 
     /// Tokens that a token looks at on the mean, itself left out.

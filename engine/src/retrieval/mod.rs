@@ -4,7 +4,7 @@
 //! BM25, and every place where a phrase stands.
 //!
 //! Why BM25 and not embeddings: it needs no second model, is exact about names and numbers, and works in every
-//! language. It decides what is read only of documents longer than the model's window.
+//! language. It decides what is looked at of documents that are read in segments, and what is read of those that are not read.
 
 mod find;
 mod overview;

@@ -1094,8 +1094,8 @@ export type Strategy =
 /**  Over the cache of the whole document. */
 "whole_document" | 
 /**
- *  Over the caches of the parts of it that match the question best: the document is longer than the model's window
- *  and was read in segments, each by itself.
+ *  Over those segments that match the question best: the document is longer than the model reads well and was read in
+ *  segments, each by itself.
  */
 "read_segments" | 
 /**  Over passages picked by BM25, because the document is longer than the model's window. */
