@@ -46,9 +46,15 @@ pub fn print_evidence(answer: &Answer) {
                 seen => format!("{seen} passages"),
             }
         )),
-        Strategy::ReadSegments => say(&format!(
-            "  {dim}The answer looked at {seen} parts of the document, those that match the question best.{plain}"
-        )),
+        Strategy::ReadSegments => {
+            let parts = match seen {
+                1 => "the part of the document that matches".to_owned(),
+                seen => format!("the {seen} parts of the document that match"),
+            };
+            say(&format!(
+                "  {dim}The answer looked at {parts} the question best.{plain}"
+            ));
+        }
         Strategy::RetrievedPassages => say(&format!(
             "  {dim}The document is longer than the model's window: the answer saw {seen} passages of it.{plain}"
         )),
