@@ -6,7 +6,6 @@ use lectern_engine::document::{
 };
 use lectern_engine::home::Home;
 use lectern_engine::library::{ContentHash, Incoming, Library, LibraryError, NewDocument, Turn};
-use lectern_engine::reading::Turn as EarlierTurn;
 use lectern_engine::retrieval;
 use lectern_protocol::{Answer, Failure, FailureCode, Strategy, Timings};
 use sqlx::{Either, Executor, SqlSafeStr, Statement};
@@ -322,12 +321,9 @@ async fn passages_are_ranked_by_what_is_rare_in_their_own_document() {
         );
     }
     // Nothing in the question says where; what it goes on from does, unless its own words do.
-    let turn = EarlierTurn {
-        question: "What did Holmes say of the goose?".into(),
-        answer: "It was a goose.".into(),
-    };
+    let turn = "What did Holmes say of the goose? It was a goose.";
     for (question, block) in [("And why was that?", 1), ("Who lives in 京都?", 2)] {
-        let ranked = retrieval::rank(&library, &id, question, Some(&turn)).await;
+        let ranked = retrieval::rank(&library, &id, question, Some(turn)).await;
         let best = ranked.unwrap()[0].span;
         assert!(
             best.contains(book.blocks[block].span),

@@ -146,8 +146,10 @@ impl Ground<'_> {
                     opened.cover(Span::new(byte(run.start), byte(run.end)));
                 }
                 opened.positions.sort();
-                let passages = in_order(passages, text);
-                opened.read(model, document, Vec::new(), &passages, cancel, listener)?;
+                if !passages.is_empty() {
+                    let passages = in_order(passages, text);
+                    opened.read(model, document, Vec::new(), &passages, cancel, listener)?;
+                }
                 Ok(opened)
             }
             Ground::Passages(passages) => {
@@ -225,9 +227,6 @@ impl Opened {
         cancel: &CancelFlag,
         listener: &mut Listener,
     ) -> Result<(), AskError> {
-        if first.is_empty() && passages.is_empty() && self.strategy == Strategy::ReadSegments {
-            return Ok(());
-        }
         let started = Instant::now();
         let text = &document.document.text;
         let held = self.attention.tokens();

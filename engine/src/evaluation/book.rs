@@ -11,7 +11,7 @@
 //! | alone | the text around the right sentence, and nothing else: what the model can do at best |
 //! | closed | nothing |
 
-use super::ground::{Prepared, Seen};
+use super::ground::{Prepared, Seen, saw};
 use super::record::{Scratch, closed_book};
 use super::score::{Share, says};
 use super::xquad::{plain_document, push_paragraph};
@@ -264,10 +264,7 @@ impl Exam<'_> {
             gold: gold.answer.clone(),
             planted: gold.planted.is_some(),
             right: says(&answer.answer, &gold.answer),
-            seen: answer
-                .coverage
-                .iter()
-                .any(|seen| seen.start as usize <= span.start && seen.end as usize >= span.end),
+            seen: saw(&answer, span),
             answer: answer.answer,
             cited,
             first_token_ms: answer.timings.first_token_ms,

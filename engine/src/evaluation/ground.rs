@@ -11,6 +11,7 @@ use crate::library::{ContentHash, Library, NewDocument};
 use crate::reading::{CancelFlag, ReadingInput, Segments, prefix, read};
 use crate::retrieval::{self, Ranked};
 use lectern_models::{Model, Token};
+use lectern_protocol::Answer;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::sync::Arc;
@@ -37,6 +38,13 @@ pub(super) enum Seen {
     },
     /// Not read; each question reads passages of so many tokens.
     Passages(usize),
+}
+
+/// Whether an answer could see all of `span`.
+pub(super) fn saw(answer: &Answer, span: Span) -> bool {
+    let seen = answer.coverage.iter();
+    seen.map(|seen| Span::new(seen.start as usize, seen.end as usize))
+        .any(|seen| seen.contains(span))
 }
 
 /// An exam's document, ready for its questions.

@@ -5,13 +5,12 @@
 //! A changed rule of citing is measured on the very answers that the old one was.
 
 use super::EvaluationError;
-use super::ground::{ANSWER_TOKENS, Prepared, Seen};
+use super::ground::{ANSWER_TOKENS, Prepared, Seen, saw};
 use super::journal::Journal;
 use super::xquad::{Exam, GoldQuestion};
 use crate::asking::{OpenDocument, Reader, ask_observed};
 use crate::attention::{CancelFlag, DenseAttention};
 use crate::citing::{AttentionEvidence, Claim};
-use crate::document::Span;
 use crate::kv::BlockFormat;
 use lectern_models::{ChatMessage, Logits, Model, Role};
 use serde::{Deserialize, Serialize};
@@ -151,9 +150,7 @@ impl Records {
             self.keep(Record {
                 document: exam.document.text.len(),
                 question: gold.question.clone(),
-                seen: Some(answer.coverage.iter().any(|seen| {
-                    Span::new(seen.start as usize, seen.end as usize).contains(gold.span)
-                })),
+                seen: Some(saw(&answer, gold.span)),
                 answer: answer.answer,
                 sentences,
                 closed_book,

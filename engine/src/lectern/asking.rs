@@ -50,8 +50,14 @@ impl Lectern {
         }
         let chosen = self.chosen_model()?;
         let stored = self.stored(&ask.document).await?;
-        let ranked =
-            retrieval::rank(&self.library, &ask.document, &ask.question, history.last()).await?;
+        let earlier = history.last().map(Earlier::words);
+        let ranked = retrieval::rank(
+            &self.library,
+            &ask.document,
+            &ask.question,
+            earlier.as_deref(),
+        )
+        .await?;
         let asked = Instant::now();
         let held = self
             .hold_or_overtake(&ask.document, job, ask.at_once == Some(true), || {
@@ -219,14 +225,10 @@ impl Work<'_> {
         // Every part is checked when it is first attended to, so nothing was said yet.
         self.tell_damage();
         let seated = self.sit()?;
-        let began = Instant::now();
-        let tokens = reading::mend(&lesson.model, &lesson.input(), &cache, &self.job.cancel)
-            .map_err(Told::told)?;
-        let seconds = began.elapsed().as_secs_f64();
+        let mended = self.mend(&lesson, &cache)?;
         drop(cache);
-        let (cache, mut cost) = self.read(seated, &lesson)?;
-        cost.tokens += tokens;
-        cost.seconds += seconds;
+        let (cache, cost) = self.read(seated, &lesson)?;
+        let cost = cost.and(mended);
         self.ask_whole(&lesson, &cache, cost)
     }
 
@@ -240,6 +242,16 @@ impl Work<'_> {
             Precedence::Question,
             self.job,
         )
+    }
+
+    /// Reads again what is damaged of a cache.
+    fn mend(&self, lesson: &Lesson, cache: &KvCache) -> Result<ReadCost, Failure> {
+        let began = Instant::now();
+        let tokens = reading::mend(&lesson.model, &lesson.input(), cache, &self.job.cancel);
+        Ok(ReadCost {
+            tokens: tokens.map_err(Told::told)?,
+            seconds: began.elapsed().as_secs_f64(),
+        })
     }
 
     fn tell_damage(&self) {
@@ -260,7 +272,7 @@ impl Work<'_> {
         overtakes: bool,
     ) -> Result<Answer, Failure> {
         let at_once = overtakes || self.ask.at_once == Some(true);
-        let (seated, cache, mut cost) = if overtakes {
+        let (seated, cache, cost) = if overtakes {
             (seated, None, ReadCost::default())
         } else if at_once || lesson.tokens.len() > lesson.model.context_length() {
             let cache = self.lectern.read_so_far(self.on, lesson)?;
@@ -281,14 +293,12 @@ impl Work<'_> {
         self.tell_damage();
         drop(view);
         // Who reads it now finds the damage at its next opening; meanwhile passages answer.
-        if let Some(cache) = &cache {
-            let began = Instant::now();
-            cost.tokens += reading::mend(&lesson.model, &lesson.input(), cache, &self.job.cancel)
-                .map_err(Told::told)?;
-            cost.seconds += began.elapsed().as_secs_f64();
-        }
+        let mended = match &cache {
+            Some(cache) => self.mend(lesson, cache)?,
+            None => ReadCost::default(),
+        };
         let view = cache.as_ref().map(KvCache::view);
-        self.ask_read(&seated, lesson, segments, view.as_ref(), cost)
+        self.ask_read(&seated, lesson, segments, view.as_ref(), cost.and(mended))
     }
 
     /// Answers from the segments in `view` that match best, and from passages of what it does not hold.
@@ -303,12 +313,16 @@ impl Work<'_> {
         self.stage(AskStage::Retrieving);
         let held = view.map_or(0, KvView::tokens);
         let room = lesson.window(self.answer_tokens());
-        let budget = (self.lectern.settings().retrieval_tokens as usize)
-            .min(room.saturating_sub(segments.opening()));
+        let is_read = held == lesson.total();
+        let budget = match !is_read && self.ask.at_once == Some(true) {
+            true => TOKENS_AT_ONCE,
+            false => self.lectern.settings().retrieval_tokens as usize,
+        };
+        let budget = budget.min(room.saturating_sub(segments.opening()));
         // Passages that are not read yet are short; a segment brings much more along.
-        let ranked = match held < lesson.total() {
-            true => self.ranked,
-            false => retrieval::alike(self.ranked),
+        let ranked = match is_read {
+            true => retrieval::alike(self.ranked),
+            false => self.ranked,
         };
         let spans = self.passages(lesson, ranked, budget);
         // What asks for the whole is not found by its words.
@@ -328,7 +342,7 @@ impl Work<'_> {
             _ => Ground::Passages(&spans),
         };
         let mut answer = self.work(seated, lesson, &ground, cost)?;
-        if held < lesson.total() {
+        if !is_read {
             answer.strategy = Strategy::PartlyRead;
         }
         Ok(answer)
@@ -453,7 +467,8 @@ impl Work<'_> {
             AttentionChoice::Bounds => PagePolicy::Bounds,
             AttentionChoice::Window => PagePolicy::Window,
         };
-        (budget > 0 && lesson.total() > WORTH_CHOOSING * budget).then(|| {
+        let is_whole = lesson.segments.is_none();
+        (is_whole && budget > 0 && lesson.total() > WORTH_CHOOSING * budget).then(|| {
             let share = lesson.total() / LEAST_PART / BLOCK_TOKENS * BLOCK_TOKENS;
             SparseRead::new(policy, budget.max(share))
         })

@@ -60,8 +60,14 @@ impl Lectern {
         job.tell(Event::Stage {
             stage: AskStage::Retrieving,
         });
-        let ranked =
-            retrieval::rank(&self.library, &ask.document, &ask.question, history.last()).await?;
+        let earlier = history.last().map(Earlier::words);
+        let ranked = retrieval::rank(
+            &self.library,
+            &ask.document,
+            &ask.question,
+            earlier.as_deref(),
+        )
+        .await?;
         let looks = self.look_at(&ask.document, job);
         let served = Served {
             lectern: Arc::clone(self),

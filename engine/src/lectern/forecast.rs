@@ -5,7 +5,7 @@
 //! nothing, for that would be a guess about the machine.
 
 use super::lock;
-use crate::reading::{Pace, TokenCost};
+use crate::reading::{Pace, Segments, TokenCost};
 use lectern_protocol::Forecast;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -50,15 +50,6 @@ pub(super) struct Ended<'r> {
     pub pace: &'r Pace,
 }
 
-/// Which documents are read in segments, and what a token looks at then.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct InSegments {
-    /// Those of more tokens.
-    pub beyond: usize,
-    /// Tokens on the mean.
-    pub looks_at: usize,
-}
-
 impl Forecaster {
     /// What the file at `path` holds; nothing, if there is none or it cannot be understood.
     pub fn open(path: PathBuf) -> Forecaster {
@@ -80,25 +71,25 @@ impl Forecaster {
         }
     }
 
-    /// What reading a text will take, `tokens` of them if they were counted; in `segments`, if it has more than these say.
+    /// What reading a text will take, `tokens` of them if they were counted; one of more than `whole`
+    /// is read in segments.
     pub fn foretell(
         &self,
         model: &str,
         text_bytes: u64,
         tokens: Option<u64>,
-        segments: Option<&InSegments>,
+        whole: Option<usize>,
         room: u64,
     ) -> Option<Forecast> {
         let known = *lock(&self.known).get(model)?;
         let tokens = tokens.map_or(text_bytes as f64 / known.text_bytes_per_token, |t| t as f64);
         let cache_bytes = (tokens * known.cache_bytes_per_token) as u64;
-        let segments = segments.filter(|segments| tokens > segments.beyond as f64);
+        let looks_at = whole.filter(|whole| tokens > *whole as f64);
+        let looks_at = looks_at.map(|_| Segments::LOOKED_AT);
         Some(Forecast {
             tokens: tokens as u32,
             cache_bytes,
-            seconds: known
-                .cost()
-                .seconds(0.0, tokens, segments.map(|s| s.looks_at)),
+            seconds: known.cost().seconds(0.0, tokens, looks_at),
             error: known.error,
             fits: cache_bytes <= room,
             gpu: None,

@@ -5,7 +5,7 @@
 
 use super::{Lectern, lock};
 use crate::attention::GpuRead;
-use crate::reading::CHUNK_TOKENS;
+use crate::reading::{CHUNK_TOKENS, Segments};
 use lectern_cuda::{Device, Plan};
 use lectern_models::{Model, ModelFacts};
 use std::path::PathBuf;
@@ -58,10 +58,7 @@ impl Lectern {
         }
         let chosen = self.chosen_model().ok()?;
         let facts = self.gpu_room.facts(chosen.path.clone())?;
-        // Beyond the window the processor attends.
-        if tokens > facts.context_length {
-            return None;
-        }
+        let in_segments = tokens > self.whole_tokens(&chosen).min(facts.context_length);
         let (free, weights) = match Device::in_use(0) {
             // The model lies there already.
             Some(device) if self.seat.is_loaded(&chosen.path) => (device.memory().ok()?.free, 0),
@@ -70,7 +67,10 @@ impl Lectern {
         let read = GpuRead {
             ordinal: 0,
             format: self.format_of_new_caches(chosen.kv_format),
-            cached_tokens: tokens,
+            cached_tokens: match in_segments {
+                true => Segments::LOOKED_AT_MOST,
+                false => tokens,
+            },
             window_tokens: CHUNK_TOKENS,
             pass_tokens: CHUNK_TOKENS,
             weight_bytes: weights,

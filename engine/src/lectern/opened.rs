@@ -91,7 +91,7 @@ impl OpenDocuments {
         Ok(keep(&self.tokens, ASKED, tokens).tokens)
     }
 
-    /// How a document is cut that is longer than the model's window. Cost, the first time: its passages are found.
+    /// How a document is cut that is longer than the model reads well. Cost, the first time: its passages are found.
     pub fn segments(&self, lesson: &Lesson) -> Result<Arc<Segments>, TokenizerError> {
         let known = recent(&self.cut, ASKED, |cut| {
             Arc::ptr_eq(&cut.tokens, &lesson.tokens)

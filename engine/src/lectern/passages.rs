@@ -3,9 +3,9 @@
 use crate::document::{Document, Span};
 use crate::retrieval::{self, Ranked};
 
-/// The passages for `question`, best first, `budget` at most as `cost` counts it: those that match best (`ranked`, and of a codebase its
-/// map), or the beginning if no word of the question stands in the document. A
-/// codebase's map comes before the others.
+/// The passages for `question`, best first, `budget` at most as `cost` counts it: of a codebase its map, if that is asked for,
+/// then those that match best (`ranked`); or the beginning, if no word of the question stands in the document or the question
+/// is about the whole.
 pub(super) fn passages(
     document: &Document,
     question: &str,
@@ -13,6 +13,10 @@ pub(super) fn passages(
     budget: usize,
     cost: impl Fn(Span) -> usize,
 ) -> Vec<Span> {
+    let ranked = match retrieval::asks_for_the_whole(question) {
+        true => &[],
+        false => ranked,
+    };
     let unranked = |spans: Vec<Span>| -> Vec<Ranked> {
         let rank = |span| Ranked { span, score: 0.0 };
         spans.into_iter().map(rank).collect()

@@ -30,7 +30,7 @@ pub(super) struct Lesson {
     pub prefix: Vec<u32>,
     /// How its cache is kept.
     pub format: BlockFormat,
-    /// How it is cut, if it is longer than the model's window and is to be read all the same.
+    /// How it is cut, if it is longer than the model reads well.
     pub segments: Option<Arc<Segments>>,
 }
 
@@ -98,6 +98,16 @@ impl Lesson {
 pub(super) struct ReadCost {
     pub tokens: usize,
     pub seconds: f64,
+}
+
+impl ReadCost {
+    /// Both together.
+    pub fn and(self, other: ReadCost) -> ReadCost {
+        ReadCost {
+            tokens: self.tokens + other.tokens,
+            seconds: self.seconds + other.seconds,
+        }
+    }
 }
 
 impl Lectern {
@@ -175,12 +185,13 @@ impl Lectern {
         }
     }
 
-    /// Tokens of a document up to which this model reads it with attention to everything, if they fit its window.
+    /// Tokens of a document up to which this model reads it with attention to everything.
     pub(super) fn whole_tokens(&self, chosen: &ChosenModel) -> usize {
-        match self.settings().whole_tokens {
+        let tokens = match self.settings().whole_tokens {
             0 => chosen.whole_tokens,
             tokens => tokens as usize,
-        }
+        };
+        tokens.min(chosen.context.unwrap_or(usize::MAX))
     }
 
     /// Reads the rest of a document; returns its cache, complete, and what it cost. Gives up
@@ -285,7 +296,7 @@ impl Lectern {
     }
 
     /// Opens the document's cache; waits while another Lectern has it.
-    pub(super) fn open_cache(&self, lesson: &Lesson, job: &Job) -> Result<KvCache, Failure> {
+    fn open_cache(&self, lesson: &Lesson, job: &Job) -> Result<KvCache, Failure> {
         let identity = lesson.identity();
         let folder = self.library.home().caches().join(identity.folder_name());
         let mut told = false;

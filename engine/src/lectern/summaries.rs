@@ -2,9 +2,7 @@
 
 use super::Lectern;
 use super::caches::free_bytes;
-use super::forecast::InSegments;
 use crate::library::{DocumentRow, Reading};
-use crate::reading::SEGMENT_TOKENS;
 #[cfg(feature = "cuda")]
 use lectern_protocol::Forecast;
 use lectern_protocol::{BeyondWindow, DocumentSummary, Failure, ReadState};
@@ -17,8 +15,8 @@ pub(super) struct ReadByNow<'l> {
     readings: HashMap<String, Reading>,
     /// Whether documents longer than the model's window are read.
     beyond: bool,
-    /// Which are read in segments.
-    segments: Option<InSegments>,
+    /// Tokens of a document up to which it is not read in segments, if a model is there.
+    whole: Option<usize>,
     /// Bytes that a cache may take.
     room: u64,
 }
@@ -47,10 +45,7 @@ impl Lectern {
         let chosen = self.chosen_model().ok();
         let beyond = self.settings().beyond_window == BeyondWindow::Read;
         Ok(ReadByNow {
-            segments: chosen.map(|chosen| InSegments {
-                beyond: self.whole_tokens(&chosen),
-                looks_at: SEGMENT_TOKENS / 2,
-            }),
+            whole: chosen.map(|chosen| self.whole_tokens(&chosen)),
             beyond,
             lectern: self,
             readings: match &model {
@@ -79,7 +74,7 @@ impl ReadByNow<'_> {
                     model,
                     row.text_bytes,
                     tokens,
-                    self.segments.as_ref(),
+                    self.whole,
                     self.room,
                 );
                 #[cfg(feature = "cuda")]

@@ -64,6 +64,13 @@ pub struct Turn {
     pub answer: String,
 }
 
+impl Turn {
+    /// Both, for looking up what a conversation is about.
+    pub fn words(&self) -> String {
+        format!("{} {}", self.question, self.answer)
+    }
+}
+
 /// The tokens after the document, up to where the answer begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suffix {

@@ -63,6 +63,13 @@ pub struct Choice {
 }
 
 impl Segments {
+    /// Tokens that a token looks at on the mean, behind a prompt that a chunk holds.
+    pub const LOOKED_AT: usize = CHUNK_TOKENS + SEGMENT_TOKENS / 2;
+
+    /// And at most.
+    #[cfg(feature = "cuda")]
+    pub const LOOKED_AT_MOST: usize = CHUNK_TOKENS + SEGMENT_TOKENS;
+
     /// Cuts a document of these `tokens` at its passages, as [`Segments::new`] does.
     ///
     /// # Errors

@@ -2,7 +2,6 @@
 
 use crate::document::Span;
 use crate::library::{Library, LibraryError, query_words};
-use crate::reading::Turn;
 use std::collections::HashMap;
 
 /// A question's words that are looked up; the rest of a very long question adds nothing but time.
@@ -24,7 +23,7 @@ pub struct Ranked {
     pub score: f64,
 }
 
-/// The passages of document `id` that hold a word of `question`, or of what was said in the turn before it, best first.
+/// The passages of document `id` that hold a word of `question`, or of `earlier`, what was said in the turn before it, best first.
 ///
 /// BM25 (Robertson and Walker 1994; k1 = 1.2, b = 0.75) with one difference to FTS5's `bm25()`: that function weighs
 /// a word by its rarity in the whole library, but what tells passages of one book apart is its rarity in that book
@@ -34,7 +33,7 @@ pub async fn rank(
     library: &Library,
     id: &str,
     question: &str,
-    earlier: Option<&Turn>,
+    earlier: Option<&str>,
 ) -> Result<Vec<Ranked>, LibraryError> {
     let readers = library.readers();
     let passages = sqlx::query!(
@@ -90,10 +89,9 @@ pub async fn rank(
 }
 
 /// The words that are looked up, and what each counts.
-fn words(question: &str, earlier: Option<&Turn>) -> Vec<(String, f64)> {
+fn words(question: &str, earlier: Option<&str>) -> Vec<(String, f64)> {
     let asked = query_words(question);
-    let before = earlier.map(|turn| query_words(&format!("{} {}", turn.question, turn.answer)));
-    let before = before.unwrap_or_default();
+    let before = earlier.map(query_words).unwrap_or_default();
     let only_before = before.iter().filter(|word| !asked.contains(word));
     let both = asked
         .iter()
