@@ -28,6 +28,7 @@ mod summaries;
 mod told;
 mod under_way;
 mod viewing;
+mod way;
 
 pub use choosing::ChosenModel;
 pub use export::place;

@@ -426,15 +426,30 @@ async fn a_document_longer_than_the_model_reads_well_is_read_in_segments_first()
         "{seen} of {}",
         document.text_bytes
     );
-    // A setting changes it: read anew, as a whole.
+    // A setting changes it: read anew, as a whole, and the list does not promise more.
+    let before = lectern.settings();
+    let is_read = async || {
+        let summary = lectern.summary(&document.id).await.unwrap();
+        match summary.reading {
+            ReadState::Read { .. } => true,
+            ReadState::Unread => false,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(is_read().await);
     let whole = Settings {
         whole_tokens: 8000,
-        ..lectern.settings()
+        ..before.clone()
     };
     lectern.change_settings(whole).unwrap();
+    assert!(!is_read().await);
     let cook = ask("What was the cook called?");
     let answer = lectern.ask(cook, &job(&events)).await.unwrap();
     assert_eq!(answer.strategy, Strategy::WholeDocument);
+    assert!(is_read().await);
+    // And back: both are kept.
+    lectern.change_settings(before).unwrap();
+    assert!(is_read().await);
 }
 
 /// Far more than a question asked at once would read first.

@@ -46,6 +46,11 @@ impl Lectern {
     }
 }
 
+/// Whether a document that was read in this format is used as it is.
+pub(super) fn is_kept_in(format: BlockFormat, setting: KvFormat, measured: BlockFormat) -> bool {
+    decide(setting, measured, &[format]) == format
+}
+
 /// The format to use, if the document was read already in those that are `here`.
 fn decide(setting: KvFormat, measured: BlockFormat, here: &[BlockFormat]) -> BlockFormat {
     match setting {

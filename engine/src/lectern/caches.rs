@@ -2,8 +2,10 @@
 
 use super::reading::Lesson;
 use super::told::Told;
+use super::way::way_of;
 use super::{Job, Lectern, lock};
 use crate::kv::{self, CacheEntry, KvCache, KvError};
+use crate::library::ReadingWay;
 use lectern_protocol::{Event, Failure, Outcome};
 use std::collections::HashSet;
 use std::path::Path;
@@ -109,7 +111,11 @@ impl Lectern {
                 .filter(|row| row.text_sha256 == victim.identity.text)
             {
                 title = format!("“{}”", row.title);
-                on.block_on(self.library.forget_reading(&row.id, &victim.identity.model))?;
+                on.block_on(self.library.forget_reading(
+                    &row.id,
+                    &victim.identity.model,
+                    way_of(&victim.identity),
+                ))?;
             }
             job.tell(Event::Notice {
                 message: format!(
@@ -143,17 +149,18 @@ impl Lectern {
             .flat_map(|row| [Some(row.text_sha256), row.earlier_text])
             .flatten()
             .collect();
-        let mut here: HashSet<([u8; 32], String)> = HashSet::new();
+        let mut here: HashSet<([u8; 32], String, ReadingWay)> = HashSet::new();
         for cache in caches {
             if known.contains(&cache.identity.text) {
-                here.insert((cache.identity.text, cache.identity.model));
+                let way = way_of(&cache.identity);
+                here.insert((cache.identity.text, cache.identity.model, way));
             } else if let Err(error) = kv::remove(&cache.folder) {
                 tracing::warn!("{} was left behind: {error}", cache.folder.display());
             }
         }
         Ok(self
             .library
-            .keep_readings(|text, model| here.contains(&(*text, model.to_owned())))
+            .keep_readings(|text, model, way| here.contains(&(text, model.to_owned(), way)))
             .await?)
     }
 

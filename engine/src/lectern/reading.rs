@@ -3,12 +3,13 @@
 use super::forecast::Ended;
 use super::seat::{LOOK_AGAIN, Precedence, Seated};
 use super::told::Told;
+use super::way::{Way, way_of};
 use super::{ChosenModel, Job, Lectern, blocking, cancelled};
 use crate::kv::{BlockFormat, CacheIdentity, KvCache, KvError};
 use crate::library::{Reading, StoredDocument};
 use crate::reading::{self, ReadingInput, Segments};
 use lectern_models::{Model, Token};
-use lectern_protocol::{AskStage, BeyondWindow, DocumentSummary, Event, Failure, ReadProgress};
+use lectern_protocol::{AskStage, DocumentSummary, Event, Failure, ReadProgress};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -52,15 +53,7 @@ impl Lesson {
 
     /// Whether the document is longer than that and is not to be read even so.
     pub fn is_too_long(&self, answer: usize) -> bool {
-        self.tokens.len() > self.room(answer)
-    }
-
-    /// Tokens of a document that can be read.
-    fn room(&self, answer: usize) -> usize {
-        match self.segments {
-            Some(_) => usize::MAX,
-            None => self.window(answer),
-        }
+        self.segments.is_none() && self.tokens.len() > self.window(answer)
     }
 
     /// Tokens of the document that a cache of so many tokens holds.
@@ -78,6 +71,17 @@ impl Lesson {
             tokens: self.tokens.to_vec(),
             identity: self.identity(),
             segments: self.segments.clone(),
+        }
+    }
+
+    /// What a list is told once `tokens` of it are read.
+    fn so_far(&self, tokens: usize, cache_bytes: u64, answer: usize) -> Reading {
+        Reading {
+            tokens: tokens as u64,
+            total: self.tokens.len() as u64,
+            window: self.window(answer) as u64,
+            cache_bytes,
+            way: way_of(&self.identity()),
         }
     }
 
@@ -169,20 +173,18 @@ impl Lectern {
             format: chosen.kv_format,
             segments: None,
         };
-        if self.is_in_segments(&lesson, chosen) {
+        let window = lesson.window(self.settings().max_answer_tokens as usize);
+        let way = Way::of(
+            lesson.tokens.len(),
+            window,
+            self.whole_tokens(chosen),
+            self.settings().beyond_window,
+        );
+        if way == Way::InSegments {
             lesson.segments = Some(self.opened.segments(&lesson).map_err(Told::told)?);
         }
         lesson.format = self.cache_format(&lesson.identity(), chosen.kv_format, job)?;
         Ok(lesson)
-    }
-
-    /// Whether a document is read in segments: it is longer than the model reads well, and to be read at all.
-    fn is_in_segments(&self, lesson: &Lesson, chosen: &ChosenModel) -> bool {
-        let settings = self.settings();
-        match lesson.is_too_long(settings.max_answer_tokens as usize) {
-            true => settings.beyond_window == BeyondWindow::Read,
-            false => lesson.tokens.len() > self.whole_tokens(chosen),
-        }
     }
 
     /// Tokens of a document up to which this model reads it with attention to everything.
@@ -214,12 +216,7 @@ impl Lectern {
             on.block_on(self.library.note_reading(
                 &lesson.stored.row.id,
                 lesson.model.fingerprint(),
-                Reading {
-                    tokens: tokens as u64,
-                    total: lesson.tokens.len() as u64,
-                    window: lesson.room(answer).min(u32::MAX as usize) as u64,
-                    cache_bytes,
-                },
+                lesson.so_far(tokens, cache_bytes, answer),
             ))
         };
         if before == lesson.total() {
@@ -355,12 +352,7 @@ impl Lectern {
         on.block_on(self.library.note_reading(
             &lesson.stored.row.id,
             lesson.model.fingerprint(),
-            Reading {
-                tokens: 0,
-                total: lesson.tokens.len() as u64,
-                window: lesson.window(answer) as u64,
-                cache_bytes: 0,
-            },
+            lesson.so_far(0, 0, answer),
         ))?;
         Ok(())
     }

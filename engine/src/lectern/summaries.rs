@@ -1,21 +1,22 @@
 //! Documents as a list shows them: what they are, how far they are read, what reading them will take.
 
-use super::Lectern;
 use super::caches::free_bytes;
+use super::way::Way;
+use super::{ChosenModel, Lectern};
 use crate::library::{DocumentRow, Reading};
 #[cfg(feature = "cuda")]
 use lectern_protocol::Forecast;
-use lectern_protocol::{BeyondWindow, DocumentSummary, Failure, ReadState};
+use lectern_protocol::{DocumentSummary, Failure, ReadState};
 use std::collections::HashMap;
 
 /// What the model that would be used now has read.
 pub(super) struct ReadByNow<'l> {
     lectern: &'l Lectern,
     model: Option<String>,
-    readings: HashMap<String, Reading>,
-    /// Whether documents longer than the model's window are read.
-    beyond: bool,
-    /// Tokens of a document up to which it is not read in segments, if a model is there.
+    readings: HashMap<String, Vec<Reading>>,
+    /// What decides how it reads, if it is there.
+    chosen: Option<ChosenModel>,
+    /// Tokens of a document up to which it is not read in segments.
     whole: Option<usize>,
     /// Bytes that a cache may take.
     room: u64,
@@ -43,10 +44,9 @@ impl Lectern {
             budget => budget,
         };
         let chosen = self.chosen_model().ok();
-        let beyond = self.settings().beyond_window == BeyondWindow::Read;
         Ok(ReadByNow {
-            whole: chosen.map(|chosen| self.whole_tokens(&chosen)),
-            beyond,
+            whole: chosen.as_ref().map(|chosen| self.whole_tokens(chosen)),
+            chosen,
             lectern: self,
             readings: match &model {
                 Some(fingerprint) => self.library.readings(fingerprint).await?,
@@ -59,9 +59,30 @@ impl Lectern {
 }
 
 impl ReadByNow<'_> {
-    /// How far one document is read.
+    /// How far one document is read in the way in which it would be read now; `None` if it was never opened for reading.
     pub fn reading(&self, id: &str) -> Option<Reading> {
-        self.readings.get(id).copied()
+        let readings = self.readings.get(id)?;
+        let measured = self.chosen.as_ref()?.kv_format;
+        let setting = self.lectern.settings().kv_format;
+        let used = readings.iter().filter(|reading| {
+            let way = self.way(**reading);
+            way.is_some_and(|way| way.uses(reading.way, setting, measured))
+        });
+        // Read in another way, it is only known how long it is.
+        let measured_only = |reading: &Reading| Reading {
+            tokens: 0,
+            cache_bytes: 0,
+            ..*reading
+        };
+        used.max_by_key(|reading| reading.tokens)
+            .copied()
+            .or_else(|| readings.first().map(measured_only))
+    }
+
+    fn way(&self, reading: Reading) -> Option<Way> {
+        let beyond = self.lectern.settings().beyond_window;
+        let [tokens, window] = [reading.total, reading.window].map(|count| count as usize);
+        Some(Way::of(tokens, window, self.whole?, beyond))
     }
 
     fn summary(&self, row: DocumentRow) -> DocumentSummary {
@@ -105,8 +126,7 @@ impl ReadByNow<'_> {
 
     fn read_state(&self, reading: Reading) -> ReadState {
         let (tokens, total) = (reading.tokens as u32, reading.total as u32);
-        // What was measured before the setting changed is to be read now.
-        if reading.total > reading.window && !self.beyond {
+        if self.way(reading) == Some(Way::TooLong) {
             ReadState::TooLong {
                 tokens: total,
                 window: reading.window as u32,

@@ -33,7 +33,7 @@ pub use conversations::Turn;
 pub use documents::{DocumentRow, StoredDocument};
 pub use error::LibraryError;
 pub use incoming::Incoming;
-pub use readings::Reading;
+pub use readings::{Reading, ReadingWay};
 pub use storing::NewDocument;
 pub use versions::NewVersion;
 pub(crate) use words::{count_words, stands_alone};

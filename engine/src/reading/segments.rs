@@ -143,11 +143,15 @@ impl Segments {
         Ok(segments)
     }
 
-    /// Stands for the way of reading in [`CacheIdentity::scope`](crate::kv::CacheIdentity::scope). What is computed depends
-    /// on the size and on the ids alone, which are compared.
+    /// Stands for reading in segments of `size` tokens in [`CacheIdentity::scope`](crate::kv::CacheIdentity::scope). The
+    /// rest that decides what is computed, prompt and ids, is compared beside it.
+    pub fn scope(size: usize) -> u64 {
+        xxh3_64(&[VERSION, size as u64].map(u64::to_le_bytes).concat())
+    }
+
+    /// [`Segments::scope`] of these.
     pub fn number(&self) -> u64 {
-        let numbers = [VERSION, self.opening as u64, self.size as u64];
-        xxh3_64(&numbers.map(u64::to_le_bytes).concat())
+        Segments::scope(self.size)
     }
 
     /// Ids of all that is read, in order.
