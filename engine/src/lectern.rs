@@ -17,6 +17,7 @@ mod forecast;
 #[cfg(feature = "cuda")]
 mod gpu_plan;
 mod keeping;
+mod meaning;
 mod models;
 mod opened;
 mod passages;
@@ -99,6 +100,7 @@ pub struct Lectern {
     running: Mutex<Vec<(String, CancelFlag)>>,
     under_way: UnderWay,
     forecaster: Forecaster,
+    meaning: meaning::Meaning,
     #[cfg(feature = "cuda")]
     gpu_room: gpu_plan::Room,
     /// Documents are extracted one after the other.
@@ -125,6 +127,7 @@ impl Lectern {
             running: Mutex::new(Vec::new()),
             under_way: UnderWay::default(),
             forecaster: Forecaster::open(home.paces()),
+            meaning: meaning::Meaning::default(),
             #[cfg(feature = "cuda")]
             gpu_room: gpu_plan::Room::default(),
             adding: tokio::sync::Semaphore::new(1),
@@ -139,6 +142,7 @@ impl Lectern {
         let idle = std::time::Duration::from_secs(60 * u64::from(self.settings().idle_minutes));
         if self.seat.release_if_idle(idle) {
             self.index.forget();
+            self.meaning.forget();
         }
     }
 

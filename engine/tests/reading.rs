@@ -8,7 +8,9 @@ use candle_core::{DType, Tensor};
 use lectern_engine::attention::DenseAttention;
 use lectern_engine::kv::header::{BlockHeader, header_bytes};
 use lectern_engine::kv::{BlockFormat, CacheIdentity, FORMAT_F16, KvCache, KvError};
-use lectern_engine::reading::{CHUNK_TOKENS, CancelFlag, ReadingError, ReadingInput, mend, read};
+use lectern_engine::reading::{
+    CHUNK_TOKENS, CancelFlag, Followers, ReadingError, ReadingInput, mend, read,
+};
 use lectern_models::{Attention, AttentionError, Logits, Model};
 use reference::{PlainAttention, QWEN_HALF_B, SMOLLM2, load};
 use std::cell::{Cell, OnceCell};
@@ -58,7 +60,7 @@ fn open(folder: &Path, input: &ReadingInput, model: &Model) -> KvCache {
 }
 
 fn read_all(model: &Model, input: &ReadingInput, cache: &KvCache) {
-    read(model, input, cache, &|_| {}, &CancelFlag::new(), &|| {}).unwrap();
+    read(model, input, cache, Followers::none(&CancelFlag::new())).unwrap();
 }
 
 /// Plain attention over what the cache would hold: keys and values rounded to half precision.
@@ -290,13 +292,14 @@ fn stop_and_go_on(format: BlockFormat) {
         &model,
         &input,
         &cache,
-        &|progress| {
-            let mut all = reports.take();
-            all.push(*progress);
-            reports.set(all);
+        Followers {
+            progress: &|progress| {
+                let mut all = reports.take();
+                all.push(*progress);
+                reports.set(all);
+            },
+            ..Followers::none(&CancelFlag::new())
         },
-        &CancelFlag::new(),
-        &|| {},
     )
     .unwrap();
     let reports = reports.take();
@@ -324,20 +327,21 @@ fn stop_and_go_on(format: BlockFormat) {
             &model,
             &input,
             &cache,
-            &|progress| {
-                if progress.tokens > 0 && asked.get().is_none() {
-                    let cancel = cancel.clone();
-                    asked.get_or_init(|| {
-                        scope.spawn(move || {
-                            std::thread::sleep(Duration::from_millis(50));
-                            cancel.cancel();
-                            Instant::now()
-                        })
-                    });
-                }
+            Followers {
+                progress: &|progress| {
+                    if progress.tokens > 0 && asked.get().is_none() {
+                        let cancel = cancel.clone();
+                        asked.get_or_init(|| {
+                            scope.spawn(move || {
+                                std::thread::sleep(Duration::from_millis(50));
+                                cancel.cancel();
+                                Instant::now()
+                            })
+                        });
+                    }
+                },
+                ..Followers::none(&cancel)
             },
-            &cancel,
-            &|| {},
         );
         assert!(matches!(result, Err(ReadingError::Cancelled)), "{result:?}");
         let ended = Instant::now();
@@ -394,7 +398,7 @@ fn a_document_beyond_the_window_is_refused() {
     input.tokens = vec![input.tokens[0]; model.context_length()];
     let folder = TempDir::new().unwrap();
     let cache = open(folder.path(), &input, &model);
-    let result = read(&model, &input, &cache, &|_| {}, &CancelFlag::new(), &|| {});
+    let result = read(&model, &input, &cache, Followers::none(&CancelFlag::new()));
     assert!(matches!(result, Err(ReadingError::TooLong { .. })));
 }
 
@@ -418,7 +422,12 @@ fn child_that_reads() {
         };
         println!("sealed {sealed}");
     };
-    read(&model, &input, &cache, &report, &CancelFlag::new(), &|| {}).unwrap();
+    let cancel = CancelFlag::new();
+    let followers = Followers {
+        progress: &report,
+        ..Followers::none(&cancel)
+    };
+    read(&model, &input, &cache, followers).unwrap();
 }
 
 #[test]

@@ -7,7 +7,8 @@ mod reference;
 use lectern_engine::attention::DenseAttention;
 use lectern_engine::kv::{BlockFormat, CacheIdentity, KvCache, KvView};
 use lectern_engine::reading::{
-    CHUNK_TOKENS, CancelFlag, ReadProgress, ReadingError, ReadingInput, Segments, mend, read,
+    CHUNK_TOKENS, CancelFlag, Followers, ReadProgress, ReadingError, ReadingInput, Segments, mend,
+    read,
 };
 use lectern_models::{Logits, Model, Token, TokenizerError};
 use reference::{SMOLLM2, load};
@@ -46,7 +47,7 @@ fn open(folder: &Path, input: &ReadingInput, model: &Model) -> KvCache {
 }
 
 fn read_all(model: &Model, input: &ReadingInput, cache: &KvCache) {
-    read(model, input, cache, &|_| {}, &CancelFlag::new(), &|| {}).unwrap();
+    read(model, input, cache, Followers::none(&CancelFlag::new())).unwrap();
 }
 
 fn bytes(folder: &TempDir) -> Vec<u8> {
@@ -127,9 +128,10 @@ fn a_reading_in_segments_is_stopped_goes_on_and_is_mended_to_the_same_bytes() {
         &model,
         &input,
         &open(whole.path(), &input, &model),
-        &|progress: &ReadProgress| tell.borrow_mut().push(progress.tokens),
-        &CancelFlag::new(),
-        &|| {},
+        Followers {
+            progress: &|progress| tell.borrow_mut().push(progress.tokens),
+            ..Followers::none(&CancelFlag::new())
+        },
     )
     .unwrap();
     assert!(told.is_sorted() && told.last() == Some(&(input.tokens.len() as u32)));
@@ -144,7 +146,11 @@ fn a_reading_in_segments_is_stopped_goes_on_and_is_mended_to_the_same_bytes() {
                 cancel.cancel();
             }
         };
-        match read(&model, &input, &cache, &stop, &cancel, &|| {}) {
+        let followers = Followers {
+            progress: &stop,
+            ..Followers::none(&cancel)
+        };
+        match read(&model, &input, &cache, followers) {
             Err(ReadingError::Cancelled) => stops += 1,
             result => break result.map(|_| ()).unwrap(),
         }

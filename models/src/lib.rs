@@ -1,5 +1,5 @@
-//! Lectern's models: quantized weights from GGUF files, their forward passes, tokenizer, chat template, and the
-//! catalogue of models with how to fetch one.
+//! Lectern's models: quantized weights from GGUF files, their forward passes, tokenizer, chat template, a sentence
+//! transformer, and the catalogue of models with how to fetch one.
 //!
 //! In: a GGUF file. Out: token ids, logits, and, through the [`attention`] seam, un-rotated queries, keys and values
 //! for whoever owns the cache. Knows nothing of documents, caches or questions.
@@ -13,6 +13,7 @@ pub mod catalogue;
 mod chat;
 mod cpu;
 mod decoder;
+mod embedder;
 mod error;
 mod gguf;
 mod level;
@@ -30,6 +31,7 @@ pub use block::{BlockWeights, DecoderWeights, Sizes};
 pub use catalogue::{Catalogue, CatalogueEntry, CatalogueError, DownloadProgress};
 pub use chat::{ChatMessage, ChatTemplate, ChatTemplateError, Role};
 pub use decoder::{Logits, Place};
+pub use embedder::{Embedder, EmbedderError, Fit};
 pub use error::{ForwardError, ModelError};
 pub use gguf::{GgufFault, Quantization};
 pub use level::Level;

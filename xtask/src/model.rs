@@ -38,8 +38,12 @@ pub const MEASURED: &[Measured] = &[
     },
 ];
 
-/// What the tests run: the smallest for speed, the default for answers, and what recognises scanned pages.
-pub const TESTED: &[&str] = &["smollm2-135m", DEFAULT, "ocr"];
+/// What finds passages by their meaning.
+pub const EMBEDDER: &str = "minilm";
+
+/// What the tests run: the smallest for speed, the default for answers, what finds passages by their meaning, and what
+/// recognises scanned pages.
+pub const TESTED: &[&str] = &["smollm2-135m", DEFAULT, EMBEDDER, "ocr"];
 
 /// What to do about models.
 #[derive(clap::Subcommand)]

@@ -48,7 +48,10 @@ pub fn run(options: &Options) -> Result<()> {
         build_programs(Profile::Release, window)
     })?;
     let lectern = programs.lectern;
-    step("Model", || model::get(&lectern, model::DEFAULT))?;
+    step("Model", || {
+        model::get(&lectern, model::DEFAULT)?;
+        model::get(&lectern, model::EMBEDDER)
+    })?;
     let sample = root().join(SAMPLE);
     match programs.desktop {
         Some(desktop) => {

@@ -13,7 +13,7 @@ mod noise_model;
 use anyhow::{Context, Result, bail, ensure};
 use lectern_engine::attention::{CancelFlag, DenseAttention, GpuRead, PagePolicy, SparseRead};
 use lectern_engine::kv::{BlockFormat, CacheIdentity, KvCache};
-use lectern_engine::reading::{CHUNK_TOKENS, ReadingInput, read};
+use lectern_engine::reading::{CHUNK_TOKENS, Followers, ReadingInput, read};
 use lectern_models::{Logits, Model, Token};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -282,7 +282,7 @@ fn read_within(model: &Model, ids: impl Iterator<Item = u32>, cache: &KvCache) -
             scope: 0,
         },
     };
-    read(model, &input, cache, &|_| {}, &CancelFlag::new(), &|| {})?;
+    read(model, &input, cache, Followers::none(&CancelFlag::new()))?;
     Ok(())
 }
 

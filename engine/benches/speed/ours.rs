@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use candle_core::{D, Tensor, quantized::gguf_file};
 use lectern_engine::attention::{CancelFlag, DenseAttention};
 use lectern_engine::kv::{BlockFormat, CacheIdentity, KvCache};
-use lectern_engine::reading::{ReadingInput, read};
+use lectern_engine::reading::{Followers, ReadingInput, read};
 use lectern_models::{Logits, Model, Token};
 use serde_json::{Value, json};
 use std::fs::File;
@@ -117,14 +117,8 @@ impl Engine {
             identity: self.identity(),
         };
         let began = Instant::now();
-        read(
-            &self.model,
-            &input,
-            &cache,
-            &|_| {},
-            &CancelFlag::new(),
-            &|| {},
-        )?;
+        let cancel = CancelFlag::new();
+        read(&self.model, &input, &cache, Followers::none(&cancel))?;
         let seconds = began.elapsed().as_secs_f64();
         anyhow::ensure!(cache.tokens() == ids.len());
         let bytes = cache.bytes();

@@ -42,6 +42,8 @@ pub enum ModelPurpose {
     Answers,
     /// It recognises the text of scanned pages: used where it is here, never chosen.
     Recognition,
+    /// It finds passages by their meaning: used where it is here, never chosen.
+    Passages,
 }
 
 /// Progress of a download.

@@ -111,6 +111,7 @@ impl Session<'_> {
                     retrieval_heads: chosen.retrieval_heads,
                     kv_format: chosen.kv_format,
                     stretch,
+                    models: lectern.models_folder().to_owned(),
                 })
             })
         });

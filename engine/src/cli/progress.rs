@@ -74,7 +74,12 @@ impl Progress {
             }
             // It was read before.
             Event::Reading(reading)
-                if reading.tokens == reading.total && reading.tokens_per_s == 0.0 => {}
+                if reading.tokens == reading.total && reading.tokens_per_s == 0.0 =>
+            {
+                if let Some(seconds) = reading.seconds_left.filter(|seconds| *seconds > 0.0) {
+                    self.line(&format!("preparing passages{}", left(seconds)), false);
+                }
+            }
             Event::Reading(reading) => {
                 let share = f64::from(reading.tokens) / f64::from(reading.total.max(1));
                 let left = reading.seconds_left.map(left).unwrap_or_default();

@@ -20,10 +20,12 @@ use crate::asking::{OpenDocument, Reader, ask};
 use crate::attention::CancelFlag;
 use crate::document::{Document, Span};
 use crate::reading::SEGMENT_TOKENS;
+use crate::retrieval::Transformer;
 use clap::Args;
 use lectern_models::Model;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Of [`super::Evaluation::Book`].
 #[derive(Debug, Args)]
@@ -38,6 +40,9 @@ pub struct BookArgs {
     /// A folder that keeps what was read for the next measurement.
     #[arg(long)]
     pub caches: Option<PathBuf>,
+    /// Find segments and passages by their words alone, even if what finds them by their meaning is here.
+    #[arg(long)]
+    pub words_only: bool,
     /// Tokens of a segment, where segments are read.
     #[arg(long, default_value_t = SEGMENT_TOKENS)]
     pub segment: usize,
@@ -123,6 +128,10 @@ pub(super) fn run(args: &BookArgs, measured: &MeasuredModel) -> Result<(), Evalu
     let exam = Exam {
         args,
         measured,
+        transformer: match args.words_only {
+            true => None,
+            false => measured.transformer()?,
+        },
         model: &model,
         book: &book,
         spans: &spans,
@@ -181,6 +190,7 @@ pub(super) fn run(args: &BookArgs, measured: &MeasuredModel) -> Result<(), Evalu
 struct Exam<'e> {
     args: &'e BookArgs,
     measured: &'e MeasuredModel,
+    transformer: Option<Arc<Transformer>>,
     model: &'e Model,
     book: &'e Document,
     spans: &'e [Span],
@@ -203,7 +213,9 @@ impl Exam<'_> {
             let keeps = way == Way::Segments;
             let kept = self.args.caches.as_deref().filter(|_| keeps);
             let folder = kept.unwrap_or(&scratch.0);
-            Prepared::new(self.model, book, seen, folder, self.measured.kv_format)
+            let format = self.measured.kv_format;
+            let meaning = self.transformer.as_ref();
+            Prepared::new(self.model, book, seen, folder, format, meaning)
         };
         let mut answers = Vec::new();
         let whole = match way {

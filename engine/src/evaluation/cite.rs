@@ -77,17 +77,19 @@ pub(super) fn run(args: &CiteArgs, measured: &MeasuredModel) -> Result<(), Evalu
         Ok(model.tokenizer().encode(words)?.len())
     })?;
     let documents = args.limit.div_ceil(args.per_document.max(1)).min(all.len());
-    let seen = match (args.passages, args.segment, args.look_at) {
+    let seen = match (args.passages, args.segments.seen(), args.look_at) {
         (Some(tokens), ..) => Seen::Passages(tokens),
-        (_, Some(size), _) => Seen::Segments {
-            size,
-            asked: args.asked,
-        },
+        (_, Some(segments), _) => segments,
         (.., Some(tokens)) => Seen::Partly { tokens },
         _ => Seen::Whole,
     };
     let judge = args.hold.then(|| Judge::new(&model)).transpose()?;
-    let mut records = Records::open(args.answers.as_deref(), seen, measured.kv_format)?;
+    let mut records = Records::open(
+        args.answers.as_deref(),
+        seen,
+        measured.kv_format,
+        args.segments.transformer(measured)?,
+    )?;
     let mut outcomes = Vec::new();
     let mut rankings = Vec::new();
     let mut tokens = 0;

@@ -66,7 +66,12 @@ pub(super) fn run(args: &ClapnqArgs, measured: &MeasuredModel) -> Result<(), Eva
     let documents = joined(&args.data, args.limit, args.tokens, |words| {
         Ok(model.tokenizer().encode(words)?.len())
     })?;
-    let mut records = Records::open(args.answers.as_deref(), Seen::Whole, measured.kv_format)?;
+    let mut records = Records::open(
+        args.answers.as_deref(),
+        args.segments.seen().unwrap_or(Seen::Whole),
+        measured.kv_format,
+        args.segments.transformer(measured)?,
+    )?;
     let mut counts = Counts::default();
     let mut rows = Vec::new();
     for (nth, Joined { exam, gold }) in documents.iter().enumerate() {

@@ -8,8 +8,8 @@ use crate::document::{Document, Span};
 use crate::home::Home;
 use crate::kv::{BlockFormat, CacheIdentity, KvCache, KvView};
 use crate::library::{ContentHash, Library, NewDocument};
-use crate::reading::{CancelFlag, ReadingInput, Segments, prefix, read};
-use crate::retrieval::{self, Ranked};
+use crate::reading::{CancelFlag, Followers, ReadingInput, Segments, prefix, read};
+use crate::retrieval::{self, Ranked, Transformer, Vectors};
 use lectern_models::{Model, Token};
 use lectern_protocol::Answer;
 use sha2::{Digest, Sha256};
@@ -84,13 +84,15 @@ impl View {
 }
 
 impl Prepared {
-    /// Reads `document` into `folder` in `format`, or indexes its passages.
+    /// Reads `document` into `folder` in `format`, or indexes its passages, by their meaning too if something is here that
+    /// knows it.
     pub fn new(
         model: &Model,
         document: &Document,
         seen: Seen,
         folder: &Path,
         format: BlockFormat,
+        transformer: Option<&Arc<Transformer>>,
     ) -> Result<Prepared, EvaluationError> {
         let prefix = prefix(model.chat_template(), model.tokenizer())?;
         let tokens = model.tokenizer().encode_with_offsets(&document.text)?;
@@ -101,7 +103,7 @@ impl Prepared {
             index: KeptIndex::default(),
             ranks: match seen {
                 Seen::Whole | Seen::Partly { .. } => None,
-                _ => Some(Ranks::new(document)?),
+                _ => Some(Ranks::new(document, transformer)?),
             },
             segments: None,
             held: None,
@@ -126,7 +128,7 @@ impl Prepared {
             };
             let folder = folder.join(input.identity.folder_name());
             let cache = KvCache::open(&folder, &input.identity, model.shape())?;
-            read(model, &input, &cache, &|_| (), &CancelFlag::new(), &|| ())?;
+            read(model, &input, &cache, Followers::none(&CancelFlag::new()))?;
             prepared.held = Some(cache.view());
             prepared.cache = Some(cache);
         }
@@ -211,13 +213,31 @@ impl Prepared {
 struct Ranks {
     runtime: tokio::runtime::Runtime,
     library: Library,
-    document: String,
+    id: String,
+    document: Document,
+    /// What finds them by their meaning too, and their vectors.
+    meaning: Option<(Arc<Transformer>, Vectors)>,
     /// Where it lies.
     _folder: Scratch,
 }
 
 impl Ranks {
-    fn new(document: &Document) -> Result<Ranks, EvaluationError> {
+    fn new(
+        document: &Document,
+        transformer: Option<&Arc<Transformer>>,
+    ) -> Result<Ranks, EvaluationError> {
+        let passages = retrieval::passages(document);
+        let mut meaning = None;
+        if let Some(transformer) = transformer
+            && transformer.speaks(document)?
+        {
+            let mut vectors = Vectors::new();
+            for passage in &passages {
+                let text = passage.of(&document.text).unwrap_or_default();
+                vectors.insert(retrieval::text_number(text), transformer.code(text)?);
+            }
+            meaning = Some((Arc::clone(transformer), vectors));
+        }
         let folder = Scratch::new()?;
         let runtime = tokio::runtime::Runtime::new()?;
         let (library, id) = runtime.block_on(async {
@@ -227,7 +247,7 @@ impl Ranks {
                 source: "exam",
                 original: None,
                 document,
-                passages: &retrieval::passages(document),
+                passages: &passages,
             };
             let (id, _) = library.insert(&new).await?;
             Ok::<_, EvaluationError>((library, id))
@@ -235,13 +255,21 @@ impl Ranks {
         Ok(Ranks {
             runtime,
             library,
-            document: id,
+            id,
+            document: document.clone(),
+            meaning,
             _folder: folder,
         })
     }
 
     fn rank(&self, question: &str) -> Result<Vec<Ranked>, EvaluationError> {
-        let ranked = retrieval::rank(&self.library, &self.document, question, None);
-        Ok(self.runtime.block_on(ranked)?)
+        let ranked = retrieval::rank(&self.library, &self.id, question, None);
+        let ranked = self.runtime.block_on(ranked)?;
+        Ok(match &self.meaning {
+            Some((transformer, vectors)) => {
+                transformer.rank(&ranked, &self.document, vectors, question, None)?
+            }
+            None => ranked,
+        })
     }
 }

@@ -37,10 +37,14 @@ use crate::citing::HoldError;
 use crate::kv::{BlockFormat, KvError};
 use crate::library::LibraryError;
 use crate::reading::{PromptError, ReadingError};
+use crate::retrieval::Transformer;
 use clap::{Args, Subcommand};
-use lectern_models::{ForwardError, Model, ModelError, TokenizerError};
+use lectern_models::{
+    Catalogue, CatalogueError, EmbedderError, ForwardError, Model, ModelError, TokenizerError,
+};
 use lectern_protocol::{Failure, FailureCode};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What to measure.
 #[derive(Debug, Subcommand)]
@@ -143,16 +147,13 @@ pub struct CiteArgs {
     #[arg(long, default_value_t = 3000)]
     pub tokens: usize,
     /// Tokens that each token of a question looks at, in place of all.
-    #[arg(long, conflicts_with = "passages")]
+    #[arg(long, conflicts_with = "segment")]
     pub look_at: Option<usize>,
-    /// Read in segments of so many tokens.
-    #[arg(long, conflicts_with_all = ["passages", "look_at"])]
-    pub segment: Option<usize>,
-    /// Tokens of segments that a question looks at, where these are read.
-    #[arg(long, default_value_t = 2048)]
-    pub asked: usize,
+    /// How it is read in segments.
+    #[command(flatten)]
+    pub segments: SegmentArgs,
     /// Read nothing before; each question reads passages of so many tokens.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["segment", "look_at"])]
     pub passages: Option<usize>,
     /// Retrieval heads, `layer-head` separated by commas, instead of the catalogue's.
     #[arg(long, value_delimiter = ',', value_parser = head)]
@@ -174,6 +175,38 @@ pub struct CiteArgs {
     pub json: bool,
 }
 
+/// How a document is read in segments, if it is.
+#[derive(Debug, Args)]
+pub struct SegmentArgs {
+    /// Read in segments of so many tokens.
+    #[arg(long)]
+    pub segment: Option<usize>,
+    /// Tokens of segments that a question looks at, where these are read.
+    #[arg(long, default_value_t = 2048)]
+    pub asked: usize,
+    /// Find segments and passages by their words alone, even if what finds them by their meaning is here.
+    #[arg(long)]
+    pub words_only: bool,
+}
+
+impl SegmentArgs {
+    fn seen(&self) -> Option<ground::Seen> {
+        let asked = self.asked;
+        self.segment
+            .map(|size| ground::Seen::Segments { size, asked })
+    }
+
+    fn transformer(
+        &self,
+        measured: &MeasuredModel,
+    ) -> Result<Option<Arc<Transformer>>, EvaluationError> {
+        match self.words_only {
+            true => Ok(None),
+            false => measured.transformer(),
+        }
+    }
+}
+
 /// Of [`Evaluation::Clapnq`].
 #[derive(Debug, Args)]
 pub struct ClapnqArgs {
@@ -186,6 +219,9 @@ pub struct ClapnqArgs {
     /// Tokens of a document: passages are joined until it has about as many.
     #[arg(long, default_value_t = 1500)]
     pub tokens: usize,
+    /// How it is read in segments.
+    #[command(flatten)]
+    pub segments: SegmentArgs,
     /// File that keeps the answers: what is in it is not asked again, only judged.
     #[arg(long)]
     pub answers: Option<PathBuf>,
@@ -205,11 +241,19 @@ pub struct MeasuredModel {
     pub kv_format: BlockFormat,
     /// How many times further than it was trained for it is to read.
     pub stretch: f64,
+    /// Where models are kept, among them what finds passages by their meaning.
+    pub models: PathBuf,
 }
 
 impl MeasuredModel {
     fn load(&self) -> Result<Model, ModelError> {
         crate::model::load_stretched(&self.path, self.stretch)
+    }
+
+    /// What finds passages by their meaning, if it is here.
+    fn transformer(&self) -> Result<Option<Arc<Transformer>>, EvaluationError> {
+        let catalogue = Catalogue::load(&self.models)?;
+        Ok(Transformer::of_catalogue(&catalogue)?.map(Arc::new))
     }
 }
 
@@ -268,6 +312,12 @@ pub enum EvaluationError {
     /// A claim could not be judged by its probability.
     #[error(transparent)]
     Hold(#[from] HoldError),
+    /// The catalogue of models.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    /// What finds passages by their meaning.
+    #[error(transparent)]
+    Embedder(#[from] EmbedderError),
 }
 
 impl From<EvaluationError> for Failure {

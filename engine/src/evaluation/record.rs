@@ -12,10 +12,12 @@ use crate::asking::{OpenDocument, Reader, ask_observed};
 use crate::attention::{CancelFlag, DenseAttention};
 use crate::citing::{AttentionEvidence, Claim};
 use crate::kv::BlockFormat;
+use crate::retrieval::Transformer;
 use lectern_models::{ChatMessage, Logits, Model, Role};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -63,6 +65,8 @@ pub(super) struct Records {
     seen: Seen,
     /// Of the caches that documents are read into.
     format: BlockFormat,
+    /// What finds passages by their meaning.
+    transformer: Option<Arc<Transformer>>,
     kept: HashMap<(usize, String), Record>,
 }
 
@@ -73,6 +77,7 @@ impl Records {
         file: Option<&Path>,
         seen: Seen,
         format: BlockFormat,
+        transformer: Option<Arc<Transformer>>,
     ) -> Result<Records, EvaluationError> {
         let (journal, kept) = Journal::<Record>::open(file)?;
         let kept = kept
@@ -83,6 +88,7 @@ impl Records {
             journal,
             seen,
             format,
+            transformer,
             kept,
         })
     }
@@ -121,6 +127,7 @@ impl Records {
             self.seen,
             &folder.0,
             self.format,
+            self.transformer.as_ref(),
         )?;
         let document = OpenDocument::new(String::new(), exam.document.clone());
         for gold in questions {
@@ -249,12 +256,12 @@ mod tests {
             cite_ms: 1.0,
             answer_ms: 2.0,
         };
-        let mut records = Records::open(Some(&path), Seen::Whole, BlockFormat::F16).unwrap();
+        let mut records = Records::open(Some(&path), Seen::Whole, BlockFormat::F16, None).unwrap();
         records.keep(record("Who?")).unwrap();
         records.keep(record("Why?")).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, &text[..text.len() - 9]).unwrap();
-        let again = Records::open(Some(&path), Seen::Whole, BlockFormat::F16).unwrap();
+        let again = Records::open(Some(&path), Seen::Whole, BlockFormat::F16, None).unwrap();
         assert_eq!(again.kept.len(), 1);
         let kept = &again.kept[&(7, "Who?".to_owned())];
         assert_eq!(

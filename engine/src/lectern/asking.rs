@@ -50,14 +50,6 @@ impl Lectern {
         }
         let chosen = self.chosen_model()?;
         let stored = self.stored(&ask.document).await?;
-        let earlier = history.last().map(Earlier::words);
-        let ranked = retrieval::rank(
-            &self.library,
-            &ask.document,
-            &ask.question,
-            earlier.as_deref(),
-        )
-        .await?;
         let asked = Instant::now();
         let held = self
             .hold_or_overtake(&ask.document, job, ask.at_once == Some(true), || {
@@ -82,7 +74,6 @@ impl Lectern {
                 ask: &question,
                 history: &history,
                 heads: &chosen.retrieval_heads,
-                ranked: &ranked,
                 asked,
             };
             let seated = work.sit()?;
@@ -179,8 +170,6 @@ struct Work<'w> {
     ask: &'w Ask,
     history: &'w [Earlier],
     heads: &'w [(usize, usize)],
-    /// Passages that hold a word of the question, best first.
-    ranked: &'w [retrieval::Ranked],
     /// When the question was put.
     asked: Instant,
 }
@@ -197,7 +186,7 @@ impl Work<'_> {
             self.lectern.note_too_long(self.on, &lesson, answer)?;
             self.stage(AskStage::Retrieving);
             let budget = self.lectern.settings().retrieval_tokens as usize;
-            let passages = self.passages(&lesson, self.ranked, budget);
+            let passages = self.passages(&lesson, &self.ranked(&lesson)?, budget);
             let ground = Ground::Passages(&passages);
             return self.work(&seated, &lesson, &ground, ReadCost::default());
         }
@@ -320,9 +309,10 @@ impl Work<'_> {
         };
         let budget = budget.min(room.saturating_sub(segments.opening()));
         // Passages that are not read yet are short; a segment brings much more along.
+        let ranked = self.ranked(lesson)?;
         let ranked = match is_read {
-            true => retrieval::alike(self.ranked),
-            false => self.ranked,
+            true => retrieval::alike(&ranked),
+            false => &ranked,
         };
         let spans = self.passages(lesson, ranked, budget);
         // What asks for the whole is not found by its words.
@@ -371,7 +361,7 @@ impl Work<'_> {
         view: Option<KvView>,
     ) -> Result<Answer, Failure> {
         self.stage(AskStage::Retrieving);
-        let passages = self.passages(lesson, self.ranked, TOKENS_AT_ONCE);
+        let passages = self.passages(lesson, &self.ranked(lesson)?, TOKENS_AT_ONCE);
         let view = view.filter(|view| view.tokens() > lesson.prefix.len());
         let ground = match &view {
             Some(view) => Ground::PartlyRead {
@@ -394,6 +384,14 @@ impl Work<'_> {
                 self.stage(AskStage::Waiting);
             })
             .ok_or_else(cancelled)
+    }
+
+    /// The document's passages, those that match the question best first.
+    fn ranked(&self, lesson: &Lesson) -> Result<Vec<retrieval::Ranked>, Failure> {
+        let earlier = self.history.last().map(Earlier::words);
+        let question = &self.ask.question;
+        self.lectern
+            .ranked(self.on, &lesson.stored, question, earlier.as_deref())
     }
 
     /// Of these passages those that match best, best first, `budget` tokens at most.

@@ -8,7 +8,7 @@ use crate::asking::{self, OpenDocument, Sampling, ServedQuestion, Turn as Earlie
 use crate::document::Span;
 use crate::endpoint::{self, Address, Server};
 use crate::library::StoredDocument;
-use crate::retrieval::{self, Ranked};
+use crate::retrieval::Ranked;
 use lectern_protocol::{
     Answer, Ask, AskStage, Endpoint, EndpointDescription, Event, Failure, Secret,
 };
@@ -60,14 +60,6 @@ impl Lectern {
         job.tell(Event::Stage {
             stage: AskStage::Retrieving,
         });
-        let earlier = history.last().map(Earlier::words);
-        let ranked = retrieval::rank(
-            &self.library,
-            &ask.document,
-            &ask.question,
-            earlier.as_deref(),
-        )
-        .await?;
         let looks = self.look_at(&ask.document, job);
         let served = Served {
             lectern: Arc::clone(self),
@@ -78,7 +70,6 @@ impl Lectern {
             server,
             stored,
             history,
-            ranked,
         };
         let (answer, broken) = blocking(move || served.work()).await?;
         drop(looks);
@@ -100,7 +91,6 @@ struct Served {
     server: Server,
     stored: Arc<StoredDocument>,
     history: Vec<Earlier>,
-    ranked: Vec<Ranked>,
 }
 
 impl Served {
@@ -109,6 +99,13 @@ impl Served {
             return Err(asking::AskError::Empty.into());
         }
         let document: Arc<OpenDocument> = self.lectern.opened.ask(&self.stored);
+        let earlier = self.history.last().map(Earlier::words);
+        let ranked = self.lectern.ranked(
+            &self.on,
+            &self.stored,
+            &self.ask.question,
+            earlier.as_deref(),
+        )?;
         let question = ServedQuestion {
             text: &self.ask.question,
             history: &self.history,
@@ -124,7 +121,7 @@ impl Served {
             &self.server,
             &document,
             &question,
-            &|bytes| self.passages(bytes),
+            &|bytes| self.passages(&ranked, bytes),
             &self.job.cancel,
             &mut tell,
         )?;
@@ -135,11 +132,11 @@ impl Served {
     }
 
     /// The whole text where it fits, else the passages that match best.
-    fn passages(&self, bytes: usize) -> Vec<Span> {
+    fn passages(&self, ranked: &[Ranked], bytes: usize) -> Vec<Span> {
         let document = &self.stored.document;
         match document.text.len() <= bytes {
             true => vec![Span::new(0, document.text.len())],
-            false => passages(document, &self.ask.question, &self.ranked, bytes, |span| {
+            false => passages(document, &self.ask.question, ranked, bytes, |span| {
                 span.len()
             }),
         }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
 impl Lectern {
-    /// Models of the catalogue in its order, then imported ones, then what recognises scanned pages.
+    /// Models of the catalogue in its order, then imported ones, then what finds passages and what recognises scanned pages.
     pub fn models(&self) -> Result<Vec<ModelEntry>, Failure> {
         let catalogue = self.catalogue()?;
         let current = self.chosen_model().ok().map(|chosen| chosen.path);
@@ -22,7 +22,11 @@ impl Lectern {
         let recogniser = catalogue
             .recogniser()
             .map(|entry| (entry, ModelPurpose::Recognition));
+        let embedder = catalogue
+            .embedder()
+            .map(|entry| (entry, ModelPurpose::Passages));
         Ok(answers
+            .chain(embedder)
             .chain(recogniser)
             .map(|(entry, purpose)| ModelEntry {
                 name: entry.name.clone(),
@@ -34,11 +38,16 @@ impl Lectern {
                 summary: entry.summary.clone(),
                 installed: catalogue.is_installed(entry),
                 partial_bytes: catalogue.partial_bytes(entry),
-                supported: entry.supported() || purpose == ModelPurpose::Recognition,
+                supported: entry.supported() || purpose != ModelPurpose::Answers,
                 current: current.as_ref() == Some(&catalogue.path(entry)),
                 purpose,
             })
             .collect())
+    }
+
+    /// Where they are kept.
+    pub fn models_folder(&self) -> &Path {
+        self.library.home().models()
     }
 
     /// Downloads a model of the catalogue, or goes on with it.

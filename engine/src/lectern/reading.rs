@@ -135,11 +135,17 @@ impl Lectern {
             let seated = lectern.sit_to_read(Precedence::Reading, &reading, waits)?;
             let lesson = lectern.prepare(&on, &seated, &chosen, stored, &reading)?;
             let answer = lectern.settings().max_answer_tokens as usize;
-            if lesson.is_too_long(answer) {
-                return lectern.note_too_long(&on, &lesson, answer);
+            match lesson.is_too_long(answer) {
+                true => {
+                    drop(seated);
+                    lectern.note_too_long(&on, &lesson, answer)?;
+                }
+                false => {
+                    let precedence = Precedence::Reading;
+                    lectern.read_whole(&on, seated, &lesson, answer, precedence, &reading)?;
+                }
             }
-            lectern.read_whole(&on, seated, &lesson, answer, Precedence::Reading, &reading)?;
-            Ok(())
+            lectern.make_vectors(&on, &lesson, &reading)
         })
         .await?;
         drop(held);
@@ -252,13 +258,24 @@ impl Lectern {
                 )));
             });
         };
+        let vectors = self.vectors_to_make(on, lesson);
+        let along = |tokens: usize| {
+            if let Some(vectors) = &vectors {
+                let text_bytes = lesson.stored.document.text.len();
+                let next = lesson.tokens.get(tokens);
+                vectors.along(next.map_or(text_bytes, |token| token.start as usize), job);
+            }
+        };
         let read = reading::read(
             &lesson.model,
             &input,
             &cache,
-            &progress,
-            &job.cancel,
-            &stand_up,
+            reading::Followers {
+                cancel: &job.cancel,
+                progress: &progress,
+                yield_point: &stand_up,
+                along: &along,
+            },
         );
         note(lesson.of_document(cache.tokens()), cache.bytes())?;
         let pace = read.map_err(Told::told)?;

@@ -25,6 +25,7 @@ mod incoming;
 mod page_boxes;
 mod readings;
 mod storing;
+mod vectors;
 mod versions;
 mod words;
 

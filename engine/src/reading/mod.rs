@@ -23,5 +23,5 @@ pub use mend::mend;
 pub use messages::messages;
 pub use pace::{Pace, TokenCost};
 pub use prompt::{PromptError, Suffix, Turn, around_text, gap, prefix, suffix};
-pub use read::{CHUNK_TOKENS, ReadingInput, read};
+pub use read::{CHUNK_TOKENS, Followers, ReadingInput, read};
 pub use segments::{Choice, SEGMENT_TOKENS, Segments};

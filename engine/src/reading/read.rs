@@ -67,10 +67,33 @@ impl ReadingInput {
     }
 }
 
+/// Who follows a reading, and who may stop it.
+#[derive(Clone, Copy)]
+pub struct Followers<'f> {
+    /// Stops it within about 0.1 s; the chunk under way is lost.
+    pub cancel: &'f CancelFlag,
+    /// Is told how far it is, once at the start and after every chunk.
+    pub progress: &'f dyn Fn(&ReadProgress),
+    /// Called before every chunk; may block for as long as others need the machine.
+    pub yield_point: &'f dyn Fn(),
+    /// Called after every chunk with the tokens of the document that are read, for what else is to be done with them.
+    /// Its time is the chunk's.
+    pub along: &'f dyn Fn(usize),
+}
+
+impl<'f> Followers<'f> {
+    /// None but who may stop it.
+    pub fn none(cancel: &'f CancelFlag) -> Followers<'f> {
+        Followers {
+            cancel,
+            progress: &|_| (),
+            yield_point: &|| (),
+            along: &|_| (),
+        }
+    }
+}
+
 /// Reads `input` into `cache` from where the cache ends, and returns when the cache holds all of it, with what it took.
-///
-/// `on_progress` is called once at the start and after every chunk, `yield_point` before every chunk: it may block for
-/// as long as others need the machine. `cancel` stops within about 0.1 s, and the chunk under way is lost.
 ///
 /// A cache that was found damaged is mended first (see [`mend`]), and one that holds other tokens than `input` (of another
 /// tokenizer, say) is cut where they begin to differ.
@@ -85,10 +108,14 @@ pub fn read(
     model: &Model,
     input: &ReadingInput,
     cache: &KvCache,
-    on_progress: &dyn Fn(&ReadProgress),
-    cancel: &CancelFlag,
-    yield_point: &dyn Fn(),
+    followers: Followers<'_>,
 ) -> Result<Pace, ReadingError> {
+    let Followers {
+        cancel,
+        progress,
+        yield_point,
+        along,
+    } = followers;
     let ids = input.ids();
     if ids.len() > model.context_length() && input.segments.is_none() {
         return Err(ReadingError::TooLong {
@@ -100,7 +127,7 @@ pub fn read(
     let mut tokens = resume(model, input, cache, &ids, cancel)?;
     let looks_at = input.segments.as_ref().map(|cut| cut.looked_at());
     let report = |tokens: usize, pace: &Pace| {
-        on_progress(&ReadProgress {
+        progress(&ReadProgress {
             tokens: input.of_document(tokens) as u32,
             total: input.tokens.len() as u32,
             tokens_per_s: pace.tokens_per_second(),
@@ -136,8 +163,9 @@ pub fn read(
         let before = attention.tokens();
         model.forward(chunk, &mut attention, Logits::None)?;
         attention.seal(cache, chunk)?;
-        pace.add(before, chunk.len(), began.elapsed());
         tokens += chunk.len();
+        along(input.of_document(tokens));
+        pace.add(before, chunk.len(), began.elapsed());
         report(tokens, &pace);
     }
     cache.touch()?;

@@ -9,7 +9,10 @@ const MOST_WORDS: usize = 64;
 
 /// What a word counts that only the turn before holds, against one of the question: "What became of him?" is found by whom it
 /// was about, and a question on something else by its own words.
-const EARLIER: f64 = 0.25;
+pub(super) const EARLIER: f64 = 0.25;
+
+/// What BM25 gives a word of a text that says nothing else, as a multiple of its rarity: k1 + 1.
+const MOST_OF_A_WORD: f64 = 2.2;
 
 /// Share of the best passage's score from which on another one matches as well.
 const ALIKE: f64 = 0.75;
@@ -19,7 +22,8 @@ const ALIKE: f64 = 0.75;
 pub struct Ranked {
     /// The passage.
     pub span: Span,
-    /// BM25; higher is better.
+    /// Higher is better. By words it is BM25, as a share of what a text would have that said nothing but the question's words;
+    /// with meaning, the cosine is added.
     pub score: f64,
 }
 
@@ -52,6 +56,7 @@ pub async fn rank(
         .await?;
 
     let mut scores: HashMap<i64, f64> = HashMap::new();
+    let mut most = 0.0;
     for (word, share) in words(question, earlier) {
         let holding = sqlx::query_scalar!(
             "SELECT count(*) FROM passage_words WHERE passage_words MATCH ?",
@@ -70,6 +75,7 @@ pub async fn rank(
         .fetch_all(readers)
         .await?;
         let weight = rarity(passages.len() as i64, hits.len() as i64);
+        most += MOST_OF_A_WORD * weight * share;
         for hit in hits {
             // bm25() is negative: better is smaller.
             *scores.entry(hit.key).or_default() += -hit.score / fts5_weight * weight * share;
@@ -80,7 +86,7 @@ pub async fn rank(
         .filter_map(|passage| {
             Some(Ranked {
                 span: Span::new(passage.start as usize, passage.end as usize),
-                score: *scores.get(&passage.key)?,
+                score: *scores.get(&passage.key)? / most,
             })
         })
         .collect();

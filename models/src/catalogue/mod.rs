@@ -55,6 +55,7 @@ pub struct Catalogue {
     models: PathBuf,
     entries: Vec<CatalogueEntry>,
     recogniser: Option<CatalogueEntry>,
+    embedder: Option<CatalogueEntry>,
     endpoint: String,
     pip: Pip,
 }
@@ -64,6 +65,7 @@ pub struct Catalogue {
 struct File {
     model: Vec<CatalogueEntry>,
     recogniser: Option<CatalogueEntry>,
+    embedder: Option<CatalogueEntry>,
 }
 
 impl Catalogue {
@@ -76,6 +78,7 @@ impl Catalogue {
         let File {
             model: mut entries,
             recogniser,
+            embedder,
         } = toml::from_str(text)?;
         entries.extend(imported::read(models_dir)?);
         let endpoint = std::env::var("HF_ENDPOINT")
@@ -85,6 +88,7 @@ impl Catalogue {
             models: models_dir.to_owned(),
             entries,
             recogniser,
+            embedder,
             endpoint: endpoint.unwrap_or_else(|| HUGGING_FACE.to_owned()),
             pip: Pip::default(),
         })
@@ -116,11 +120,18 @@ impl Catalogue {
         self.recogniser.as_ref()
     }
 
+    /// What finds passages by their meaning ([`Embedder`](crate::Embedder)): fetched and removed like the models, never chosen
+    /// as one.
+    pub fn embedder(&self) -> Option<&CatalogueEntry> {
+        self.embedder.as_ref()
+    }
+
     /// Anything of that name that can be fetched.
     fn anything(&self, name: &str) -> Result<&CatalogueEntry, CatalogueError> {
-        match &self.recogniser {
-            Some(recogniser) if recogniser.answers_to(name) => Ok(recogniser),
-            _ => self.entry(name),
+        let mut besides = self.recogniser.iter().chain(&self.embedder);
+        match besides.find(|entry| entry.answers_to(name)) {
+            Some(entry) => Ok(entry),
+            None => self.entry(name),
         }
     }
 

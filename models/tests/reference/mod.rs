@@ -9,6 +9,7 @@ use lectern_models::{Attention, AttentionError, AttentionShape, Logits, Model};
 
 pub const SMOLLM2: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 pub const QWEN_HALF_B: &str = "Qwen2.5-Coder-0.5B-Instruct.Q4_K_M.gguf";
+pub const MINILM: &str = "all-MiniLM-L6-v2.tokenizer-tensors.bin";
 pub const QWEN_1_5B: &str = "Qwen2.5-Coder-1.5B-Instruct.Q4_K_M.gguf";
 
 /// The model's file, where `cargo xtask model get` puts it. A run without it is not a pass.
@@ -30,6 +31,7 @@ pub fn model_path(file: &str) -> PathBuf {
     let name = match file {
         SMOLLM2 => "smollm2-135m",
         QWEN_HALF_B => "qwen2.5-coder-0.5b",
+        MINILM => "minilm",
         _ => "qwen2.5-coder-1.5b",
     };
     assert!(

@@ -587,7 +587,9 @@ export type ModelPurpose =
 /**  It reads documents and answers: one of these is chosen. */
 "answers" | 
 /**  It recognises the text of scanned pages: used where it is here, never chosen. */
-"recognition";
+"recognition" | 
+/**  It finds passages by their meaning: used where it is here, never chosen. */
+"passages";
 
 /**  What a later start of the program names. */
 export type OpenLater = Opened;

@@ -16,7 +16,7 @@ use super::score::Share;
 use super::{EvaluationError, MeasuredModel, put_on_gpu};
 use crate::attention::{CancelFlag, DenseAttention, PagePolicy, Recall, SparseRead};
 use crate::kv::{BlockFormat, CacheIdentity, KvCache};
-use crate::reading::{ReadingInput, read};
+use crate::reading::{Followers, ReadingInput, read};
 use clap::Args;
 use lectern_models::{Logits, Model};
 use serde::Serialize;
@@ -284,7 +284,7 @@ fn read_into(
     let folder = folder.join(input.identity.folder_name());
     let cache = KvCache::open(&folder, &input.identity, model.shape())?;
     let started = Instant::now();
-    read(model, &input, &cache, &|_| (), &CancelFlag::new(), &|| ())?;
+    read(model, &input, &cache, Followers::none(&CancelFlag::new()))?;
     eprintln!(
         "{} tokens read in {:.1} s",
         cache.tokens(),

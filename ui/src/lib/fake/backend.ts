@@ -17,6 +17,7 @@ import type {
   Settings,
 } from '../bindings';
 import { CallFailed, type Backend, type CallOptions, type Drop, type OutcomeOf, type Unlisten } from '../backend';
+import { answers } from '../state/models.svelte';
 import { fileName } from '../text/format';
 import { BOHEMIA } from './bohemia';
 import { FakeDocument } from './document';
@@ -68,6 +69,20 @@ const MODELS: ModelEntry[] = [
     partial_bytes: 0,
     supported: false,
     current: false,
+  },
+  {
+    name: 'minilm',
+    title: 'all-MiniLM-L6-v2',
+    licence: 'Apache-2.0',
+    bytes: 91_334_623,
+    context: 256,
+    memory_bytes: 100_000_000,
+    summary: 'Finds passages by their meaning, where a question has other words than the text: English and source code.',
+    installed: false,
+    partial_bytes: 0,
+    supported: true,
+    current: false,
+    purpose: 'passages',
   },
   {
     name: 'ocr',
@@ -471,7 +486,7 @@ export class FakeBackend implements Backend {
     }
     model.partial_bytes = 0;
     model.installed = true;
-    if (!this.models.some((other) => other.current) && model.purpose !== 'recognition') model.current = true;
+    if (!this.models.some((other) => other.current) && answers(model)) model.current = true;
     return { kind: 'done' };
   }
 

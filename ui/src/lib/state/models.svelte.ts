@@ -8,6 +8,11 @@ export interface Download {
   cancel: () => void;
 }
 
+/** Whether it reads and answers; others are used where they are here, and never chosen. */
+export function answers(model: ModelEntry): boolean {
+  return (model.purpose ?? 'answers') === 'answers';
+}
+
 export class Models {
   list = $state<ModelEntry[]>([]);
   settings = $state<Required<Settings> | null>(null);
@@ -19,6 +24,8 @@ export class Models {
   loaded = $state(false);
   /** Called when another model may be in use. */
   onChanged: () => void = () => {};
+  /** Called when what finds passages by their meaning has come. */
+  onEmbedder: () => void = () => {};
 
   constructor(
     readonly backend: Backend,
@@ -32,6 +39,11 @@ export class Models {
   /** What recognises the text of scanned pages. */
   get recogniser(): ModelEntry | null {
     return this.list.find((model) => model.purpose === 'recognition') ?? null;
+  }
+
+  /** What finds passages by their meaning. */
+  get embedder(): ModelEntry | null {
+    return this.list.find((model) => model.purpose === 'passages') ?? null;
   }
 
   /** Whose answers a person gets while they are not this machine's; never null while a server is on. */
@@ -89,7 +101,15 @@ export class Models {
     if (this.settings) await this.change({ ...this.settings, model: name });
   }
 
+  /** Gets a model. With one that answers comes what finds passages for it, which is small, if it is not here. */
   async download(name: string): Promise<void> {
+    await this.#fetch(name);
+    const got = this.list.find((model) => model.name === name);
+    const { embedder } = this;
+    if (got?.installed && answers(got) && embedder && !embedder.installed) await this.#fetch(embedder.name);
+  }
+
+  async #fetch(name: string): Promise<void> {
     if (this.downloads[name]) return;
     const stop = new AbortController();
     this.downloads[name] = { progress: null, cancel: () => stop.abort() };
@@ -111,6 +131,7 @@ export class Models {
       delete this.downloads[name];
       await this.refresh();
       this.onChanged();
+      if (this.embedder?.name === name && this.embedder.installed) this.onEmbedder();
     }
   }
 

@@ -57,12 +57,20 @@ export class Session {
     this.models = new Models(backend, this.notices);
     // Another model has read other documents.
     this.models.onChanged = () => void this.library.refresh();
+    this.models.onEmbedder = () => void this.#prepareToFind();
     this.library.onRefreshed = (refreshed) => this.#refreshed(refreshed);
     this.library.onAdded = (document) => {
       if (this.models.settings?.read_when_added && this.models.current) {
         void this.library.read(document.id);
       }
     };
+  }
+
+  /** Documents that were read without it are gone through by what finds passages by their meaning. */
+  async #prepareToFind(): Promise<void> {
+    if (!this.models.settings?.read_when_added || !this.models.current) return;
+    const read = this.library.documents.filter(({ reading }) => reading.state === 'read' || reading.state === 'too_long');
+    for (const { id } of read) await this.library.read(id);
   }
 
   get document(): DocumentSummary | null {

@@ -1,0 +1,136 @@
+//! Passages found by their meaning, with a real model and a real sentence transformer.
+#![allow(clippy::unwrap_used)]
+
+use lectern_engine::attention::CancelFlag;
+use lectern_engine::home::Home;
+use lectern_engine::lectern::{Job, Lectern, Options};
+use lectern_protocol::*;
+use std::path::Path;
+use std::sync::Arc;
+
+const MODEL: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
+const MINILM: &str = "all-MiniLM-L6-v2.tokenizer-tensors.bin";
+
+/// Puts a model of the person's into `folder`.
+fn install(folder: &Path, file: &str) {
+    let model = Home::find().unwrap().models().join(file);
+    assert!(
+        model.exists(),
+        "{} is missing: run `cargo xtask test` once, which gets it",
+        model.display()
+    );
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::hard_link(&model, folder.join(file))
+        .or_else(|_| std::fs::copy(&model, folder.join(file)).map(|_| ()))
+        .unwrap();
+}
+
+async fn open(folder: &Path) -> Arc<Lectern> {
+    let home = Home::at(&folder.join("home")).with_models(&folder.join("models"));
+    let settings = Settings {
+        model: Some("smollm2-135m".to_owned()),
+        whole_tokens: 600,
+        ..Settings::default()
+    };
+    lectern_engine::settings::save(&home, &settings).unwrap();
+    let options = Options {
+        program: Some(env!("CARGO_BIN_EXE_lectern").into()),
+        ..Options::default()
+    };
+    Lectern::open(&home, options).await.unwrap()
+}
+
+fn job() -> Job {
+    Job::new(|_| (), CancelFlag::new())
+}
+
+/// Passages on a dozen matters, the sick sailor's one of them, in which the word "doctor" stands where it does not matter.
+fn log_book() -> String {
+    let matters = [
+        "The doctor of law who had come aboard at Lisbon spoke of the courts, and of what he was to be given in the suit.",
+        "Nets were mended on the fore deck, and two of the long lines were lost on the reef before noon.",
+        "The hull was scraped below the water line on the beach, and eleven rotten planks were found and cut away.",
+        "A whale followed us from dawn and blew twice beside the boats before it sounded and was seen no more.",
+        "The physician laid cold cloths on the boy's forehead and dosed him with quinine, after which the fever left him.",
+        "Rain fell all night; the casks were filled, and the cook baked bread for the first time in three weeks.",
+        "The mate climbed to the masthead with the brass telescope and saw nothing but gulls and a floating spar.",
+        "The gunner painted the carriages, greased the blocks, and counted the powder barrels twice over.",
+        "We traded six bolts of cloth for yams and a pig, and the chief's daughter was shown the compass.",
+    ];
+    // As long as a passage.
+    let day = |nth: usize| {
+        let matter = format!("Day {nth}. {} ", matters[nth % matters.len()]);
+        format!("{}\n\n", matter.repeat(7))
+    };
+    (0..18).map(day).collect()
+}
+
+/// Whether an answer looked at the passage on the sick boy.
+async fn looked_at_the_cure(lectern: &Arc<Lectern>, id: &str) -> bool {
+    let ask = Ask {
+        document: id.to_owned(),
+        question: "What medicine did the doctor give to the sick child?".to_owned(),
+        conversation: None,
+        max_tokens: Some(8),
+        seed: None,
+        greedy: Some(true),
+        at_once: None,
+    };
+    let answer = lectern.ask(ask, &job()).await.unwrap();
+    assert_eq!(answer.strategy, Strategy::ReadSegments);
+    let text = lectern.text(id).await.unwrap();
+    let mut cures = text.match_indices("quinine").map(|(at, _)| at as u32);
+    cures.any(|cure| {
+        answer
+            .coverage
+            .iter()
+            .any(|seen| seen.start <= cure && cure < seen.end)
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passage_in_other_words_is_found_once_its_vectors_are_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let models = folder.path().join("models");
+    install(&models, MODEL);
+    let path = folder.path().join("log.txt");
+    std::fs::write(&path, log_book()).unwrap();
+    let lectern = open(folder.path()).await;
+    let added = lectern.add(&[path], None, &job()).await.unwrap();
+    let id = added[0].document.as_ref().unwrap().id.clone();
+    lectern.read(&id, &job()).await.unwrap();
+    assert!(!looked_at_the_cure(&lectern, &id).await);
+    // It comes later: reading again, which has nothing to read, makes the vectors.
+    install(&models, MINILM);
+    lectern.read(&id, &job()).await.unwrap();
+    assert!(looked_at_the_cure(&lectern, &id).await);
+    // They are kept.
+    lectern.close().await;
+    let lectern = open(folder.path()).await;
+    assert!(looked_at_the_cure(&lectern, &id).await);
+    // Without what compares them, words decide again.
+    lectern.close().await;
+    std::fs::remove_file(models.join(MINILM)).unwrap();
+    let lectern = open(folder.path()).await;
+    assert!(!looked_at_the_cure(&lectern, &id).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vectors_are_made_along_with_reading_and_a_damaged_file_only_costs_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let models = folder.path().join("models");
+    install(&models, MODEL);
+    install(&models, MINILM);
+    let path = folder.path().join("log.txt");
+    std::fs::write(&path, log_book()).unwrap();
+    let lectern = open(folder.path()).await;
+    let added = lectern.add(&[path], None, &job()).await.unwrap();
+    let id = added[0].document.as_ref().unwrap().id.clone();
+    // The question has the document read first, and finds by what was made meanwhile.
+    assert!(looked_at_the_cure(&lectern, &id).await);
+    lectern.close().await;
+    std::fs::remove_file(models.join(MINILM)).unwrap();
+    std::fs::write(models.join(MINILM), "damaged").unwrap();
+    let lectern = open(folder.path()).await;
+    assert!(!looked_at_the_cure(&lectern, &id).await);
+}
