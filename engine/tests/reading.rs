@@ -256,11 +256,15 @@ fn a_reading_that_begins_with_what_was_read_of_another_text_ends_with_the_same_b
         {
             let cache = open(adopting, &later, &model);
             let other = KvCache::open(donor, &earlier.identity, model.shape()).unwrap();
-            let taken = cache.adopt(&other, &ids(&later), CHUNK_TOKENS).unwrap();
+            let taken = cache
+                .adopt(&other, &ids(&later), |at| later.chunk(at).start)
+                .unwrap();
             assert_eq!(taken, CHUNK_TOKENS);
             // A second time there is nothing to gain.
             assert_eq!(
-                cache.adopt(&other, &ids(&later), CHUNK_TOKENS).unwrap(),
+                cache
+                    .adopt(&other, &ids(&later), |at| later.chunk(at).start)
+                    .unwrap(),
                 taken
             );
         }
@@ -276,7 +280,7 @@ fn a_reading_that_begins_with_what_was_read_of_another_text_ends_with_the_same_b
         let nowhere = TempDir::new().unwrap();
         let cache = KvCache::open(nowhere.path(), &foreign, model.shape()).unwrap();
         let other = KvCache::open(donor, &earlier.identity, model.shape()).unwrap();
-        let refused = cache.adopt(&other, &ids(&later), CHUNK_TOKENS);
+        let refused = cache.adopt(&other, &ids(&later), |at| later.chunk(at).start);
         assert!(matches!(refused, Err(KvError::OtherIdentity { .. })));
     }
 }

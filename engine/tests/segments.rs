@@ -5,7 +5,7 @@
 mod reference;
 
 use lectern_engine::attention::DenseAttention;
-use lectern_engine::kv::{BlockFormat, CacheIdentity, KvCache, KvView};
+use lectern_engine::kv::{BLOCK_TOKENS, BlockFormat, CacheIdentity, KvCache, KvView};
 use lectern_engine::reading::{
     CHUNK_TOKENS, CancelFlag, Followers, ReadProgress, ReadingError, ReadingInput, Segments, mend,
     read,
@@ -25,9 +25,10 @@ fn input(model: &Model) -> ReadingInput {
     let prefix = model.tokenizer().encode("Read this:\n").unwrap();
     let mut tokens = model.tokenizer().encode_with_offsets(TEXT).unwrap();
     tokens.truncate(7 * CHUNK_TOKENS + 50);
-    let lines: Vec<usize> = TEXT.match_indices('\n').map(|(at, _)| at + 1).collect();
+    let lines = TEXT.match_indices('\n').map(|(at, _)| at + 1);
+    let passages: Vec<usize> = lines.step_by(20).collect();
     let gap = |_| model.tokenizer().encode("\n\n[...]\n\n");
-    let segments = Segments::new::<TokenizerError>(&prefix, &tokens, &lines, SIZE, gap).unwrap();
+    let segments = Segments::new::<TokenizerError>(&prefix, &tokens, &passages, SIZE, gap).unwrap();
     ReadingInput {
         identity: CacheIdentity {
             scope: segments.number(),
@@ -93,27 +94,33 @@ fn a_segment_is_what_reading_it_alone_behind_the_opening_gives() {
     let model = load(SMOLLM2);
     let input = input(&model);
     let segments = input.segments.clone().unwrap();
-    assert_eq!(segments.count(), 4);
+    assert_eq!(segments.count(), 3);
     let folder = TempDir::new().unwrap();
     let cache = open(folder.path(), &input, &model);
     read_all(&model, &input, &cache);
     let view = cache.view();
     assert_eq!(view.tokens(), segments.ids().len());
-    let (opening, rest) = segments.ids().split_at(CHUNK_TOKENS);
-    for (nth, segment) in rest.chunks(SIZE).enumerate() {
+    let opening = &segments.ids()[..CHUNK_TOKENS];
+    for nth in 0..segments.count() {
         let of_its_own = TempDir::new().unwrap();
+        let segment = &segments.ids()[segments.positions(nth)];
         let alone = read_alone(&model, &input, &[opening, segment].concat(), &of_its_own);
         let behind = segments.behind(&view, &[nth]);
         assert!(same_bits(&model, &behind, &alone.view()), "segment {nth}");
-        // The last one is not full: a question is put behind it all the same.
+        // The last one ends within a block: a question is put behind it all the same.
         assert_eq!(
             logits_behind(&model, behind),
             logits_behind(&model, alone.view())
         );
     }
     // Two of them, with what lies between left out.
-    let two = segments.behind(&view, &[0, 3]);
-    assert_eq!(two.tokens(), CHUNK_TOKENS + SIZE + rest.len() % SIZE);
+    let two = segments.behind(&view, &[0, 2]);
+    let [first, last] = [0, 2].map(|nth| segments.positions(nth).len());
+    assert!(
+        first != SIZE && !last.is_multiple_of(BLOCK_TOKENS),
+        "{first}, {last}"
+    );
+    assert_eq!(two.tokens(), CHUNK_TOKENS + first + last);
     assert!(logits_behind(&model, two).iter().all(|l| l.is_finite()));
 }
 

@@ -6,13 +6,14 @@
 //! the model says so or if no sentence of what it says is cited.
 
 use super::ground::Seen;
+use super::passages::Gold;
 use super::record::{Record, Records};
 use super::score::Share;
 use super::xquad::{Exam, GoldQuestion, plain_document, push_paragraph};
 use super::{ClapnqArgs, EvaluationError, MeasuredModel};
 use crate::asking::Reader;
 use crate::citing::{Claim, SentenceIndex, Weights, cite, is_abstention};
-use crate::document::Span;
+use crate::document::{Document, Span};
 use lectern_protocol::SupportState;
 use serde::Deserialize;
 use serde_json::json;
@@ -211,6 +212,19 @@ fn joined(
         documents.push(open);
     }
     Ok(documents)
+}
+
+/// All questions that have an answer on one document of all passages, those that answer no question among them; with each what
+/// answers it.
+pub(super) fn joined_whole(data: &Path) -> Result<Vec<(Document, Vec<Gold>)>, EvaluationError> {
+    let all = joined(data, usize::MAX, usize::MAX, |_| Ok(0))?;
+    Ok(all
+        .into_iter()
+        .map(|Joined { exam, gold }| {
+            let questions = exam.questions.into_iter().map(|asked| asked.question);
+            (exam.document, questions.zip(gold).collect())
+        })
+        .collect())
 }
 
 fn lines(path: &Path) -> Result<Vec<Line>, EvaluationError> {

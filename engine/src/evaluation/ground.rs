@@ -210,7 +210,7 @@ impl Prepared {
 }
 
 /// A library of one document, which ranks its passages.
-struct Ranks {
+pub(super) struct Ranks {
     runtime: tokio::runtime::Runtime,
     library: Library,
     id: String,
@@ -222,7 +222,8 @@ struct Ranks {
 }
 
 impl Ranks {
-    fn new(
+    /// Stores `document` in a library of its own.
+    pub fn new(
         document: &Document,
         transformer: Option<&Arc<Transformer>>,
     ) -> Result<Ranks, EvaluationError> {
@@ -262,9 +263,15 @@ impl Ranks {
         })
     }
 
-    fn rank(&self, question: &str) -> Result<Vec<Ranked>, EvaluationError> {
+    /// Best first, by their words.
+    pub fn by_words(&self, question: &str) -> Result<Vec<Ranked>, EvaluationError> {
         let ranked = retrieval::rank(&self.library, &self.id, question, None);
-        let ranked = self.runtime.block_on(ranked)?;
+        Ok(self.runtime.block_on(ranked)?)
+    }
+
+    /// Best first, as the product ranks them.
+    pub fn rank(&self, question: &str) -> Result<Vec<Ranked>, EvaluationError> {
+        let ranked = self.by_words(question)?;
         Ok(match &self.meaning {
             Some((transformer, vectors)) => {
                 transformer.rank(&ranked, &self.document, vectors, question, None)?

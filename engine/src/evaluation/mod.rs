@@ -19,7 +19,9 @@ mod heads;
 mod hold;
 mod journal;
 mod kv;
+mod passages;
 mod probe;
+mod qmsum;
 mod record;
 mod score;
 mod sparse;
@@ -56,6 +58,9 @@ pub enum Evaluation {
     Heads(HeadsArgs),
     /// How well citations hold when every answer is right, or wrong, and words alone decide. Needs no model.
     Words(WordsArgs),
+    /// How well the passage that answers a question is found: by its words, by its meaning, by both. Needs no model that
+    /// answers (ClapNQ, XQuAD, QMSum).
+    Passages(PassagesArgs),
     /// How well a model's own probability of a claim, with its cited words and without, tells true from false.
     Hold(HoldArgs),
     /// How often answers are right, and how often their citations hold the words they rest on (XQuAD).
@@ -126,6 +131,23 @@ pub struct WordsArgs {
     /// Bytes of a document: articles are joined until it has about as many.
     #[arg(long, default_value_t = 16000)]
     pub bytes: usize,
+}
+
+/// Of [`Evaluation::Passages`].
+#[derive(Debug, Args)]
+pub struct PassagesArgs {
+    /// Folder that holds `clapnq/`, `xquad/` and `qmsum/`.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Folder of models, in which what knows meanings is looked for.
+    #[arg(long)]
+    pub models: PathBuf,
+    /// Language of XQuAD's questions and articles.
+    #[arg(long, default_value = "en")]
+    pub language: String,
+    /// Questions of XQuAD.
+    #[arg(long, default_value_t = 300)]
+    pub limit: usize,
 }
 
 /// Of [`Evaluation::Cite`].
@@ -337,6 +359,7 @@ pub fn run(
 ) -> Result<(), Failure> {
     match evaluation {
         Evaluation::Words(args) => words::run(args)?,
+        Evaluation::Passages(args) => passages::run(args)?,
         Evaluation::Hold(args) => hold::run(args, &model()?)?,
         Evaluation::Heads(args) => heads::run(args, &model()?)?,
         Evaluation::Cite(args) => cite::run(args, &model()?)?,

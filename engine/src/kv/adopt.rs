@@ -8,7 +8,8 @@ use super::{CacheIdentity, KvCache, KvError};
 
 impl KvCache {
     /// Takes over from `donor`, a cache of another text read by the same model behind the same prompt into the same
-    /// format in the same way, the blocks whose tokens are the first of `tokens`, in multiples of `step` tokens (itself one of 64).
+    /// format in the same way, the blocks whose tokens are the first of `tokens`, as far as reading can go on: `begin` gives for a position the one
+    /// at or before it where it can, a multiple of 64.
     /// Returns how many tokens this cache holds then. What it held before is given up, unless that is as much.
     ///
     /// The blocks are checked against their checksums first, and are durable when this returns.
@@ -16,7 +17,12 @@ impl KvCache {
     /// # Errors
     /// [`KvError::OtherIdentity`] if the caches differ in more than the text; [`KvError::DiskFull`] and
     /// [`KvError::Io`] leave an empty cache.
-    pub fn adopt(&self, donor: &KvCache, tokens: &[u32], step: usize) -> Result<usize, KvError> {
+    pub fn adopt(
+        &self,
+        donor: &KvCache,
+        tokens: &[u32],
+        begin: impl Fn(usize) -> usize,
+    ) -> Result<usize, KvError> {
         let of_this_text = CacheIdentity {
             text: self.identity().text,
             ..donor.identity().clone()
@@ -29,8 +35,7 @@ impl KvCache {
         }
         donor.cut_damage()?;
         let view = donor.view();
-        let common = view.common_prefix(tokens);
-        let common = common - common % step;
+        let common = begin(view.common_prefix(tokens));
         if common <= self.tokens() {
             return Ok(self.tokens());
         }

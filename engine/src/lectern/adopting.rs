@@ -4,7 +4,6 @@ use super::Lectern;
 use super::reading::Lesson;
 use super::told::Told;
 use crate::kv::{self, CacheIdentity, KvCache, KvError};
-use crate::reading::CHUNK_TOKENS;
 use lectern_protocol::Failure;
 use tokio::runtime::Handle;
 
@@ -35,8 +34,9 @@ impl Lectern {
             Err(error) => return Err(error.told()),
         };
         let before = cache.tokens();
+        let input = lesson.input();
         let now = cache
-            .adopt(&donor, &lesson.input().ids(), CHUNK_TOKENS)
+            .adopt(&donor, &input.ids(), |at| input.chunk(at).start)
             .map_err(Told::told)?;
         drop(donor);
         if now > before {

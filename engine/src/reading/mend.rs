@@ -1,6 +1,5 @@
 //! Reading again what was damaged on disk, and nothing else.
 
-use super::read::CHUNK_TOKENS;
 use super::{CancelFlag, ReadingError, ReadingInput};
 use crate::attention::DenseAttention;
 use crate::kv::{BLOCK_TOKENS, KvCache};
@@ -28,11 +27,11 @@ pub fn mend(
     let blocks = cache.view().damaged();
     let chunks: BTreeSet<usize> = blocks
         .iter()
-        .map(|block| block * BLOCK_TOKENS / CHUNK_TOKENS)
+        .map(|block| input.chunk(block * BLOCK_TOKENS).start)
         .collect();
     let mut computed = 0;
-    for first in chunks.into_iter().map(|chunk| chunk * CHUNK_TOKENS) {
-        let chunk = &ids[first..cache.tokens().min(first + CHUNK_TOKENS)];
+    for first in chunks {
+        let chunk = &ids[first..cache.tokens().min(input.chunk(first).end)];
         let before = input.before(&cache.view(), first);
         let mut attention = DenseAttention::over_view(before, model.shape(), cancel.clone())?;
         model.forward(chunk, &mut attention, Logits::None)?;

@@ -5,6 +5,7 @@ use super::{CancelFlag, ReadProgress, ReadingError, Segments, mend};
 use crate::attention::DenseAttention;
 use crate::kv::{BLOCK_TOKENS, CacheIdentity, KvCache, KvView};
 use lectern_models::{Logits, Model, Token};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -40,6 +41,18 @@ impl ReadingInput {
         match &self.segments {
             Some(segments) => segments.before(view, at),
             None => view.pick(std::iter::once(0..at / BLOCK_TOKENS)),
+        }
+    }
+
+    /// The positions of the cache that are computed together with `at`, those behind the end among them.
+    pub fn chunk(&self, at: usize) -> Range<usize> {
+        match &self.segments {
+            Some(segments) => segments.chunk(at),
+            None => {
+                let begin = at - at % CHUNK_TOKENS;
+                let all = self.prefix.len() + self.tokens.len();
+                begin..all.clamp(begin, begin + CHUNK_TOKENS)
+            }
         }
     }
 
@@ -151,7 +164,8 @@ pub fn read(
         pass_tokens: CHUNK_TOKENS,
         weight_bytes: 0,
     });
-    for chunk in ids[tokens..].chunks(CHUNK_TOKENS) {
+    while tokens < ids.len() {
+        let chunk = &ids[tokens..input.chunk(tokens).end];
         yield_point();
         if cancel.is_cancelled() {
             return Err(ReadingError::Cancelled);
@@ -192,7 +206,7 @@ fn resume(
         );
     }
     if same < ids.len().max(cache.tokens()) {
-        cache.cut(same - same % CHUNK_TOKENS)?;
+        cache.cut(input.chunk(same).start)?;
     }
     // What is built upon must be sound.
     let mended = mend(model, input, cache, cancel)?;

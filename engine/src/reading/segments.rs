@@ -1,8 +1,8 @@
 //! How a document that is longer than a model reads well is cut, and what stands where in its cache.
 //!
 //! ```text
-//! cache    [ opening | segment 0      | segment 1      | ...      | last ]
-//! holds    [ prompt, | [gap] document | [gap] document |          |      ]
+//! cache    [ opening | segment 0 | segment 1      | ...        | last ]
+//! holds    [ prompt, | document  | [gap] document |            |      ]
 //!          [ title   |                                                    ]
 //! looks at   itself    opening, itself  opening, itself
 //! ```
@@ -14,7 +14,8 @@
 //! (Gim et al. 2024, arXiv 2311.04934) and TurboRAG (Lu et al. 2024, arXiv 2410.07590), of which none keeps what was read
 //! on disk in codes.
 //!
-//! Segments overlap by less than one passage, so that every passage stands whole in one of them.
+//! A segment holds whole passages, about as many tokens as are wanted, and goes on into the next passage up to the end of a block
+//! of the cache, where the next one begins; so every passage stands whole in one of them, and little is read twice.
 
 use super::{CHUNK_TOKENS, gap};
 use crate::document::{Document, Span};
@@ -24,18 +25,18 @@ use lectern_models::{Token, Tokenizer, TokenizerError};
 use std::ops::Range;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Tokens of a segment, by measurement (`docs/long-context.md`).
+/// Tokens of a segment, about, by measurement (`docs/long-context.md`).
 pub const SEGMENT_TOKENS: usize = 512;
 
 /// Raised when what is computed of a segment comes to depend on something else.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 /// A document, cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segments {
     /// Tokens of the opening, a multiple of [`CHUNK_TOKENS`].
     opening: usize,
-    /// Tokens of every segment but the last, a multiple of [`CHUNK_TOKENS`].
+    /// Tokens of a segment, about.
     size: usize,
     /// Tokens before the document.
     prefix: usize,
@@ -47,10 +48,23 @@ pub struct Segments {
 /// One segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Segment {
+    /// Where it begins in the cache, a multiple of [`BLOCK_TOKENS`].
+    position: usize,
     /// Tokens that say that text was left out.
     gap: usize,
     /// Its tokens, by their number in the document.
     document: Range<usize>,
+}
+
+impl Segment {
+    fn tokens(&self) -> usize {
+        self.gap + self.document.len()
+    }
+
+    /// Where it ends in the cache, a multiple of [`BLOCK_TOKENS`] of all but the last.
+    fn end(&self) -> usize {
+        self.position + self.tokens()
+    }
 }
 
 /// What of a document a question looks at.
@@ -68,7 +82,7 @@ impl Segments {
 
     /// And at most.
     #[cfg(feature = "cuda")]
-    pub const LOOKED_AT_MOST: usize = CHUNK_TOKENS + SEGMENT_TOKENS;
+    pub const LOOKED_AT_MOST: usize = CHUNK_TOKENS + largest(SEGMENT_TOKENS);
 
     /// Cuts a document of these `tokens` at its passages, as [`Segments::new`] does.
     ///
@@ -88,9 +102,8 @@ impl Segments {
         })
     }
 
-    /// Cuts `tokens` into segments of `size` tokens, rounded down to a multiple of a chunk. They begin at these bytes
-    /// of the document where there are some near enough; `gap` gives the tokens that stand before the one that begins
-    /// at a byte.
+    /// Cuts `tokens` into segments of about `size` tokens, half as many more or fewer. They begin at these bytes of the
+    /// document where there are some near enough; `gap` gives the tokens that stand before the one that begins at a byte.
     ///
     /// # Errors
     /// Those of `gap`.
@@ -101,7 +114,7 @@ impl Segments {
         size: usize,
         gap: impl Fn(usize) -> Result<Vec<u32>, E>,
     ) -> Result<Segments, E> {
-        let size = (size / CHUNK_TOKENS).max(1) * CHUNK_TOKENS;
+        let size = size.next_multiple_of(BLOCK_TOKENS).max(4 * BLOCK_TOKENS);
         let opening = (prefix.len() + 1).next_multiple_of(CHUNK_TOKENS);
         let opened = tokens.len().min(opening - prefix.len());
         let ids_of = |range: Range<usize>| tokens[range].iter().map(|token| token.id);
@@ -121,24 +134,38 @@ impl Segments {
             };
             // A path as long as a segment would leave no room for what stands in it.
             before.truncate(size / 4);
-            let end = tokens.len().min(begin + size - before.len());
-            segments.ids.extend(&before);
-            segments.ids.extend(ids_of(begin..end));
-            segments.parts.push(Segment {
+            let room = |tokens: usize| tokens - before.len();
+            let (first, last) = (begin + room(size / 2), begin + room(largest(size)));
+            let wanted = begin + room(size);
+            let next = match tokens.get(last) {
+                // The rest.
+                None => tokens.len(),
+                // The passage that begins nearest to where one is wanted.
+                Some(_) => {
+                    let nth =
+                        |byte: usize| tokens.partition_point(|token| (token.start as usize) < byte);
+                    let after = tokens[first].start as usize;
+                    let after = beginnings.partition_point(|&byte| byte < after);
+                    let near = beginnings[after..].iter().map(|&byte| nth(byte));
+                    near.take_while(|&next| next <= last)
+                        .min_by_key(|next| next.abs_diff(wanted))
+                        .unwrap_or(wanted)
+                }
+            };
+            let whole = (before.len() + next - begin).next_multiple_of(BLOCK_TOKENS);
+            let end = tokens.len().min(begin + room(whole));
+            let part = Segment {
+                position: segments.ids.len(),
                 gap: before.len(),
                 document: begin..end,
-            });
+            };
+            segments.ids.extend(&before);
+            segments.ids.extend(ids_of(begin..end));
+            segments.parts.push(part);
             if end == tokens.len() {
                 break;
             }
-            // The passage that was cut off stands whole in the next one.
-            let cut = tokens[end].start as usize;
-            let last = beginnings[..beginnings.partition_point(|&byte| byte <= cut)].last();
-            let whole = last.map_or(end, |&byte| {
-                tokens.partition_point(|token| (token.start as usize) < byte)
-            });
-            let near = end - size / 2..=end;
-            begin = if near.contains(&whole) { whole } else { end };
+            begin = next;
         }
         Ok(segments)
     }
@@ -164,6 +191,12 @@ impl Segments {
         self.parts.len()
     }
 
+    /// Where a segment stands in the cache.
+    pub fn positions(&self, segment: usize) -> Range<usize> {
+        let part = &self.parts[segment];
+        part.position..part.end()
+    }
+
     /// Tokens of the opening, which every question looks at.
     pub fn opening(&self) -> usize {
         self.opening
@@ -177,15 +210,30 @@ impl Segments {
     /// Tokens that a token looks at at most.
     #[cfg(feature = "cuda")]
     pub(super) fn most_before(&self) -> usize {
-        self.opening + self.size
+        self.opening + largest(self.size)
+    }
+
+    /// The segment that position `at` of the cache is in; `None` in the opening.
+    fn around(&self, at: usize) -> Option<usize> {
+        let begun = self.parts.partition_point(|part| part.position <= at);
+        begun.checked_sub(1)
     }
 
     /// Where in the cache the segment begins that position `at` is in; 0 in the opening.
     pub(super) fn beginning(&self, at: usize) -> usize {
-        match at.checked_sub(self.opening) {
-            None => 0,
-            Some(behind) => self.opening + behind / self.size * self.size,
-        }
+        self.around(at).map_or(0, |nth| self.parts[nth].position)
+    }
+
+    /// The positions that are computed together with `at`.
+    pub(super) fn chunk(&self, at: usize) -> Range<usize> {
+        let Some(nth) = self.around(at) else {
+            let begin = at - at % CHUNK_TOKENS;
+            let end = self.opening.min(self.ids.len());
+            return begin..end.min(begin + CHUNK_TOKENS);
+        };
+        let part = &self.parts[nth];
+        let begin = at - (at - part.position) % CHUNK_TOKENS;
+        begin..part.end().min(begin + CHUNK_TOKENS)
     }
 
     /// What of a cache stands before position `at`, for what is read there: the opening, and of its segment what comes
@@ -199,14 +247,11 @@ impl Segments {
     /// Tokens of the document that the first `cached` tokens of the cache hold.
     pub fn of_document(&self, cached: usize) -> usize {
         let all = self.document_tokens();
-        let Some(behind) = cached.checked_sub(self.opening) else {
+        let Some(nth) = self.around(cached) else {
             return cached.saturating_sub(self.prefix).min(all);
         };
-        let nth = behind / self.size;
-        let Some(part) = self.parts.get(nth) else {
-            return all;
-        };
-        let held = part.document.start + (behind % self.size).saturating_sub(part.gap);
+        let part = &self.parts[nth];
+        let held = part.document.start + (cached - part.position).saturating_sub(part.gap);
         // Where it begins again what the one before held, nothing is new.
         held.max(self.held_before(nth)).min(all)
     }
@@ -251,7 +296,7 @@ impl Segments {
             let segment = self.holding(tokens, span).filter(|_| is_held);
             let cost = match segment {
                 Some(segment) if choice.segments.contains(&segment) => continue,
-                Some(_) => self.size,
+                Some(segment) => self.parts[segment].tokens(),
                 // The opening is looked at whatever is asked.
                 None if is_held => continue,
                 None => nth(span.end) - nth(span.start),
@@ -270,17 +315,17 @@ impl Segments {
         choice
     }
 
-    /// As many segments as `budget` tokens hold, evenly spread, the first among them; of what the first `cached` tokens of the
-    /// cache hold whole.
+    /// As many segments as `budget` tokens hold, one at least, evenly spread, the first among them; of what the first `cached`
+    /// tokens of the cache hold whole.
     pub fn spread(&self, budget: usize, cached: usize) -> Choice {
-        let behind = cached.saturating_sub(self.opening);
-        let read = match cached >= self.ids.len() {
-            true => self.parts.len(),
-            false => behind / self.size,
-        };
-        let most = (budget / self.size).clamp(1, read.max(1));
+        let read = self.parts.partition_point(|part| part.end() <= cached);
+        let spread = |most: usize| (0..most).map(move |nth| nth * read / most);
+        let cost =
+            |most: usize| -> usize { spread(most).map(|nth| self.parts[nth].tokens()).sum() };
+        let most = (1..=read.min(2 * budget / self.size)).rev();
+        let fitting = most.into_iter().find(|&most| cost(most) <= budget);
         Choice {
-            segments: (0..most.min(read)).map(|nth| nth * read / most).collect(),
+            segments: spread(fitting.unwrap_or(read.min(1))).collect(),
             passages: Vec::new(),
         }
     }
@@ -290,8 +335,8 @@ impl Segments {
         let blocks = |tokens: usize| tokens / BLOCK_TOKENS;
         let opening = std::iter::once(0..blocks(self.opening));
         view.pick(opening.chain(picked.iter().map(|&nth| {
-            let first = blocks(self.opening + nth * self.size);
-            first..first + blocks(self.size)
+            let positions = self.positions(nth);
+            blocks(positions.start)..positions.end.div_ceil(BLOCK_TOKENS)
         })))
     }
 
@@ -300,16 +345,22 @@ impl Segments {
     pub fn places(&self, picked: &[usize], held: usize) -> Vec<(usize, Range<usize>)> {
         let opened = self.prefix..self.opening.min(held).max(self.prefix);
         let mut places = vec![(self.prefix, 0..opened.len())];
-        for (place, &nth) in picked.iter().enumerate() {
-            let part = &self.parts[nth];
-            let position = self.opening + place * self.size + part.gap;
-            let room = held.saturating_sub(position).min(self.size - part.gap);
+        let mut next = self.opening;
+        for part in picked.iter().map(|&nth| &self.parts[nth]) {
+            let position = next + part.gap;
+            let room = held.saturating_sub(position);
             let end = part.document.end.min(part.document.start + room);
             places.push((position, part.document.start..end));
+            next += part.tokens();
         }
         places.retain(|(_, tokens)| !tokens.is_empty());
         places
     }
+}
+
+/// Tokens of a segment at most, where about `size` are wanted.
+const fn largest(size: usize) -> usize {
+    size + size / 2
 }
 
 #[cfg(test)]
@@ -411,7 +462,22 @@ mod tests {
         ) {
             let segments = cut(count, passage, size);
             let (all, size) = (tokens(count), segments.size);
-            prop_assert_eq!(size % CHUNK_TOKENS, 0);
+            // Segments and chunks follow each other without a hole, at beginnings of blocks.
+            let mut position = segments.opening;
+            for part in &segments.parts {
+                prop_assert_eq!(part.position, position);
+                prop_assert!(position.is_multiple_of(BLOCK_TOKENS) && part.tokens() <= largest(size) + BLOCK_TOKENS);
+                position = part.end();
+            }
+            let mut at = 0;
+            while at < segments.ids().len() {
+                let chunk = segments.chunk(at);
+                prop_assert_eq!(chunk.start, at);
+                prop_assert!(chunk.len() <= CHUNK_TOKENS && !chunk.is_empty());
+                prop_assert_eq!(&segments.chunk(chunk.end - 1), &chunk);
+                at = chunk.end;
+            }
+            prop_assert_eq!(at, segments.ids().len());
             // What the places say is what the ids are, of any segments looked at, and of all without a hole.
             let every: Vec<usize> = (0..segments.count()).collect();
             let mut next = 0;

@@ -1,0 +1,122 @@
+//! How well the passage that answers a question is found: by its words, by its meaning, by both. No model answers.
+//!
+//! ClapNQ's questions were typed into a search engine by people who had not seen the passage; XQuAD's and QMSum's were
+//! written by people who had it before them.
+
+use super::clapnq;
+use super::ground::Ranks;
+use super::qmsum;
+use super::xquad::exams;
+use super::{EvaluationError, PassagesArgs};
+use crate::document::{Document, Span};
+use crate::retrieval::{self, Ranked, Transformer};
+use lectern_models::Catalogue;
+use std::sync::Arc;
+
+/// Passages that are counted among the first.
+const FIRST: usize = 8;
+
+/// Documents with questions and where their answers stand.
+struct Set {
+    name: &'static str,
+    documents: Vec<(Document, Vec<Gold>)>,
+}
+
+/// A question and the spans that answer it.
+pub(super) type Gold = (String, Vec<Span>);
+
+/// Of one way of ranking.
+#[derive(Default)]
+struct Found {
+    questions: usize,
+    /// The first passage holds something of the answer.
+    first: usize,
+    /// One of those that score nearly as well does.
+    alike: usize,
+    /// How many these are.
+    looked_at: usize,
+    /// Share of the passages that hold something of it, [`FIRST`] at most, that is among the first so many.
+    recall: f64,
+}
+
+/// Ranks, prints.
+pub(super) fn run(args: &PassagesArgs) -> Result<(), EvaluationError> {
+    let transformer = Transformer::of_catalogue(&Catalogue::load(&args.models)?)?.map(Arc::new);
+    let sets = [
+        Set {
+            name: "ClapNQ",
+            documents: clapnq::joined_whole(&args.data)?,
+        },
+        Set {
+            name: "XQuAD",
+            documents: exams(&args.data, &args.language, usize::MAX, |words| {
+                Ok(words.len())
+            })?
+            .into_iter()
+            .map(|exam| {
+                let gold = |nth: usize| {
+                    let gold = &exam.questions[nth];
+                    (gold.question.clone(), vec![gold.span])
+                };
+                let questions = exam.spread(args.limit).map(gold).collect();
+                (exam.document, questions)
+            })
+            .collect(),
+        },
+        Set {
+            name: "QMSum",
+            documents: qmsum::meetings(&args.data)?
+                .into_iter()
+                .map(|meeting| (meeting.document, meeting.questions))
+                .collect(),
+        },
+    ];
+    println!(
+        "{:<8} {:<20} {:>9} {:>6} {:>6} {:>10} {:>10}",
+        "", "by", "questions", "first", "alike", "looked at", "of 8"
+    );
+    for set in sets {
+        let mut found: [Found; 2] = Default::default();
+        for (document, questions) in &set.documents {
+            let passages = retrieval::passages(document);
+            let ranks = Ranks::new(document, transformer.as_ref())?;
+            for (question, gold) in questions {
+                if gold.is_empty() {
+                    continue;
+                }
+                found[0].count(&passages, gold, &ranks.by_words(question)?);
+                found[1].count(&passages, gold, &ranks.rank(question)?);
+            }
+        }
+        let ways = ["words", "words and meaning"];
+        let told = ways.iter().zip(&found);
+        for (way, found) in told.take(1 + usize::from(transformer.is_some())) {
+            let of = |hits: usize| hits as f64 / found.questions.max(1) as f64;
+            println!(
+                "{:<8} {way:<20} {:>9} {:>6.3} {:>6.3} {:>10.2} {:>10.3}",
+                set.name,
+                found.questions,
+                of(found.first),
+                of(found.alike),
+                of(found.looked_at),
+                found.recall / found.questions.max(1) as f64
+            );
+        }
+    }
+    Ok(())
+}
+
+impl Found {
+    fn count(&mut self, passages: &[Span], gold: &[Span], ranked: &[Ranked]) {
+        let holds = |span: Span| gold.iter().any(|gold| gold.intersection(span).is_some());
+        let all = passages.iter().filter(|span| holds(**span)).count();
+        let held = |ranked: &[Ranked]| ranked.iter().filter(|r| holds(r.span)).count();
+        let upto = |most: usize| &ranked[..most.min(ranked.len())];
+        let alike = retrieval::alike(ranked).len().min(FIRST);
+        self.questions += 1;
+        self.first += held(upto(1));
+        self.alike += usize::from(held(upto(alike)) > 0);
+        self.looked_at += alike;
+        self.recall += held(upto(FIRST)) as f64 / all.clamp(1, FIRST) as f64;
+    }
+}

@@ -1,0 +1,80 @@
+//! QMSum (Zhong et al. 2021, arXiv 2104.05938): questions on meetings, with the turns that an answer rests on.
+
+use super::EvaluationError;
+use super::xquad::{plain_document, push_paragraph};
+use crate::document::{Document, Span};
+use serde::Deserialize;
+use std::path::Path;
+
+/// A meeting, and on each question the runs of turns that matter to it.
+pub(super) struct Meeting {
+    pub document: Document,
+    pub questions: Vec<(String, Vec<Span>)>,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    specific_query_list: Vec<Query>,
+    meeting_transcripts: Vec<Turn>,
+}
+
+#[derive(Deserialize)]
+struct Query {
+    query: String,
+    /// First and last turn, as digits.
+    relevant_text_span: Vec<[String; 2]>,
+}
+
+#[derive(Deserialize)]
+struct Turn {
+    speaker: String,
+    content: String,
+}
+
+/// The meetings of `qmsum/val.jsonl`, with the questions on something in particular.
+pub(super) fn meetings(data: &Path) -> Result<Vec<Meeting>, EvaluationError> {
+    let path = data.join("qmsum/val.jsonl");
+    let text = std::fs::read_to_string(&path).map_err(|source| EvaluationError::Unreadable {
+        path: path.clone(),
+        source,
+    })?;
+    text.lines()
+        .map(|line| {
+            let line: Line =
+                serde_json::from_str(line).map_err(|source| EvaluationError::Malformed {
+                    path: path.clone(),
+                    source,
+                })?;
+            Ok(meeting(line))
+        })
+        .collect()
+}
+
+fn meeting(line: Line) -> Meeting {
+    let mut document = plain_document("");
+    let turns: Vec<Span> = line
+        .meeting_transcripts
+        .iter()
+        .map(|turn| {
+            let said = format!("{}: {}", turn.speaker, turn.content);
+            let start = push_paragraph(&mut document, &said);
+            Span::new(start, start + said.len())
+        })
+        .collect();
+    let run = |[first, last]: &[String; 2]| {
+        let first = turns.get(first.parse::<usize>().ok()?)?;
+        let last = turns.get(last.parse::<usize>().ok()?)?;
+        Some(Span::new(first.start, last.end.max(first.start)))
+    };
+    Meeting {
+        questions: line
+            .specific_query_list
+            .into_iter()
+            .map(|query| {
+                let runs = query.relevant_text_span.iter().filter_map(run).collect();
+                (query.query, runs)
+            })
+            .collect(),
+        document,
+    }
+}
