@@ -16,6 +16,7 @@ Examples:
   lectern ask 3fa9 \"And who is his friend?\" --json
   lectern read 3fa9
   lectern models get qwen2.5-1.5b
+  lectern models get minilm
 
 A TARGET is a path (added first if it is new) or a document's id; its first four digits are enough.
 

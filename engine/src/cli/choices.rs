@@ -62,6 +62,7 @@ impl Session<'_> {
                     }
                 })?;
                 say(&format!("{name} is here"));
+                self.say_what_finds_passages()?;
             }
             ModelsCommand::Import { path } => {
                 let name = self.lectern.import_model(&path).await?;
@@ -81,6 +82,21 @@ impl Session<'_> {
             }
         }
         Ok(Exit::Done)
+    }
+
+    /// Says how passages are found by their meaning, if what does it is not here.
+    fn say_what_finds_passages(&self) -> Result<(), Failure> {
+        let models = self.lectern.models()?;
+        let missing = models
+            .iter()
+            .find(|model| model.purpose == ModelPurpose::Passages && !model.installed);
+        if let Some(ModelEntry { name, bytes, .. }) = missing {
+            say(&format!(
+                "`lectern models get {name}` ({} MB) lets passages be found by their meaning, not by their words alone.",
+                bytes / 1_000_000
+            ));
+        }
+        Ok(())
     }
 
     pub(super) fn settings(

@@ -103,7 +103,7 @@ impl Prepared {
             index: KeptIndex::default(),
             ranks: match seen {
                 Seen::Whole | Seen::Partly { .. } => None,
-                _ => Some(Ranks::new(document, transformer)?),
+                _ => Some(Ranks::new(document, transformer, false)?),
             },
             segments: None,
             held: None,
@@ -222,15 +222,16 @@ pub(super) struct Ranks {
 }
 
 impl Ranks {
-    /// Stores `document` in a library of its own.
+    /// Stores `document` in a library of its own. Its passages get vectors if the product would make them, or `whatever` it is.
     pub fn new(
         document: &Document,
         transformer: Option<&Arc<Transformer>>,
+        whatever: bool,
     ) -> Result<Ranks, EvaluationError> {
         let passages = retrieval::passages(document);
         let mut meaning = None;
         if let Some(transformer) = transformer
-            && transformer.speaks(document)?
+            && (whatever || transformer.speaks(document)?)
         {
             let mut vectors = Vectors::new();
             for passage in &passages {

@@ -25,6 +25,7 @@ mod qmsum;
 mod record;
 mod score;
 mod sparse;
+mod sweqa;
 mod words;
 mod xquad;
 
@@ -59,7 +60,7 @@ pub enum Evaluation {
     /// How well citations hold when every answer is right, or wrong, and words alone decide. Needs no model.
     Words(WordsArgs),
     /// How well the passage that answers a question is found: by its words, by its meaning, by both. Needs no model that
-    /// answers (ClapNQ, XQuAD, QMSum).
+    /// answers (ClapNQ, XQuAD, QMSum, SWE-QA).
     Passages(PassagesArgs),
     /// How well a model's own probability of a claim, with its cited words and without, tells true from false.
     Hold(HoldArgs),
@@ -136,15 +137,21 @@ pub struct WordsArgs {
 /// Of [`Evaluation::Passages`].
 #[derive(Debug, Args)]
 pub struct PassagesArgs {
-    /// Folder that holds `clapnq/`, `xquad/` and `qmsum/`.
+    /// Folder that holds `clapnq/`, `xquad/`, `qmsum/` and `sweqa/`.
     #[arg(long)]
     pub data: PathBuf,
     /// Folder of models, in which what knows meanings is looked for.
     #[arg(long)]
     pub models: PathBuf,
+    /// The `requests` library as its source package unpacks, for questions on code.
+    #[arg(long)]
+    pub code: Option<PathBuf>,
     /// Language of XQuAD's questions and articles.
     #[arg(long, default_value = "en")]
     pub language: String,
+    /// Rank by meaning also what the product finds by words alone: code, and other languages.
+    #[arg(long)]
+    pub whatever: bool,
     /// Questions of XQuAD.
     #[arg(long, default_value_t = 300)]
     pub limit: usize,

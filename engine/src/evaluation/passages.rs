@@ -5,9 +5,9 @@
 
 use super::clapnq;
 use super::ground::Ranks;
-use super::qmsum;
 use super::xquad::exams;
 use super::{EvaluationError, PassagesArgs};
+use super::{qmsum, sweqa};
 use crate::document::{Document, Span};
 use crate::retrieval::{self, Ranked, Transformer};
 use lectern_models::Catalogue;
@@ -42,7 +42,7 @@ struct Found {
 /// Ranks, prints.
 pub(super) fn run(args: &PassagesArgs) -> Result<(), EvaluationError> {
     let transformer = Transformer::of_catalogue(&Catalogue::load(&args.models)?)?.map(Arc::new);
-    let sets = [
+    let mut sets = vec![
         Set {
             name: "ClapNQ",
             documents: clapnq::joined_whole(&args.data)?,
@@ -71,6 +71,12 @@ pub(super) fn run(args: &PassagesArgs) -> Result<(), EvaluationError> {
                 .collect(),
         },
     ];
+    if let Some(code) = &args.code {
+        sets.push(Set {
+            name: "SWE-QA",
+            documents: vec![sweqa::requests(&args.data, code)?],
+        });
+    }
     println!(
         "{:<8} {:<20} {:>9} {:>6} {:>6} {:>10} {:>10}",
         "", "by", "questions", "first", "alike", "looked at", "of 8"
@@ -79,7 +85,7 @@ pub(super) fn run(args: &PassagesArgs) -> Result<(), EvaluationError> {
         let mut found: [Found; 2] = Default::default();
         for (document, questions) in &set.documents {
             let passages = retrieval::passages(document);
-            let ranks = Ranks::new(document, transformer.as_ref())?;
+            let ranks = Ranks::new(document, transformer.as_ref(), args.whatever)?;
             for (question, gold) in questions {
                 if gold.is_empty() {
                     continue;

@@ -3,7 +3,7 @@
 use super::meaning::{code, cosine, text_number, with_meaning};
 use super::rank::EARLIER;
 use super::{Ranked, passages};
-use crate::document::{Document, Span};
+use crate::document::{Document, DocumentKind, Span};
 use lectern_models::{Catalogue, Embedder, EmbedderError, Fit};
 use std::collections::HashMap;
 use xxhash_rust::xxh3::xxh3_64;
@@ -48,11 +48,15 @@ impl Transformer {
         self.number
     }
 
-    /// Whether a document is in a language that it knows; of another one its vectors say nothing.
+    /// Whether a document is in a language that it knows; of another one its vectors say nothing. Nor do they of source code,
+    /// where questions name what they are about (`docs/long-context.md`).
     ///
     /// # Errors
     /// [`EmbedderError`].
     pub fn speaks(&self, document: &Document) -> Result<bool, EmbedderError> {
+        if document.kind == DocumentKind::Code {
+            return Ok(false);
+        }
         let all = passages(document);
         let step = all.len().div_ceil(SAMPLED).max(1);
         let mut fit = Fit::default();

@@ -77,7 +77,7 @@ const MODELS: ModelEntry[] = [
     bytes: 91_334_623,
     context: 256,
     memory_bytes: 100_000_000,
-    summary: 'Finds passages by their meaning, where a question has other words than the text: English and source code.',
+    summary: 'Finds passages by their meaning, where a question has other words than the text: English.',
     installed: false,
     partial_bytes: 0,
     supported: true,
