@@ -11,6 +11,9 @@ use std::sync::Arc;
 const MODEL: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 const MINILM: &str = "all-MiniLM-L6-v2.tokenizer-tensors.bin";
 
+/// How often a passage says what it says.
+const REPEATED: usize = 7;
+
 /// Puts a model of the person's into `folder`.
 fn install(folder: &Path, file: &str) {
     let model = Home::find().unwrap().models().join(file);
@@ -30,6 +33,8 @@ async fn open(folder: &Path) -> Arc<Lectern> {
     let settings = Settings {
         model: Some("smollm2-135m".to_owned()),
         whole_tokens: 600,
+        // One segment.
+        retrieval_tokens: 512,
         ..Settings::default()
     };
     lectern_engine::settings::save(&home, &settings).unwrap();
@@ -60,7 +65,7 @@ fn log_book() -> String {
     // As long as a passage.
     let day = |nth: usize| {
         let matter = format!("Day {nth}. {} ", matters[nth % matters.len()]);
-        format!("{}\n\n", matter.repeat(7))
+        format!("{}\n\n", matter.repeat(REPEATED))
     };
     (0..18).map(day).collect()
 }
@@ -79,7 +84,12 @@ async fn looked_at_the_cure(lectern: &Arc<Lectern>, id: &str) -> bool {
     let answer = lectern.ask(ask, &job()).await.unwrap();
     assert_eq!(answer.strategy, Strategy::ReadSegments);
     let text = lectern.text(id).await.unwrap();
-    let mut cures = text.match_indices("quinine").map(|(at, _)| at as u32);
+    // The last words of a passage: a segment goes on into the beginning of the next one.
+    let mut cures = text
+        .match_indices("quinine")
+        .map(|(at, _)| at as u32)
+        .skip(REPEATED - 1)
+        .step_by(REPEATED);
     cures.any(|cure| {
         answer
             .coverage

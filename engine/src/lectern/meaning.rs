@@ -1,6 +1,7 @@
 //! Passages found by their meaning: vectors made of them while a document is read, and compared with a question's.
 
 use super::reading::Lesson;
+use super::seat::Precedence;
 use super::{Job, Lectern, lock};
 use crate::document::Span;
 use crate::library::StoredDocument;
@@ -121,15 +122,11 @@ impl Lectern {
         })
     }
 
-    /// Makes the vectors that a document lacks, while nobody asks.
-    pub(super) fn make_vectors(
-        &self,
-        on: &Handle,
-        lesson: &Lesson,
-        job: &Job,
-    ) -> Result<(), Failure> {
+    /// Makes the vectors that a document lacks, while nobody asks. Stopped, it leaves the rest to the next reading: the
+    /// document is read all the same.
+    pub(super) fn make_vectors(&self, on: &Handle, lesson: &Lesson, job: &Job) {
         let Some(vectors) = self.vectors_to_make(on, lesson) else {
-            return Ok(());
+            return;
         };
         let all = vectors.count();
         if all >= WORTH_SAYING {
@@ -152,15 +149,13 @@ impl Lectern {
                 waiting,
             }
         };
-        let seated = self.sit_to_read(super::seat::Precedence::Reading, job, progress(true))?;
-        while vectors.make(BETWEEN_LOOKS, usize::MAX, job) {
+        let Ok(seated) = self.sit_to_read(Precedence::Reading, job, progress(true)) else {
+            return;
+        };
+        while vectors.make(BETWEEN_LOOKS, usize::MAX, job) && !job.cancel.is_cancelled() {
             job.tell(Event::Reading(progress(false)));
             seated.let_questions_through(|| job.tell(Event::Reading(progress(true))));
-            if job.cancel.is_cancelled() {
-                return Err(super::cancelled());
-            }
         }
-        Ok(())
     }
 }
 

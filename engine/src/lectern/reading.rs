@@ -127,11 +127,11 @@ impl Lectern {
         let held = self
             .hold(id, job, || job.tell(Event::Reading(waits)))
             .await?;
-        let _under_way = self.under_way.begin(id);
+        let under_way = self.under_way.begin(id);
         let lectern = Arc::clone(self);
         let on = Handle::current();
         let reading = job.clone();
-        blocking(move || {
+        let lesson = blocking(move || {
             let seated = lectern.sit_to_read(Precedence::Reading, &reading, waits)?;
             let lesson = lectern.prepare(&on, &seated, &chosen, stored, &reading)?;
             let answer = lectern.settings().max_answer_tokens as usize;
@@ -145,10 +145,19 @@ impl Lectern {
                     lectern.read_whole(&on, seated, &lesson, answer, precedence, &reading)?;
                 }
             }
-            lectern.make_vectors(&on, &lesson, &reading)
+            Ok(lesson)
         })
         .await?;
-        drop(held);
+        drop((under_way, held));
+        // It can be asked from now on; what is still to be done needs no cache.
+        let looks = self.look_at(id, job);
+        let (lectern, on, job) = (Arc::clone(self), Handle::current(), job.clone());
+        blocking(move || {
+            lectern.make_vectors(&on, &lesson, &job);
+            Ok(())
+        })
+        .await?;
+        drop(looks);
         self.summary(id).await
     }
 

@@ -360,7 +360,7 @@ impl Segments {
 
 /// Tokens of a segment at most, where about `size` are wanted.
 const fn largest(size: usize) -> usize {
-    size + size / 2
+    (size + size / 2).next_multiple_of(BLOCK_TOKENS)
 }
 
 #[cfg(test)]
@@ -466,7 +466,7 @@ mod tests {
             let mut position = segments.opening;
             for part in &segments.parts {
                 prop_assert_eq!(part.position, position);
-                prop_assert!(position.is_multiple_of(BLOCK_TOKENS) && part.tokens() <= largest(size) + BLOCK_TOKENS);
+                prop_assert!(position.is_multiple_of(BLOCK_TOKENS) && part.tokens() <= largest(size));
                 position = part.end();
             }
             let mut at = 0;
