@@ -5,10 +5,13 @@ use lectern_engine::document::{
     Anchor, Block, BlockKind, Document, DocumentKind, Page, Quad, Section, SectionKind, Span,
 };
 use lectern_engine::home::Home;
-use lectern_engine::library::{ContentHash, Incoming, Library, LibraryError, NewDocument, Turn};
+use lectern_engine::library::{
+    ContentHash, Incoming, Library, LibraryError, NewDocument, NewVersion, Turn,
+};
 use lectern_engine::retrieval;
 use lectern_protocol::{Answer, Failure, FailureCode, Strategy, Timings};
 use sqlx::{Either, Executor, SqlSafeStr, Statement};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 fn paragraphs(title: &str, words: &[&str]) -> Document {
@@ -395,4 +398,51 @@ async fn conversations_are_kept_searched_and_deleted() {
     library.remove(&document).await.unwrap();
     assert!(ids(None, None).await.is_empty());
     assert!(library.conversation(&two).await.is_err());
+}
+
+#[tokio::test]
+async fn vectors_belong_to_texts_and_outlive_a_new_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = Library::open(&Home::at(folder.path())).await.unwrap();
+    let file = folder.path().join("a.txt");
+    std::fs::write(&file, "a").unwrap();
+    let (id, _) = add(&library, &file, &paragraphs("a", &["one", "two"])).await;
+    let [one, two, three] = ["one", "two", "three"].map(retrieval::text_number);
+    // As large as a number gets: SQLite's have a sign.
+    let (model, other) = (u64::MAX - 1, 7);
+    let vector = |byte: u8| vec![byte; 384];
+    let both = [(one, vector(1)), (two, vector(255))];
+    library.keep_vectors(&id, model, &both).await.unwrap();
+    library.keep_vectors(&id, other, &both).await.unwrap();
+    let kept = library.vectors(&id, model).await.unwrap();
+    assert_eq!(kept, HashMap::from(both));
+    // "two" is gone, "three" is new.
+    let changed = paragraphs("a", &["one", "three"]);
+    let new = NewDocument {
+        hash: ContentHash([9; 32]),
+        source: "a.txt",
+        original: None,
+        document: &changed,
+        passages: &retrieval::passages(&changed),
+    };
+    let version = NewVersion {
+        new: &new,
+        earlier_text: None,
+        stamp: None,
+    };
+    library.replace(&id, &version, &|_| ()).await.unwrap();
+    assert_eq!(library.vectors(&id, model).await.unwrap().len(), 2);
+    let texts = HashSet::from([one, three]);
+    library.keep_only_vectors(&id, model, &texts).await.unwrap();
+    let kept = library.vectors(&id, model).await.unwrap();
+    assert_eq!(kept, HashMap::from([(one, vector(1))]));
+    assert!(library.vectors(&id, other).await.unwrap().is_empty());
+    library.remove(&id).await.unwrap();
+    assert!(library.vectors(&id, model).await.unwrap().is_empty());
+    // Of a document that is not there nothing is kept.
+    library
+        .keep_vectors(&id, model, &[(one, vector(1))])
+        .await
+        .unwrap();
+    assert!(library.vectors(&id, model).await.unwrap().is_empty());
 }

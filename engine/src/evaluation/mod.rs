@@ -347,6 +347,9 @@ pub enum EvaluationError {
     /// What finds passages by their meaning.
     #[error(transparent)]
     Embedder(#[from] EmbedderError),
+    /// How answers name lines of code.
+    #[error("the pattern of places in code: {0}")]
+    Pattern(#[from] regex::Error),
 }
 
 impl From<EvaluationError> for Failure {

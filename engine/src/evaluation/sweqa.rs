@@ -56,8 +56,7 @@ pub(super) fn requests(data: &Path, code: &Path) -> Result<(Document, Vec<Gold>)
     }
     let path = data.join("sweqa/requests.jsonl");
     let named =
-        Regex::new(r"(src/[\w/]+\.py)`?[^()\n]{0,40}\(?(?:at )?lines? (\d+)(?:\s*[-–]\s*(\d+))?")
-            .map_err(|error| std::io::Error::other(error.to_string()))?;
+        Regex::new(r"(src/[\w/]+\.py)`?[^()\n]{0,40}\(?(?:at )?lines? (\d+)(?:\s*[-–]\s*(\d+))?")?;
     let mut questions = Vec::new();
     for line in read(&path)?.lines() {
         let line: Line =
