@@ -70,6 +70,13 @@ fn log_book() -> String {
     (0..18).map(day).collect()
 }
 
+async fn add_log_book(lectern: &Lectern, folder: &Path) -> String {
+    let path = folder.join("log.txt");
+    std::fs::write(&path, log_book()).unwrap();
+    let added = lectern.add(&[path], None, &job()).await.unwrap();
+    added[0].document.as_ref().unwrap().id.clone()
+}
+
 /// Whether an answer looked at the passage on the sick boy.
 async fn looked_at_the_cure(lectern: &Arc<Lectern>, id: &str) -> bool {
     let ask = Ask {
@@ -103,11 +110,8 @@ async fn a_passage_in_other_words_is_found_once_its_vectors_are_made() {
     let folder = tempfile::tempdir().unwrap();
     let models = folder.path().join("models");
     install(&models, MODEL);
-    let path = folder.path().join("log.txt");
-    std::fs::write(&path, log_book()).unwrap();
     let lectern = open(folder.path()).await;
-    let added = lectern.add(&[path], None, &job()).await.unwrap();
-    let id = added[0].document.as_ref().unwrap().id.clone();
+    let id = add_log_book(&lectern, folder.path()).await;
     lectern.read(&id, &job()).await.unwrap();
     assert!(!looked_at_the_cure(&lectern, &id).await);
     // It comes later: reading again, which has nothing to read, makes the vectors.
@@ -131,11 +135,8 @@ async fn vectors_are_made_along_with_reading_and_a_damaged_file_only_costs_them(
     let models = folder.path().join("models");
     install(&models, MODEL);
     install(&models, MINILM);
-    let path = folder.path().join("log.txt");
-    std::fs::write(&path, log_book()).unwrap();
     let lectern = open(folder.path()).await;
-    let added = lectern.add(&[path], None, &job()).await.unwrap();
-    let id = added[0].document.as_ref().unwrap().id.clone();
+    let id = add_log_book(&lectern, folder.path()).await;
     // The question has the document read first, and finds by what was made meanwhile.
     assert!(looked_at_the_cure(&lectern, &id).await);
     lectern.close().await;

@@ -49,8 +49,8 @@ pub fn run(options: &Options) -> Result<()> {
     })?;
     let lectern = programs.lectern;
     step("Model", || {
-        model::get(&lectern, model::DEFAULT)?;
-        model::get(&lectern, model::EMBEDDER)
+        model::get(&lectern, model::EMBEDDER)?;
+        model::get(&lectern, model::DEFAULT)
     })?;
     let sample = root().join(SAMPLE);
     match programs.desktop {

@@ -110,6 +110,7 @@ pub(super) fn cited(
         id,
         document,
         sentences,
+        ..
     } = document;
     let verdict = cite(
         &claim,

@@ -2,15 +2,18 @@
 
 use crate::citing::SentenceIndex;
 use crate::document::{Document, Span};
+use crate::retrieval;
 use lectern_models::Token;
 
-/// A document and the index of its sentences; worth keeping between questions (the index takes some 0.1 s to build
-/// for a 100,000-word book, and about as much memory as the text).
+/// A document, its passages and the index of its sentences; worth keeping between questions (the index takes some 0.1 s to
+/// build for a 100,000-word book, and about as much memory as the text).
 pub struct OpenDocument {
     /// Id in the library; citations carry it.
     pub id: String,
     /// The document.
     pub document: Document,
+    /// Its passages, in order.
+    pub passages: Vec<Span>,
     /// Its sentences.
     pub sentences: SentenceIndex,
 }
@@ -18,11 +21,11 @@ pub struct OpenDocument {
 impl OpenDocument {
     /// Indexes `document`.
     pub fn new(id: String, document: Document) -> OpenDocument {
-        let sentences = SentenceIndex::new(&document);
         OpenDocument {
             id,
+            passages: retrieval::passages(&document),
+            sentences: SentenceIndex::new(&document),
             document,
-            sentences,
         }
     }
 }

@@ -62,7 +62,7 @@ impl Session<'_> {
                     }
                 })?;
                 say(&format!("{name} is here"));
-                self.say_what_finds_passages()?;
+                self.say_what_finds_passages(&name)?;
             }
             ModelsCommand::Import { path } => {
                 let name = self.lectern.import_model(&path).await?;
@@ -84,13 +84,16 @@ impl Session<'_> {
         Ok(Exit::Done)
     }
 
-    /// Says how passages are found by their meaning, if what does it is not here.
-    fn say_what_finds_passages(&self) -> Result<(), Failure> {
+    /// Says how passages are found by their meaning, if what does it is not here though a model that answers, `got`, is.
+    fn say_what_finds_passages(&self, got: &str) -> Result<(), Failure> {
         let models = self.lectern.models()?;
+        let beside =
+            |model: &ModelEntry| model.name == got && model.purpose != ModelPurpose::Answers;
         let missing = models
             .iter()
             .find(|model| model.purpose == ModelPurpose::Passages && !model.installed);
-        if let Some(ModelEntry { name, bytes, .. }) = missing {
+        if let (Some(ModelEntry { name, bytes, .. }), false) = (missing, models.iter().any(beside))
+        {
             say(&format!(
                 "`lectern models get {name}` ({} MB) lets passages be found by their meaning, not by their words alone.",
                 bytes / 1_000_000

@@ -128,10 +128,7 @@ pub(super) fn run(args: &BookArgs, measured: &MeasuredModel) -> Result<(), Evalu
     let exam = Exam {
         args,
         measured,
-        transformer: match args.words_only {
-            true => None,
-            false => measured.transformer()?,
-        },
+        transformer: measured.transformer(args.words_only)?,
         model: &model,
         book: &book,
         spans: &spans,

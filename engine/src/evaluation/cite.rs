@@ -88,7 +88,7 @@ pub(super) fn run(args: &CiteArgs, measured: &MeasuredModel) -> Result<(), Evalu
         args.answers.as_deref(),
         seen,
         measured.kv_format,
-        args.segments.transformer(measured)?,
+        measured.transformer(args.segments.words_only)?,
     )?;
     let mut outcomes = Vec::new();
     let mut rankings = Vec::new();

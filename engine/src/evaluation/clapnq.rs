@@ -71,7 +71,7 @@ pub(super) fn run(args: &ClapnqArgs, measured: &MeasuredModel) -> Result<(), Eva
         args.answers.as_deref(),
         args.segments.seen().unwrap_or(Seen::Whole),
         measured.kv_format,
-        args.segments.transformer(measured)?,
+        measured.transformer(args.segments.words_only)?,
     )?;
     let mut counts = Counts::default();
     let mut rows = Vec::new();

@@ -214,7 +214,8 @@ pub(super) struct Ranks {
     runtime: tokio::runtime::Runtime,
     library: Library,
     id: String,
-    document: Document,
+    text: String,
+    passages: Vec<Span>,
     /// What finds them by their meaning too, and their vectors.
     meaning: Option<(Arc<Transformer>, Vectors)>,
     /// Where it lies.
@@ -231,7 +232,7 @@ impl Ranks {
         let passages = retrieval::passages(document);
         let mut meaning = None;
         if let Some(transformer) = transformer
-            && (whatever || transformer.speaks(document)?)
+            && (whatever || transformer.speaks(document, &passages)?)
         {
             let mut vectors = Vectors::new();
             for passage in &passages {
@@ -258,7 +259,8 @@ impl Ranks {
             runtime,
             library,
             id,
-            document: document.clone(),
+            text: document.text.clone(),
+            passages,
             meaning,
             _folder: folder,
         })
@@ -275,7 +277,8 @@ impl Ranks {
         let ranked = self.by_words(question)?;
         Ok(match &self.meaning {
             Some((transformer, vectors)) => {
-                transformer.rank(&ranked, &self.document, vectors, question, None)?
+                let (text, passages) = (&self.text, &self.passages);
+                transformer.rank(&ranked, text, passages, vectors, question, None)?
             }
             None => ranked,
         })

@@ -41,7 +41,7 @@ use crate::kv::{BlockFormat, KvError};
 use crate::library::LibraryError;
 use crate::reading::{PromptError, ReadingError};
 use crate::retrieval::Transformer;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use lectern_models::{
     Catalogue, CatalogueError, EmbedderError, ForwardError, Model, ModelError, TokenizerError,
 };
@@ -143,7 +143,7 @@ pub struct PassagesArgs {
     /// Folder of models, in which what knows meanings is looked for.
     #[arg(long)]
     pub models: PathBuf,
-    /// The `requests` library as its source package unpacks, for questions on code.
+    /// The `requests` library as its source package unpacks; without it questions on code are left out.
     #[arg(long)]
     pub code: Option<PathBuf>,
     /// Language of XQuAD's questions and articles.
@@ -155,6 +155,9 @@ pub struct PassagesArgs {
     /// Questions of XQuAD.
     #[arg(long, default_value_t = 300)]
     pub limit: usize,
+    /// Sets to measure.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = passages::Set::value_variants().to_vec())]
+    pub sets: Vec<passages::Set>,
 }
 
 /// Of [`Evaluation::Cite`].
@@ -224,16 +227,6 @@ impl SegmentArgs {
         self.segment
             .map(|size| ground::Seen::Segments { size, asked })
     }
-
-    fn transformer(
-        &self,
-        measured: &MeasuredModel,
-    ) -> Result<Option<Arc<Transformer>>, EvaluationError> {
-        match self.words_only {
-            true => Ok(None),
-            false => measured.transformer(),
-        }
-    }
 }
 
 /// Of [`Evaluation::Clapnq`].
@@ -279,8 +272,11 @@ impl MeasuredModel {
         crate::model::load_stretched(&self.path, self.stretch)
     }
 
-    /// What finds passages by their meaning, if it is here.
-    fn transformer(&self) -> Result<Option<Arc<Transformer>>, EvaluationError> {
+    /// What finds passages by their meaning, if it is here and they are not to be found by their words alone.
+    fn transformer(&self, words_only: bool) -> Result<Option<Arc<Transformer>>, EvaluationError> {
+        if words_only {
+            return Ok(None);
+        }
         let catalogue = Catalogue::load(&self.models)?;
         Ok(Transformer::of_catalogue(&catalogue)?.map(Arc::new))
     }

@@ -5,25 +5,57 @@
 
 use super::clapnq;
 use super::ground::Ranks;
-use super::xquad::exams;
+use super::xquad::{Exam, exams};
 use super::{EvaluationError, PassagesArgs};
 use super::{qmsum, sweqa};
 use crate::document::{Document, Span};
 use crate::retrieval::{self, Ranked, Transformer};
+use clap::ValueEnum;
 use lectern_models::Catalogue;
 use std::sync::Arc;
 
 /// Passages that are counted among the first.
 const FIRST: usize = 8;
 
-/// Documents with questions and where their answers stand.
-struct Set {
-    name: &'static str,
-    documents: Vec<(Document, Vec<Gold>)>,
+/// A set of documents with questions and where their answers stand.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Set {
+    /// Typed into a search engine.
+    Clapnq,
+    /// On articles, in their words.
+    Xquad,
+    /// On meetings.
+    Qmsum,
+    /// On a codebase.
+    Sweqa,
 }
 
 /// A question and the spans that answer it.
 pub(super) type Gold = (String, Vec<Span>);
+
+impl Set {
+    fn documents(self, args: &PassagesArgs) -> Result<Vec<(Document, Vec<Gold>)>, EvaluationError> {
+        Ok(match self {
+            Set::Clapnq => clapnq::joined_whole(&args.data)?,
+            Set::Xquad => {
+                let whole = |words: &str| Ok(words.len());
+                let exams = exams(&args.data, &args.language, usize::MAX, whole)?;
+                let asked = |exam: Exam| {
+                    let questions = exam.sample(args.limit).into_iter();
+                    let gold = questions.map(|gold| (gold.question.clone(), vec![gold.span]));
+                    (gold.collect(), exam.document)
+                };
+                let exams = exams.into_iter().map(asked);
+                exams.map(|(gold, document)| (document, gold)).collect()
+            }
+            Set::Qmsum => qmsum::meetings(&args.data)?,
+            Set::Sweqa => match &args.code {
+                Some(code) => vec![sweqa::requests(&args.data, code)?],
+                None => Vec::new(),
+            },
+        })
+    }
+}
 
 /// Of one way of ranking.
 #[derive(Default)]
@@ -42,51 +74,16 @@ struct Found {
 /// Ranks, prints.
 pub(super) fn run(args: &PassagesArgs) -> Result<(), EvaluationError> {
     let transformer = Transformer::of_catalogue(&Catalogue::load(&args.models)?)?.map(Arc::new);
-    let mut sets = vec![
-        Set {
-            name: "ClapNQ",
-            documents: clapnq::joined_whole(&args.data)?,
-        },
-        Set {
-            name: "XQuAD",
-            documents: exams(&args.data, &args.language, usize::MAX, |words| {
-                Ok(words.len())
-            })?
-            .into_iter()
-            .map(|exam| {
-                let gold = |nth: usize| {
-                    let gold = &exam.questions[nth];
-                    (gold.question.clone(), vec![gold.span])
-                };
-                let questions = exam.spread(args.limit).map(gold).collect();
-                (exam.document, questions)
-            })
-            .collect(),
-        },
-        Set {
-            name: "QMSum",
-            documents: qmsum::meetings(&args.data)?
-                .into_iter()
-                .map(|meeting| (meeting.document, meeting.questions))
-                .collect(),
-        },
-    ];
-    if let Some(code) = &args.code {
-        sets.push(Set {
-            name: "SWE-QA",
-            documents: vec![sweqa::requests(&args.data, code)?],
-        });
-    }
     println!(
         "{:<8} {:<20} {:>9} {:>6} {:>6} {:>10} {:>10}",
         "", "by", "questions", "first", "alike", "looked at", "of 8"
     );
-    for set in sets {
+    for set in &args.sets {
         let mut found: [Found; 2] = Default::default();
-        for (document, questions) in &set.documents {
-            let passages = retrieval::passages(document);
-            let ranks = Ranks::new(document, transformer.as_ref(), args.whatever)?;
-            for (question, gold) in questions {
+        for (document, questions) in set.documents(args)? {
+            let passages = retrieval::passages(&document);
+            let ranks = Ranks::new(&document, transformer.as_ref(), args.whatever)?;
+            for (question, gold) in &questions {
                 if gold.is_empty() {
                     continue;
                 }
@@ -100,7 +97,7 @@ pub(super) fn run(args: &PassagesArgs) -> Result<(), EvaluationError> {
             let of = |hits: usize| hits as f64 / found.questions.max(1) as f64;
             println!(
                 "{:<8} {way:<20} {:>9} {:>6.3} {:>6.3} {:>10.2} {:>10.3}",
-                set.name,
+                format!("{set:?}"),
                 found.questions,
                 of(found.first),
                 of(found.alike),

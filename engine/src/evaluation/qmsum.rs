@@ -1,16 +1,11 @@
 //! QMSum (Zhong et al. 2021, arXiv 2104.05938): questions on meetings, with the turns that an answer rests on.
 
 use super::EvaluationError;
+use super::passages::Gold;
 use super::xquad::{plain_document, push_paragraph};
 use crate::document::{Document, Span};
 use serde::Deserialize;
 use std::path::Path;
-
-/// A meeting, and on each question the runs of turns that matter to it.
-pub(super) struct Meeting {
-    pub document: Document,
-    pub questions: Vec<(String, Vec<Span>)>,
-}
 
 #[derive(Deserialize)]
 struct Line {
@@ -31,8 +26,8 @@ struct Turn {
     content: String,
 }
 
-/// The meetings of `qmsum/val.jsonl`, with the questions on something in particular.
-pub(super) fn meetings(data: &Path) -> Result<Vec<Meeting>, EvaluationError> {
+/// The meetings of `qmsum/val.jsonl`; on each the questions on something in particular, with the runs of turns that matter.
+pub(super) fn meetings(data: &Path) -> Result<Vec<(Document, Vec<Gold>)>, EvaluationError> {
     let path = data.join("qmsum/val.jsonl");
     let text = std::fs::read_to_string(&path).map_err(|source| EvaluationError::Unreadable {
         path: path.clone(),
@@ -50,7 +45,7 @@ pub(super) fn meetings(data: &Path) -> Result<Vec<Meeting>, EvaluationError> {
         .collect()
 }
 
-fn meeting(line: Line) -> Meeting {
+fn meeting(line: Line) -> (Document, Vec<Gold>) {
     let mut document = plain_document("");
     let turns: Vec<Span> = line
         .meeting_transcripts
@@ -66,15 +61,10 @@ fn meeting(line: Line) -> Meeting {
         let last = turns.get(last.parse::<usize>().ok()?)?;
         Some(Span::new(first.start, last.end.max(first.start)))
     };
-    Meeting {
-        questions: line
-            .specific_query_list
-            .into_iter()
-            .map(|query| {
-                let runs = query.relevant_text_span.iter().filter_map(run).collect();
-                (query.query, runs)
-            })
-            .collect(),
-        document,
-    }
+    let questions = line.specific_query_list.into_iter().map(|query| {
+        let runs = query.relevant_text_span.iter().filter_map(run).collect();
+        (query.query, runs)
+    });
+    let questions = questions.collect();
+    (document, questions)
 }

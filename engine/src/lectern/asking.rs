@@ -388,10 +388,10 @@ impl Work<'_> {
 
     /// The document's passages, those that match the question best first.
     fn ranked(&self, lesson: &Lesson) -> Result<Vec<retrieval::Ranked>, Failure> {
-        let earlier = self.history.last().map(Earlier::words);
-        let question = &self.ask.question;
+        let open = self.lectern.opened.ask(&lesson.stored);
+        let earlier = self.history.last();
         self.lectern
-            .ranked(self.on, &lesson.stored, question, earlier.as_deref())
+            .ranked(self.on, &open, &self.ask.question, earlier)
     }
 
     /// Of these passages those that match best, best first, `budget` tokens at most.
@@ -405,8 +405,8 @@ impl Work<'_> {
             };
             before(span.end) - before(span.start)
         };
-        let document = &lesson.stored.document;
-        passages(document, &self.ask.question, ranked, budget, tokens_in)
+        let open = self.lectern.opened.ask(&lesson.stored);
+        passages(&open, &self.ask.question, ranked, budget, tokens_in)
     }
 
     fn work(

@@ -99,13 +99,10 @@ impl Served {
             return Err(asking::AskError::Empty.into());
         }
         let document: Arc<OpenDocument> = self.lectern.opened.ask(&self.stored);
-        let earlier = self.history.last().map(Earlier::words);
-        let ranked = self.lectern.ranked(
-            &self.on,
-            &self.stored,
-            &self.ask.question,
-            earlier.as_deref(),
-        )?;
+        let earlier = self.history.last();
+        let ranked = self
+            .lectern
+            .ranked(&self.on, &document, &self.ask.question, earlier)?;
         let question = ServedQuestion {
             text: &self.ask.question,
             history: &self.history,
@@ -121,7 +118,7 @@ impl Served {
             &self.server,
             &document,
             &question,
-            &|bytes| self.passages(&ranked, bytes),
+            &|bytes| self.passages(&document, &ranked, bytes),
             &self.job.cancel,
             &mut tell,
         )?;
@@ -132,13 +129,11 @@ impl Served {
     }
 
     /// The whole text where it fits, else the passages that match best.
-    fn passages(&self, ranked: &[Ranked], bytes: usize) -> Vec<Span> {
-        let document = &self.stored.document;
-        match document.text.len() <= bytes {
-            true => vec![Span::new(0, document.text.len())],
-            false => passages(document, &self.ask.question, ranked, bytes, |span| {
-                span.len()
-            }),
+    fn passages(&self, open: &OpenDocument, ranked: &[Ranked], bytes: usize) -> Vec<Span> {
+        let text = &open.document.text;
+        match text.len() <= bytes {
+            true => vec![Span::new(0, text.len())],
+            false => passages(open, &self.ask.question, ranked, bytes, |span| span.len()),
         }
     }
 }

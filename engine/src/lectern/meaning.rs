@@ -2,11 +2,12 @@
 
 use super::reading::Lesson;
 use super::seat::Precedence;
+use super::told::Told;
 use super::{Job, Lectern, lock};
+use crate::asking::{OpenDocument, Turn};
 use crate::document::Span;
 use crate::library::StoredDocument;
 use crate::retrieval::{self, Ranked, Transformer};
-use lectern_models::EmbedderError;
 use lectern_protocol::{Event, Failure, ReadProgress};
 use std::cell::RefCell;
 use std::collections::{HashSet, VecDeque};
@@ -58,18 +59,21 @@ impl Lectern {
     pub(super) fn ranked(
         &self,
         on: &Handle,
-        stored: &StoredDocument,
+        open: &OpenDocument,
         question: &str,
-        earlier: Option<&str>,
+        earlier: Option<&Turn>,
     ) -> Result<Vec<Ranked>, Failure> {
-        let id = &stored.row.id;
-        let by_words = on.block_on(retrieval::rank(&self.library, id, question, earlier))?;
+        let earlier = earlier.map(Turn::words);
+        let earlier = earlier.as_deref();
+        let by_words = retrieval::rank(&self.library, &open.id, question, earlier);
+        let by_words = on.block_on(by_words)?;
         let Some(transformer) = self.transformer() else {
             return Ok(by_words);
         };
-        let vectors = on.block_on(self.library.vectors(id, transformer.number()))?;
-        let document = &stored.document;
-        let both = transformer.rank(&by_words, document, &vectors, question, earlier);
+        let vectors = self.library.vectors(&open.id, transformer.number());
+        let vectors = on.block_on(vectors)?;
+        let text = &open.document.text;
+        let both = transformer.rank(&by_words, text, &open.passages, &vectors, question, earlier);
         Ok(both.unwrap_or_else(|error| {
             tracing::warn!("passages are found by their words alone: {error}");
             by_words
@@ -83,48 +87,88 @@ impl Lectern {
         on: &'l Handle,
         lesson: &Lesson,
     ) -> Option<VectorsToMake<'l>> {
-        // What is looked at whole is not chosen from.
-        let answer = self.settings().max_answer_tokens as usize;
-        if lesson.segments.is_none() && !lesson.is_too_long(answer) {
+        if !self.is_chosen_from(lesson) {
             return None;
         }
         let transformer = self.transformer()?;
-        let stored = Arc::clone(&lesson.stored);
-        let missing = || -> Result<Option<VecDeque<Span>>, Failure> {
-            let kept = self.library.vectors(&stored.row.id, transformer.number());
-            let kept = on.block_on(kept)?;
-            let document = &stored.document;
-            let passages = retrieval::passages(document);
-            let number =
-                |span: &Span| retrieval::text_number(span.of(&document.text).unwrap_or_default());
-            let all: HashSet<u64> = passages.iter().map(number).collect();
-            if kept.keys().any(|number| !all.contains(number)) {
-                let tidied =
-                    self.library
-                        .keep_only_vectors(&stored.row.id, transformer.number(), &all);
-                on.block_on(tidied)?;
-            }
-            let mut missing: VecDeque<Span> = passages.into();
-            missing.retain(|span| !kept.contains_key(&number(span)));
-            let speaks = missing.is_empty() || transformer.speaks(document).map_err(unusable)?;
-            Ok((speaks && !missing.is_empty()).then_some(missing))
-        };
-        let missing = missing().unwrap_or_else(|failure| {
+        let missing = self.passages_without(on, &transformer, &lesson.stored);
+        let missing = missing.unwrap_or_else(|failure| {
             tracing::warn!("no vectors are made: {}", failure.message);
-            None
-        })?;
-        Some(VectorsToMake {
+            VecDeque::new()
+        });
+        (!missing.is_empty()).then(|| VectorsToMake {
             lectern: self,
             on,
             transformer,
-            stored,
+            stored: Arc::clone(&lesson.stored),
             missing: RefCell::new(missing),
         })
+    }
+
+    /// Whether a question looks at parts of the document, not at the whole.
+    fn is_chosen_from(&self, lesson: &Lesson) -> bool {
+        let answer = self.settings().max_answer_tokens as usize;
+        lesson.segments.is_some() || lesson.is_too_long(answer)
+    }
+
+    /// The passages of which this transformer can make a vector and has none, in order. Vectors of what is no passage any
+    /// more are forgotten.
+    fn passages_without(
+        &self,
+        on: &Handle,
+        transformer: &Transformer,
+        stored: &StoredDocument,
+    ) -> Result<VecDeque<Span>, Failure> {
+        let (id, document) = (&stored.row.id, &stored.document);
+        let kept = on.block_on(self.library.vectors(id, transformer.number()))?;
+        let passages = retrieval::passages(document);
+        let number =
+            |span: &Span| retrieval::text_number(span.of(&document.text).unwrap_or_default());
+        let all: HashSet<u64> = passages.iter().map(number).collect();
+        if kept.keys().any(|number| !all.contains(number)) {
+            let tidied = self
+                .library
+                .keep_only_vectors(id, transformer.number(), &all);
+            on.block_on(tidied)?;
+        }
+        if all.iter().all(|number| kept.contains_key(number)) {
+            return Ok(VecDeque::new());
+        }
+        let mut missing = match transformer
+            .speaks(document, &passages)
+            .map_err(Told::told)?
+        {
+            true => VecDeque::from(passages),
+            false => VecDeque::new(),
+        };
+        missing.retain(|span| !kept.contains_key(&number(span)));
+        Ok(missing)
     }
 
     /// Makes the vectors that a document lacks, while nobody asks. Stopped, it leaves the rest to the next reading: the
     /// document is read all the same.
     pub(super) fn make_vectors(&self, on: &Handle, lesson: &Lesson, job: &Job) {
+        if !self.is_chosen_from(lesson) {
+            return;
+        }
+        // As a reading that is at its end: all tokens are read, or none will be.
+        let tokens = lesson.tokens.len() as u32;
+        let progress = |waiting: bool, seconds_left: Option<f64>| {
+            job.tell(Event::Reading(ReadProgress {
+                tokens,
+                total: tokens,
+                tokens_per_s: 0.0,
+                seconds_left,
+                cache_bytes: 0,
+                waiting,
+            }));
+        };
+        let waits = || progress(true, None);
+        let seat = &self.seat;
+        let Some(seated) = seat.take(Precedence::Reading, &job.cancel, waits) else {
+            return;
+        };
+        // Who sat here before may have made them.
         let Some(vectors) = self.vectors_to_make(on, lesson) else {
             return;
         };
@@ -134,27 +178,12 @@ impl Lectern {
                 message: "Passages are prepared to be found by their meaning.".to_owned(),
             });
         }
-        let tokens = lesson.tokens.len() as u32;
         let began = Instant::now();
-        // As a reading that is at its end: all tokens are read, or none will be.
-        let progress = |waiting: bool| {
-            let made = all - vectors.count();
-            let each = began.elapsed().as_secs_f64() / made as f64;
-            ReadProgress {
-                tokens,
-                total: tokens,
-                tokens_per_s: 0.0,
-                seconds_left: (made > 0).then(|| each * vectors.count() as f64),
-                cache_bytes: 0,
-                waiting,
-            }
-        };
-        let Ok(seated) = self.sit_to_read(Precedence::Reading, job, progress(true)) else {
-            return;
-        };
         while vectors.make(BETWEEN_LOOKS, usize::MAX, job) && !job.cancel.is_cancelled() {
-            job.tell(Event::Reading(progress(false)));
-            seated.let_questions_through(|| job.tell(Event::Reading(progress(true))));
+            let left = vectors.count();
+            let each = began.elapsed().as_secs_f64() / (all - left).max(1) as f64;
+            progress(false, Some(each * left as f64));
+            seated.let_questions_through(waits);
         }
     }
 }
@@ -200,6 +229,9 @@ impl VectorsToMake<'_> {
             }
             missing.pop_front();
         }
+        if made.is_empty() {
+            return !missing.is_empty();
+        }
         let library = &self.lectern.library;
         let kept = library.keep_vectors(&self.stored.row.id, self.transformer.number(), &made);
         if let Err(error) = self.on.block_on(kept) {
@@ -207,13 +239,5 @@ impl VectorsToMake<'_> {
             missing.clear();
         }
         !missing.is_empty()
-    }
-}
-
-fn unusable(error: EmbedderError) -> Failure {
-    Failure {
-        code: lectern_protocol::FailureCode::Other,
-        message: error.to_string(),
-        advice: None,
     }
 }

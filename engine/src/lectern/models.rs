@@ -90,6 +90,7 @@ impl Lectern {
 
     /// Removes a model's file; an imported model is only forgotten.
     pub fn remove_model(&self, name: &str) -> Result<(), Failure> {
+        self.meaning.forget();
         self.catalogue()?.remove(name).map_err(Told::told)
     }
 }

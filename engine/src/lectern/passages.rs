@@ -1,13 +1,14 @@
 //! Which passages of a document a question sees.
 
-use crate::document::{Document, Span};
+use crate::asking::OpenDocument;
+use crate::document::Span;
 use crate::retrieval::{self, Ranked};
 
 /// The passages for `question`, best first, `budget` at most as `cost` counts it: of a codebase its map, if that is asked for,
 /// then those that match best (`ranked`); or the beginning, if no word of the question stands in the document or the question
 /// is about the whole.
 pub(super) fn passages(
-    document: &Document,
+    open: &OpenDocument,
     question: &str,
     ranked: &[Ranked],
     budget: usize,
@@ -21,10 +22,10 @@ pub(super) fn passages(
         let rank = |span| Ranked { span, score: 0.0 };
         spans.into_iter().map(rank).collect()
     };
-    let all = retrieval::passages(document);
-    let map = retrieval::map_passages(document, question, &all, ranked);
+    let all = &open.passages;
+    let map = retrieval::map_passages(&open.document, question, all, ranked);
     let opening = match ranked.is_empty() {
-        true => unranked(all),
+        true => unranked(all.clone()),
         false => Vec::new(),
     };
     let others = match ranked.is_empty() {

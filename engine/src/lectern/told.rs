@@ -4,7 +4,7 @@ use crate::asking::AskError;
 use crate::kv::KvError;
 use crate::reading::{PromptError, ReadingError};
 use lectern_models::catalogue::CatalogueError;
-use lectern_models::{AttentionError, ForwardError, ModelError, TokenizerError};
+use lectern_models::{AttentionError, EmbedderError, ForwardError, ModelError, TokenizerError};
 use lectern_protocol::{Failure, FailureCode};
 use std::error::Error;
 use std::io::ErrorKind;
@@ -55,6 +55,12 @@ impl Told for ReadingError {
 impl Told for KvError {
     fn told(self) -> Failure {
         Failure::from(&self)
+    }
+}
+
+impl Told for EmbedderError {
+    fn told(self) -> Failure {
+        failure(FailureCode::Other, &self, None)
     }
 }
 

@@ -1,8 +1,8 @@
 //! The sentence transformer that says what passages are about.
 
+use super::Ranked;
 use super::meaning::{code, cosine, text_number, with_meaning};
 use super::rank::EARLIER;
-use super::{Ranked, passages};
 use crate::document::{Document, DocumentKind, Span};
 use lectern_models::{Catalogue, Embedder, EmbedderError, Fit};
 use std::collections::HashMap;
@@ -53,14 +53,13 @@ impl Transformer {
     ///
     /// # Errors
     /// [`EmbedderError`].
-    pub fn speaks(&self, document: &Document) -> Result<bool, EmbedderError> {
+    pub fn speaks(&self, document: &Document, passages: &[Span]) -> Result<bool, EmbedderError> {
         if document.kind == DocumentKind::Code {
             return Ok(false);
         }
-        let all = passages(document);
-        let step = all.len().div_ceil(SAMPLED).max(1);
+        let step = passages.len().div_ceil(SAMPLED).max(1);
         let mut fit = Fit::default();
-        for passage in all.iter().step_by(step) {
+        for passage in passages.iter().step_by(step) {
             let text = passage.of(&document.text).unwrap_or_default();
             fit = fit.and(self.embedder.fit(text)?);
         }
@@ -75,7 +74,7 @@ impl Transformer {
         Ok(code(&self.embedder.embed(passage)?))
     }
 
-    /// Ranks a document's passages for a question as [`with_meaning`] does: by words, which is done (`ranked`), and by
+    /// Ranks all passages of a text for a question as [`with_meaning`] does: by words, which is done (`ranked`), and by
     /// their vectors. What was said in the turn before counts as in [`rank`](super::rank()).
     ///
     /// # Errors
@@ -83,7 +82,8 @@ impl Transformer {
     pub fn rank(
         &self,
         ranked: &[Ranked],
-        document: &Document,
+        text: &str,
+        passages: &[Span],
         vectors: &Vectors,
         question: &str,
         earlier: Option<&str>,
@@ -99,14 +99,11 @@ impl Transformer {
             }
         }
         let near = |span: Span| {
-            let text = span.of(&document.text)?;
-            let vector = vectors.get(&text_number(text))?;
+            let vector = vectors.get(&text_number(span.of(text)?))?;
             Some(cosine(&asked, vector))
         };
-        let nearness: Vec<(Span, Option<f64>)> = passages(document)
-            .into_iter()
-            .map(|span| (span, near(span)))
-            .collect();
+        let nearness: Vec<(Span, Option<f64>)> =
+            passages.iter().map(|span| (*span, near(*span))).collect();
         Ok(with_meaning(ranked, &nearness))
     }
 }
