@@ -2,7 +2,8 @@
 //
 // In: rows of F32. Out: rows, as the next product wants them (`halves.cuh`).
 //
-// grid (rows), 256 threads. A row is read twice or three times, the second time from the cache.
+// grid (rows), 256 threads; of `gate_rows` to plain rows (rows, parts of a row). A row is read twice or three times, the
+// second time from the cache.
 
 #include "halves.cuh"
 
@@ -51,10 +52,19 @@ extern "C" __global__ void __launch_bounds__(256) norm_rows(const Norm norm) {
 extern "C" __global__ void __launch_bounds__(256) gate_rows(const Gate gate) {
     __shared__ float shared[ROW_THREADS / 32];
     const size_t first = (size_t)blockIdx.x * gate.columns;
-    put_row(gate.to, blockIdx.x, gate.columns, shared, [&](int column) {
+    const auto gated = [&](int column) {
         const float number = gate.gate[first + column];
         return number / (1.0f + expf(-number)) * gate.up[first + column];
-    });
+    };
+    if (gate.to.halves != nullptr) {
+        put_row(gate.to, blockIdx.x, gate.columns, shared, gated);
+        return;
+    }
+    // Nothing of the whole row is needed, and where there are few rows a block for each leaves the GPU idle.
+    for (int column = blockIdx.y * ROW_THREADS + threadIdx.x; column < gate.columns;
+         column += gridDim.y * ROW_THREADS) {
+        gate.to.plain[first + column] = gated(column);
+    }
 }
 
 // registers <= 48

@@ -94,8 +94,13 @@ impl Device {
     /// [`CudaError::Driver`].
     pub unsafe fn gate_rows(&self, rows: usize, gate: &Gate) -> Result<(), CudaError> {
         let kernel = &self.kernels().rows.gate;
+        let parts = match gate.to.halves {
+            0 => (gate.columns as usize).div_ceil(ROW_THREADS),
+            // All of a row decides its scale.
+            _ => 1,
+        };
         // SAFETY: the caller's.
-        unsafe { self.launch(kernel, (rows, 1, 1), ROW_THREADS, gate) }
+        unsafe { self.launch(kernel, (rows, parts, 1), ROW_THREADS, gate) }
     }
 
     /// Rows as halves with scales.

@@ -383,5 +383,21 @@ fn rows_are_normed_gated_and_halved() {
             },
             "gate",
         );
+        // Plain rows alone are shared among blocks, and are the same.
+        let both = device.download(&to.numbers, rows * columns).unwrap();
+        let alone = device.upload(&vec![f32::NAN; rows * columns]).unwrap();
+        let gate = Gate {
+            to: Rows {
+                plain: device.address(&alone),
+                halves: 0,
+                scales: 0,
+            },
+            ..gate
+        };
+        // SAFETY: the buffers above.
+        unsafe { device.gate_rows(rows, &gate) }.unwrap();
+        let alone = device.download(&alone, rows * columns).unwrap();
+        let bits = |numbers: &[f32]| numbers.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&both), bits(&alone));
     }
 }

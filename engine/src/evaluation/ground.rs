@@ -209,6 +209,9 @@ impl Prepared {
     }
 }
 
+/// Passages of which vectors are made at once.
+const TOGETHER: usize = 8;
+
 /// A library of one document, which ranks its passages.
 pub(super) struct Ranks {
     runtime: tokio::runtime::Runtime,
@@ -235,9 +238,11 @@ impl Ranks {
             && (whatever || transformer.speaks(document, &passages)?)
         {
             let mut vectors = Vectors::new();
-            for passage in &passages {
-                let text = passage.of(&document.text).unwrap_or_default();
-                vectors.insert(retrieval::text_number(text), transformer.code(text)?);
+            for passages in passages.chunks(TOGETHER) {
+                let of = |passage: &Span| passage.of(&document.text).unwrap_or_default();
+                let texts: Vec<&str> = passages.iter().map(of).collect();
+                let numbers = texts.iter().map(|text| retrieval::text_number(text));
+                vectors.extend(numbers.zip(transformer.codes(&texts)?));
             }
             meaning = Some((Arc::clone(transformer), vectors));
         }

@@ -15,8 +15,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tokio::runtime::Handle;
 
-/// Passages between two chunks of a reading at most, so that one that was begun without vectors is not held up.
-const MOST_ALONG: usize = 8;
+/// Passages that are made together between two chunks of a reading: several at once keep more threads busy, and so many do not
+/// hold up one that was begun without vectors.
+const ALONG: usize = 8;
 
 /// Passages that are worth telling the person about: they take some seconds.
 const WORTH_SAYING: usize = 40;
@@ -204,34 +205,39 @@ impl VectorsToMake<'_> {
         self.missing.borrow().len()
     }
 
-    /// Makes the vectors of passages that end before byte `read`, a few at most, beside a reading that has come so far.
+    /// Makes the vectors of some passages that end before byte `read`, beside a reading that has come so far; too few are
+    /// left for the next time.
     pub fn along(&self, read: usize, job: &Job) {
-        self.make(MOST_ALONG, read, job);
+        let ended = |passages: &VecDeque<Span>| {
+            passages.get(ALONG - 1).is_some_and(|last| last.end <= read)
+        };
+        if ended(&self.missing.borrow()) {
+            self.make(ALONG, read, job);
+        }
     }
 
     /// Makes up to `most` vectors of passages that end before `byte` and keeps them; says whether there may be more to make.
     /// What fails is logged: a document is read and asked without them as well.
     fn make(&self, most: usize, byte: usize, job: &Job) -> bool {
         let mut missing = self.missing.borrow_mut();
-        let mut made = Vec::new();
-        while made.len() < most && !job.cancel.is_cancelled() {
-            let Some(span) = missing.front().filter(|span| span.end <= byte) else {
-                break;
-            };
-            let text = span.of(&self.stored.document.text).unwrap_or_default();
-            match self.transformer.code(text) {
-                Ok(vector) => made.push((retrieval::text_number(text), vector)),
-                Err(error) => {
-                    tracing::warn!("no vectors are made: {error}");
-                    missing.clear();
-                    break;
-                }
-            }
-            missing.pop_front();
-        }
-        if made.is_empty() {
+        let ended = missing.iter().take_while(|span| span.end <= byte);
+        let together = ended.count().min(most);
+        if together == 0 || job.cancel.is_cancelled() {
             return !missing.is_empty();
         }
+        let text = &self.stored.document.text;
+        let of = |span: Span| span.of(text).unwrap_or_default();
+        let texts: Vec<&str> = missing.drain(..together).map(of).collect();
+        let vectors = match self.transformer.codes(&texts) {
+            Ok(vectors) => vectors,
+            Err(error) => {
+                tracing::warn!("no vectors are made: {error}");
+                missing.clear();
+                return false;
+            }
+        };
+        let numbers = texts.iter().map(|text| retrieval::text_number(text));
+        let made: Vec<_> = numbers.zip(vectors).collect();
         let library = &self.lectern.library;
         let kept = library.keep_vectors(&self.stored.row.id, self.transformer.number(), &made);
         if let Err(error) = self.on.block_on(kept) {

@@ -36,6 +36,7 @@ pub use file::{FileMatrix, Grid};
 pub use kernels::Kernels;
 use layout::{BLOCK, Layout, TILE_ROWS};
 pub use product::multiply;
+pub(crate) use rows::exponential;
 
 /// A weight matrix, `[rows, columns]`, packed.
 pub struct PackedMatrix {

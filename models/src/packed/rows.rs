@@ -46,7 +46,7 @@ pub(super) fn swiglu(gate: &mut [f32], up: &[f32]) {
 
 /// `e^x` to 1e-7 of itself for small `x` and 1e-5 for the largest, whose product with log2(e) is rounded; beyond 2^126 either way that power; NaN of NaN.
 #[inline(always)]
-fn exponential(x: f32) -> f32 {
+pub(crate) fn exponential(x: f32) -> f32 {
     /// Adding and subtracting rounds to an integer, which the sum's low bits hold.
     const SHIFT: f32 = 12_582_912.0;
     const LIMIT: f32 = 126.0;

@@ -1,25 +1,28 @@
 //! Texts as vectors, near to each other where they are about the same thing, whatever their words.
 //!
 //! In: a sentence transformer (Reimers and Gurevych 2019, arXiv 1908.10084) of BERT's architecture, its tokenizer and its
-//! tensors in one file, and a text. Out: a vector of length one; the cosine of two is their product. The forward pass is
-//! candle-transformers'.
+//! tensors in one file, and texts. Out: a vector of length one for each; the cosine of two is their product.
 //!
-//! Memory: the tensors once, in F32 (91 MB for all-MiniLM-L6-v2). A text's activations are some MB and gone when it ends.
+//! Why not candle-transformers' forward pass, which the tests compare this one with: it took a quarter of the time in which
+//! a document is read, most of it in copies and in threads that wait awake ([`packed`](crate::packed) has the same of
+//! candle's products).
+//!
+//! Memory: see [`encoder`].
 
-use std::fs;
+mod encoder;
+mod loops;
+mod strided;
+
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Tensor};
-use candle_nn::VarBuilder;
-use candle_transformers::models::bert::{BertModel, Config, DTYPE, HiddenAct};
+use encoder::Encoder;
+use memmap2::Mmap;
 use tokenizers::{Tokenizer, TruncationParams};
 
 /// Tokens of a text that are looked at; the rest is left out. The models are trained on less.
 const MOST_TOKENS: usize = 256;
-
-/// Numbers of a vector.
-const DIMENSIONS: usize = 384;
 
 /// Token that stands for a word whose letters the vocabulary does not have.
 const UNKNOWN: &str = "[UNK]";
@@ -44,15 +47,33 @@ pub enum EmbedderError {
     /// The tokenizer in it is none, or fails on a text.
     #[error("the tokenizer of the embeddings: {0}")]
     Tokenizer(String),
-    /// The tensors in it are none, or not those of this architecture.
+    /// The tensors in it are none, or one is missing.
     #[error("the tensors of the embeddings: {0}")]
-    Tensors(#[from] candle_core::Error),
+    Tensors(#[from] safetensors::SafeTensorError),
+    /// A tensor is not one of this architecture.
+    #[error(
+        "the tensor {name} of the embeddings is {found:?} and not {wanted:?} numbers of 32 bits"
+    )]
+    Shape {
+        /// Its name.
+        name: String,
+        /// Rows, and columns.
+        wanted: Vec<usize>,
+        /// Those of the file.
+        found: Vec<usize>,
+    },
+    /// Its weights cannot be rounded.
+    #[error("the weights of the embeddings: {0}")]
+    Rounding(#[from] candle_core::Error),
+    /// There is no memory for its weights.
+    #[error("no memory for the embeddings: {0}")]
+    Memory(#[source] io::Error),
 }
 
 /// A loaded sentence transformer.
 pub struct Embedder {
     tokenizer: Tokenizer,
-    model: BertModel,
+    encoder: Encoder,
     unknown: Option<u32>,
 }
 
@@ -89,15 +110,19 @@ impl Fit {
 impl Embedder {
     /// Opens a file of two parts: `tokenizer.json`, so many bytes long, and `model.safetensors`.
     pub fn open(path: &Path, tokenizer_bytes: u64) -> Result<Embedder, EmbedderError> {
-        let bytes = fs::read(path).map_err(|source| EmbedderError::Unreadable {
+        let unreadable = |source| EmbedderError::Unreadable {
             path: path.to_owned(),
             source,
-        })?;
-        let (tokenizer, tensors) = bytes
-            .split_at_checked(tokenizer_bytes as usize)
-            .ok_or_else(|| EmbedderError::NotWhole {
-                path: path.to_owned(),
-            })?;
+        };
+        let file = File::open(path).map_err(unreadable)?;
+        // SAFETY: the file is only read, and models are replaced by renaming, never written in place.
+        let map = unsafe { Mmap::map(&file) }.map_err(unreadable)?;
+        let tensors = tokenizer_bytes as usize;
+        let (tokenizer, _) =
+            map.split_at_checked(tensors)
+                .ok_or_else(|| EmbedderError::NotWhole {
+                    path: path.to_owned(),
+                })?;
         let not_one = |error: tokenizers::Error| EmbedderError::Tokenizer(error.to_string());
         let mut tokenizer = Tokenizer::from_bytes(tokenizer).map_err(not_one)?;
         tokenizer.with_padding(None);
@@ -107,23 +132,21 @@ impl Embedder {
                 ..TruncationParams::default()
             }))
             .map_err(not_one)?;
-        let tensors = VarBuilder::from_slice_safetensors(tensors, DTYPE, &Device::Cpu)?;
+        let most = tokenizer.get_vocab(true).into_values().max();
+        let vocabulary = most.map_or(0, |most| most as usize + 1);
         Ok(Embedder {
             unknown: tokenizer.token_to_id(UNKNOWN),
+            encoder: Encoder::load(map, tensors, vocabulary)?,
             tokenizer,
-            model: BertModel::load(tensors, &all_minilm_l6())?,
         })
     }
 
-    /// The vector of a text: 384 numbers.
-    pub fn embed(&self, text: &str) -> Result<Vec<f32>, EmbedderError> {
-        let ids = self.encode(text)?;
-        let ids = Tensor::new(ids.get_ids(), &Device::Cpu)?.unsqueeze(0)?;
-        // One text fills the batch: nothing is padding, and the vector is the mean over all tokens.
-        let hidden = self.model.forward(&ids, &ids.zeros_like()?, None)?;
-        let mean = hidden.mean(1)?.squeeze(0)?;
-        let length = mean.sqr()?.sum_all()?.sqrt()?;
-        Ok(mean.broadcast_div(&length)?.to_vec1()?)
+    /// The vectors of texts, 384 numbers each. What several texts share of the work is done once.
+    pub fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedderError> {
+        let encode = |text: &&str| self.encode(text);
+        let encoded = texts.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+        let ids: Vec<&[u32]> = encoded.iter().map(|encoding| encoding.get_ids()).collect();
+        Ok(self.encoder.encode(&ids))
     }
 
     /// How the vocabulary fits a text.
@@ -151,22 +174,5 @@ impl Embedder {
         self.tokenizer
             .encode(text, true)
             .map_err(|error| EmbedderError::Tokenizer(error.to_string()))
-    }
-}
-
-/// The shape of all-MiniLM-L6-v2 (Wang et al. 2020, arXiv 2002.10957), as its `config.json` has it.
-fn all_minilm_l6() -> Config {
-    Config {
-        vocab_size: 30522,
-        hidden_size: DIMENSIONS,
-        num_hidden_layers: 6,
-        num_attention_heads: 12,
-        intermediate_size: 1536,
-        hidden_act: HiddenAct::Gelu,
-        max_position_embeddings: 512,
-        type_vocab_size: 2,
-        layer_norm_eps: 1e-12,
-        pad_token_id: 0,
-        ..Config::default()
     }
 }
