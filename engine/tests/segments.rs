@@ -94,7 +94,7 @@ fn a_segment_is_what_reading_it_alone_behind_the_opening_gives() {
     let model = load(SMOLLM2);
     let input = input(&model);
     let segments = input.segments.clone().unwrap();
-    assert_eq!(segments.count(), 3);
+    assert!(segments.count() >= 4);
     let folder = TempDir::new().unwrap();
     let cache = open(folder.path(), &input, &model);
     read_all(&model, &input, &cache);
@@ -114,10 +114,11 @@ fn a_segment_is_what_reading_it_alone_behind_the_opening_gives() {
         );
     }
     // Two of them, with what lies between left out.
-    let two = segments.behind(&view, &[0, 2]);
-    let [first, last] = [0, 2].map(|nth| segments.positions(nth).len());
+    let last = segments.count() - 1;
+    let two = segments.behind(&view, &[0, last]);
+    let [first, last] = [0, last].map(|nth| segments.positions(nth).len());
     assert!(
-        first != SIZE && !last.is_multiple_of(BLOCK_TOKENS),
+        first == SIZE && !last.is_multiple_of(BLOCK_TOKENS),
         "{first}, {last}"
     );
     assert_eq!(two.tokens(), CHUNK_TOKENS + first + last);

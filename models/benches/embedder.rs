@@ -6,6 +6,8 @@
 
 #[path = "../tests/reference/mod.rs"]
 mod reference;
+#[path = "../tests/sentence/mod.rs"]
+mod sentence;
 
 use lectern_models::{Catalogue, Embedder};
 use std::path::Path;
@@ -19,7 +21,7 @@ fn main() {
     let tokenizer_bytes = catalogue.embedder().unwrap().parts[0];
     let path = reference::model_path(reference::MINILM);
     let ours = Embedder::open(&path, tokenizer_bytes).unwrap();
-    let plain = reference::sentence::Plain::open(&path, tokenizer_bytes as usize);
+    let plain = sentence::Plain::open(&path, tokenizer_bytes as usize);
     let words: Vec<&str> = include_str!("../../LICENSE-APACHE")
         .split_whitespace()
         .collect();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod reference;
+mod sentence;
 
 use lectern_models::{Catalogue, Embedder, EmbedderError};
 use reference::MINILM;
@@ -64,8 +65,7 @@ fn passages_have_the_vectors_of_candle_transformers() {
         .filter(|text| text.len() > 250)
         .collect();
     assert!(passages.len() >= 10);
-    let plain =
-        reference::sentence::Plain::open(&reference::model_path(MINILM), tokenizer_bytes as usize);
+    let plain = sentence::Plain::open(&reference::model_path(MINILM), tokenizer_bytes as usize);
     let vectors = embedder.embed(&passages).unwrap();
     for (text, vector) in passages.iter().zip(&vectors) {
         let near = cosine(vector, &plain.embed(text));

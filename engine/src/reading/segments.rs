@@ -14,8 +14,9 @@
 //! (Gim et al. 2024, arXiv 2311.04934) and TurboRAG (Lu et al. 2024, arXiv 2410.07590), of which none keeps what was read
 //! on disk in codes.
 //!
-//! A segment holds whole passages, about as many tokens as are wanted, and goes on into the next passage up to the end of a block
-//! of the cache, where the next one begins; so every passage stands whole in one of them, and little is read twice.
+//! Segments overlap by less than one passage: the passage that one cuts off begins the next, so that every passage stands whole
+//! in one of them. Much is read twice for it. Segments of whole passages only, which were tried, are a fifth smaller, but a
+//! small model answers worse from a passage that was read behind others (`docs/long-context.md`).
 
 use super::{CHUNK_TOKENS, gap};
 use crate::document::{Document, Span};
@@ -25,18 +26,18 @@ use lectern_models::{Token, Tokenizer, TokenizerError};
 use std::ops::Range;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Tokens of a segment, about, by measurement (`docs/long-context.md`).
+/// Tokens of a segment, by measurement (`docs/long-context.md`).
 pub const SEGMENT_TOKENS: usize = 512;
 
 /// Raised when what is computed of a segment comes to depend on something else.
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 
 /// A document, cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segments {
     /// Tokens of the opening, a multiple of [`CHUNK_TOKENS`].
     opening: usize,
-    /// Tokens of a segment, about.
+    /// Tokens of every segment but the last, a multiple of [`BLOCK_TOKENS`].
     size: usize,
     /// Tokens before the document.
     prefix: usize,
@@ -82,7 +83,7 @@ impl Segments {
 
     /// And at most.
     #[cfg(feature = "cuda")]
-    pub const LOOKED_AT_MOST: usize = CHUNK_TOKENS + largest(SEGMENT_TOKENS);
+    pub const LOOKED_AT_MOST: usize = CHUNK_TOKENS + SEGMENT_TOKENS;
 
     /// Cuts a document of these `tokens` at its passages, as [`Segments::new`] does.
     ///
@@ -102,7 +103,7 @@ impl Segments {
         })
     }
 
-    /// Cuts `tokens` into segments of about `size` tokens, half as many more or fewer. They begin at these bytes of the
+    /// Cuts `tokens` into segments of `size` tokens, rounded up to whole blocks. They begin at these bytes of the
     /// document where there are some near enough; `gap` gives the tokens that stand before the one that begins at a byte.
     ///
     /// # Errors
@@ -134,26 +135,7 @@ impl Segments {
             };
             // A path as long as a segment would leave no room for what stands in it.
             before.truncate(size / 4);
-            let room = |tokens: usize| tokens - before.len();
-            let (first, last) = (begin + room(size / 2), begin + room(largest(size)));
-            let wanted = begin + room(size);
-            let next = match tokens.get(last) {
-                // The rest.
-                None => tokens.len(),
-                // The passage that begins nearest to where one is wanted.
-                Some(_) => {
-                    let nth =
-                        |byte: usize| tokens.partition_point(|token| (token.start as usize) < byte);
-                    let after = tokens[first].start as usize;
-                    let after = beginnings.partition_point(|&byte| byte < after);
-                    let near = beginnings[after..].iter().map(|&byte| nth(byte));
-                    near.take_while(|&next| next <= last)
-                        .min_by_key(|next| next.abs_diff(wanted))
-                        .unwrap_or(wanted)
-                }
-            };
-            let whole = (before.len() + next - begin).next_multiple_of(BLOCK_TOKENS);
-            let end = tokens.len().min(begin + room(whole));
+            let end = tokens.len().min(begin + size - before.len());
             let part = Segment {
                 position: segments.ids.len(),
                 gap: before.len(),
@@ -165,7 +147,14 @@ impl Segments {
             if end == tokens.len() {
                 break;
             }
-            begin = next;
+            // The passage that was cut off stands whole in the next one.
+            let cut = tokens[end].start as usize;
+            let last = beginnings[..beginnings.partition_point(|&byte| byte <= cut)].last();
+            let whole = last.map_or(end, |&byte| {
+                tokens.partition_point(|token| (token.start as usize) < byte)
+            });
+            let near = end - size / 2..=end;
+            begin = if near.contains(&whole) { whole } else { end };
         }
         Ok(segments)
     }
@@ -210,7 +199,7 @@ impl Segments {
     /// Tokens that a token looks at at most.
     #[cfg(feature = "cuda")]
     pub(super) fn most_before(&self) -> usize {
-        self.opening + largest(self.size)
+        self.opening + self.size
     }
 
     /// The segment that position `at` of the cache is in; `None` in the opening.
@@ -358,11 +347,6 @@ impl Segments {
     }
 }
 
-/// Tokens of a segment at most, where about `size` are wanted.
-const fn largest(size: usize) -> usize {
-    (size + size / 2).next_multiple_of(BLOCK_TOKENS)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -466,7 +450,7 @@ mod tests {
             let mut position = segments.opening;
             for part in &segments.parts {
                 prop_assert_eq!(part.position, position);
-                prop_assert!(position.is_multiple_of(BLOCK_TOKENS) && part.tokens() <= largest(size));
+                prop_assert!(position.is_multiple_of(BLOCK_TOKENS) && part.tokens() <= size);
                 position = part.end();
             }
             let mut at = 0;

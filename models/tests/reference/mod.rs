@@ -1,8 +1,6 @@
 //! What the tests with real models share: where the models lie, and an attention that is as plain as can be.
 #![allow(clippy::unwrap_used, clippy::expect_used, dead_code)]
 
-pub mod sentence;
-
 use std::path::PathBuf;
 
 use candle_core::{D, DType, Device, Tensor};

@@ -1,4 +1,5 @@
 //! A sentence transformer by candle-transformers, in F32.
+#![allow(clippy::unwrap_used)]
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
