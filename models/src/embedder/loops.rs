@@ -48,9 +48,11 @@ macro_rules! compiled {
             use super::Loops;
 
             pub(super) static LOOPS: Loops = Loops {
-                // SAFETY: of each: `Loops::of` gives these only where the level was detected.
+                // SAFETY: `Loops::of` gives these only where the level was detected.
                 layer_norm: |row, scale, shift| unsafe { layer_norm(row, scale, shift) },
+                // SAFETY: as above.
                 gelu: |numbers| unsafe { gelu(numbers) },
+                // SAFETY: as above.
                 softmax: |scores, scale| unsafe { softmax(scores, scale) },
             };
 
