@@ -209,9 +209,6 @@ impl Prepared {
     }
 }
 
-/// Passages of which vectors are made at once.
-const TOGETHER: usize = 8;
-
 /// A library of one document, which ranks its passages.
 pub(super) struct Ranks {
     runtime: tokio::runtime::Runtime,
@@ -238,7 +235,7 @@ impl Ranks {
             && (whatever || transformer.speaks(document, &passages)?)
         {
             let mut vectors = Vectors::new();
-            for passages in passages.chunks(TOGETHER) {
+            for passages in passages.chunks(Transformer::TOGETHER) {
                 let of = |passage: &Span| passage.of(&document.text).unwrap_or_default();
                 let texts: Vec<&str> = passages.iter().map(of).collect();
                 let numbers = texts.iter().map(|text| retrieval::text_number(text));

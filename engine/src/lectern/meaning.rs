@@ -15,15 +15,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tokio::runtime::Handle;
 
-/// Passages that are made together between two chunks of a reading: several at once keep more threads busy, and so many do not
-/// hold up one that was begun without vectors.
-const ALONG: usize = 8;
-
 /// Passages that are worth telling the person about: they take some seconds.
 const WORTH_SAYING: usize = 40;
-
-/// Passages between two looks at whether somebody asks.
-const BETWEEN_LOOKS: usize = 4;
 
 /// The sentence transformer, once it was needed.
 #[derive(Default)]
@@ -180,7 +173,7 @@ impl Lectern {
             });
         }
         let began = Instant::now();
-        while vectors.make(BETWEEN_LOOKS, usize::MAX, job) && !job.cancel.is_cancelled() {
+        while vectors.make(usize::MAX, job) && !job.cancel.is_cancelled() {
             let left = vectors.count();
             let each = began.elapsed().as_secs_f64() / (all - left).max(1) as f64;
             progress(false, Some(each * left as f64));
@@ -208,20 +201,23 @@ impl VectorsToMake<'_> {
     /// Makes the vectors of some passages that end before byte `read`, beside a reading that has come so far; too few are
     /// left for the next time.
     pub fn along(&self, read: usize, job: &Job) {
-        let ended = |passages: &VecDeque<Span>| {
-            passages.get(ALONG - 1).is_some_and(|last| last.end <= read)
-        };
-        if ended(&self.missing.borrow()) {
-            self.make(ALONG, read, job);
+        if self.together(read) == Transformer::TOGETHER {
+            self.make(read, job);
         }
     }
 
-    /// Makes up to `most` vectors of passages that end before `byte` and keeps them; says whether there may be more to make.
+    /// Passages that end before `byte`, as many as are made at once at most.
+    fn together(&self, byte: usize) -> usize {
+        let missing = self.missing.borrow();
+        let next = missing.iter().take(Transformer::TOGETHER);
+        next.take_while(|span| span.end <= byte).count()
+    }
+
+    /// Makes the vectors of some passages that end before `byte` and keeps them; says whether there may be more to make.
     /// What fails is logged: a document is read and asked without them as well.
-    fn make(&self, most: usize, byte: usize, job: &Job) -> bool {
+    fn make(&self, byte: usize, job: &Job) -> bool {
+        let together = self.together(byte);
         let mut missing = self.missing.borrow_mut();
-        let ended = missing.iter().take_while(|span| span.end <= byte);
-        let together = ended.count().min(most);
         if together == 0 || job.cancel.is_cancelled() {
             return !missing.is_empty();
         }

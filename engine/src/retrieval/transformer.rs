@@ -24,6 +24,10 @@ pub struct Transformer {
 }
 
 impl Transformer {
+    /// Passages that are best given at once to [`Transformer::codes`]: they keep all threads busy, and on two slow cores are done in a
+    /// tenth of a second.
+    pub const TOGETHER: usize = 8;
+
     /// That of the catalogue, if it is here.
     ///
     /// # Errors
@@ -66,7 +70,7 @@ impl Transformer {
         Ok(fit.is_spoken())
     }
 
-    /// The vectors of passages, coded, some made together as fast as may be.
+    /// The vectors of passages, coded.
     ///
     /// # Errors
     /// [`EmbedderError`].
