@@ -214,7 +214,7 @@ pub(super) struct Ranks {
     runtime: tokio::runtime::Runtime,
     library: Library,
     id: String,
-    text: String,
+    document: Document,
     passages: Vec<Span>,
     /// What finds them by their meaning too, and their vectors.
     meaning: Option<(Arc<Transformer>, Vectors)>,
@@ -261,7 +261,7 @@ impl Ranks {
             runtime,
             library,
             id,
-            text: document.text.clone(),
+            document: document.clone(),
             passages,
             meaning,
             _folder: folder,
@@ -277,9 +277,11 @@ impl Ranks {
     /// Best first, as the product ranks them.
     pub fn rank(&self, question: &str) -> Result<Vec<Ranked>, EvaluationError> {
         let ranked = self.by_words(question)?;
+        let (document, passages) = (&self.document, &self.passages);
+        let ranked = retrieval::raise_named(document, passages, question, ranked);
         Ok(match &self.meaning {
             Some((transformer, vectors)) => {
-                let (text, passages) = (&self.text, &self.passages);
+                let text = &document.text;
                 transformer.rank(&ranked, text, passages, vectors, question, None)?
             }
             None => ranked,

@@ -343,6 +343,9 @@ pub enum EvaluationError {
     /// What finds passages by their meaning.
     #[error(transparent)]
     Embedder(#[from] EmbedderError),
+    /// A codebase could not be taken in.
+    #[error(transparent)]
+    Ingest(#[from] crate::ingest::IngestError),
     /// How answers name lines of code.
     #[error("the pattern of places in code: {0}")]
     Pattern(#[from] regex::Error),

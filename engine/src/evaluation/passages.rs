@@ -91,9 +91,7 @@ pub(super) fn run(args: &PassagesArgs) -> Result<(), EvaluationError> {
                 found[1].count(&passages, gold, &ranks.rank(question)?);
             }
         }
-        let ways = ["words", "words and meaning"];
-        let told = ways.iter().zip(&found);
-        for (way, found) in told.take(1 + usize::from(transformer.is_some())) {
+        for (way, found) in ["words", "as the product"].iter().zip(&found) {
             let of = |hits: usize| hits as f64 / found.questions.max(1) as f64;
             println!(
                 "{:<8} {way:<20} {:>9} {:>6.3} {:>6.3} {:>10.2} {:>10.3}",

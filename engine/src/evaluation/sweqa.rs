@@ -2,12 +2,12 @@
 
 use super::EvaluationError;
 use super::passages::Gold;
-use super::xquad::{plain_document, push_paragraph};
-use crate::document::{Document, DocumentKind, Span};
+use crate::document::{BlockKind, Document, SectionKind, Span};
+use crate::ingest::{Limits, extract_here};
 use regex::Regex;
 use serde::Deserialize;
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 #[derive(Deserialize)]
 struct Line {
@@ -15,77 +15,128 @@ struct Line {
     answer: String,
 }
 
-/// The Python files of the `requests` library below `code`, and the questions of `sweqa/requests.jsonl` whose answers name lines of
-/// them.
+/// The `requests` library below `code`, taken in as a person's folder is, and the questions of `sweqa/requests.jsonl` with the
+/// lines that their answers name.
 ///
 /// # Errors
-/// [`EvaluationError::Unreadable`], [`EvaluationError::Malformed`].
+/// [`EvaluationError::Unreadable`], [`EvaluationError::Malformed`], [`EvaluationError::Ingest`].
 pub(super) fn requests(data: &Path, code: &Path) -> Result<(Document, Vec<Gold>), EvaluationError> {
-    let read = |path: &Path| {
-        std::fs::read_to_string(path).map_err(|source| EvaluationError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })
-    };
-    let mut document = Document {
-        kind: DocumentKind::Code,
-        ..plain_document("requests")
-    };
-    // Of each file, by its name there, the bytes of its lines.
-    let mut files: HashMap<String, Vec<Span>> = HashMap::new();
-    for path in python_files(&code.join("src")) {
-        let text = read(&path)?;
-        let mut lines = Vec::new();
-        let mut block: Vec<&str> = Vec::new();
-        let mut close = |block: &mut Vec<&str>, lines: &mut Vec<Span>| {
-            let mut at = push_paragraph(&mut document, &block.join("\n"));
-            for line in block.drain(..) {
-                lines.push(Span::new(at, at + line.len()));
-                at += line.len() + 1;
-            }
-        };
-        for line in text.lines() {
-            block.push(line);
-            if line.is_empty() {
-                close(&mut block, &mut lines);
-            }
-        }
-        close(&mut block, &mut lines);
-        let name = path.strip_prefix(code).unwrap_or(&path);
-        files.insert(name.display().to_string(), lines);
-    }
+    let document = extract_here(code, None, &Limits::default(), &mut |_| ())?;
+    let files = Files::of(&document);
+    let named = Named::new()?;
     let path = data.join("sweqa/requests.jsonl");
-    let named =
-        Regex::new(r"(src/[\w/]+\.py)`?[^()\n]{0,40}\(?(?:at )?lines? (\d+)(?:\s*[-–]\s*(\d+))?")?;
+    let text = std::fs::read_to_string(&path).map_err(|source| EvaluationError::Unreadable {
+        path: path.clone(),
+        source,
+    })?;
     let mut questions = Vec::new();
-    for line in read(&path)?.lines() {
+    for line in text.lines() {
         let line: Line =
             serde_json::from_str(line).map_err(|source| EvaluationError::Malformed {
                 path: path.clone(),
                 source,
             })?;
-        let gold = named.captures_iter(&line.answer).filter_map(|found| {
-            let lines = files.get(&found[1])?;
-            let number = |nth: usize| found.get(nth)?.as_str().parse::<usize>().ok();
-            let first = number(2)?;
-            let last = number(3).unwrap_or(first);
-            let (first, last) = (
-                lines.get(first.checked_sub(1)?)?,
-                lines.get(last.checked_sub(1)?)?,
-            );
-            (first.start < last.end).then(|| Span::new(first.start, last.end))
-        });
+        let places = named.places(&line.answer).into_iter();
+        let gold = places.filter_map(|(file, first, last)| files.lines(&file, first, last));
         questions.push((line.question, gold.collect()));
     }
     Ok((document, questions))
 }
 
-fn python_files(folder: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = ignore::Walk::new(folder)
-        .flatten()
-        .map(ignore::DirEntry::into_path)
-        .filter(|path| path.extension().is_some_and(|extension| extension == "py"))
-        .collect();
-    files.sort();
-    files
+/// The bytes of each file's lines.
+struct Files(BTreeMap<String, BTreeMap<u32, Span>>);
+
+impl Files {
+    fn of(document: &Document) -> Files {
+        let mut files: BTreeMap<String, BTreeMap<u32, Span>> = BTreeMap::new();
+        let sections = document.sections.iter();
+        for file in sections.filter(|section| section.kind == SectionKind::File) {
+            let lines = files.entry(file.title.clone()).or_default();
+            for block in &document.blocks {
+                let BlockKind::Preformatted { first_line } = block.kind else {
+                    continue;
+                };
+                if !file.span.contains(block.span) {
+                    continue;
+                }
+                let mut at = block.span.start;
+                let text = block.span.of(&document.text).unwrap_or_default();
+                for (line, text) in (first_line..).zip(text.split_inclusive('\n')) {
+                    lines.insert(line, Span::new(at, at + text.len()));
+                    at += text.len();
+                }
+            }
+        }
+        Files(files)
+    }
+
+    /// From line to line of the one file whose path ends so; `None` if there is none, or several, or it is shorter.
+    fn lines(&self, ends: &str, first: u32, last: u32) -> Option<Span> {
+        let mut so = self.0.iter().filter(|(path, _)| {
+            path.strip_suffix(ends)
+                .is_some_and(|before| before.is_empty() || before.ends_with('/'))
+        });
+        let (_, lines) = so.next().filter(|_| so.next().is_none())?;
+        let (_, begin) = lines.range(first..=last).next()?;
+        let (_, end) = lines.range(first..=last).next_back()?;
+        Some(Span::new(begin.start, end.end))
+    }
+}
+
+/// How answers name lines: "`src/requests/utils.py` (lines 10-12)", "utils.py:10-12", "line 10".
+struct Named(Regex);
+
+impl Named {
+    fn new() -> Result<Named, EvaluationError> {
+        let file = r"([\w/]*\w+\.py)(?::(\d+)(?:\s*[-–]\s*(\d+))?)?";
+        let lines = r"\b[Ll]ines? (\d+)(?:\s*[-–]\s*(\d+))?(?:(?: in| of) `?([\w/]*\w+\.py))?";
+        Ok(Named(Regex::new(&format!("{lines}|{file}"))?))
+    }
+
+    /// Files and lines of them; lines that are said of no file belong to the one named last.
+    fn places(&self, answer: &str) -> Vec<(String, u32, u32)> {
+        let mut places = Vec::new();
+        let mut last_file: Option<String> = None;
+        for found in self.0.captures_iter(answer) {
+            let text = |nth: usize| found.get(nth).map(|part| part.as_str());
+            let number = |nth: usize| text(nth)?.parse::<u32>().ok();
+            let (file, first, last) = match text(4) {
+                Some(file) => {
+                    last_file = Some(file.to_owned());
+                    (Some(file.to_owned()), number(5), number(6))
+                }
+                None => {
+                    let file = text(3).map(str::to_owned).or_else(|| last_file.clone());
+                    (file, number(1), number(2))
+                }
+            };
+            if let (Some(file), Some(first)) = (file, first) {
+                places.push((file, first, last.unwrap_or(first).max(first)));
+            }
+        }
+        places
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn lines_are_found_as_answers_name_them() {
+        let answer = "`f` (`src/a/utils.py`, lines 3-5) calls `g` (line 9), raised in models.py:12 \
+                      and at lines 7–8 in `tests/b.py`.";
+        let places = Named::new().unwrap().places(answer);
+        let place = |file: &str, first, last| (file.to_owned(), first, last);
+        assert_eq!(
+            places,
+            [
+                place("src/a/utils.py", 3, 5),
+                place("src/a/utils.py", 9, 9),
+                place("models.py", 12, 12),
+                place("tests/b.py", 7, 8),
+            ]
+        );
+    }
 }

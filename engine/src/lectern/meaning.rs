@@ -61,6 +61,7 @@ impl Lectern {
         let earlier = earlier.as_deref();
         let by_words = retrieval::rank(&self.library, &open.id, question, earlier);
         let by_words = on.block_on(by_words)?;
+        let by_words = retrieval::raise_named(&open.document, &open.passages, question, by_words);
         let Some(transformer) = self.transformer() else {
             return Ok(by_words);
         };

@@ -38,7 +38,7 @@ pub use readings::{Reading, ReadingWay};
 pub use storing::NewDocument;
 pub use versions::NewVersion;
 pub(crate) use words::{count_words, stands_alone};
-pub use words::{indexed_words, query_words};
+pub use words::{indexed_words, query_names, query_words};
 
 use crate::home::Home;
 use sqlx::SqlitePool;

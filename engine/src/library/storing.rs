@@ -1,3 +1,4 @@
+use super::words::indexed_code;
 use super::{
     ContentHash, Incoming, Library, LibraryError, count_words, indexed_words, now, page_boxes,
 };
@@ -155,14 +156,18 @@ pub(super) async fn store_content(
         .execute(&mut *change)
         .await?;
     }
+    let indexed = match document.kind {
+        DocumentKind::Code => indexed_code,
+        _ => indexed_words,
+    };
     for passage in new.passages {
         let Some(words) = passage.of(&document.text) else {
             continue;
         };
         // A question names a file or a class more often than a passage inside of it does.
         let words = match document.belongs_to(*passage) {
-            Some(place) => indexed_words(&format!("{place}\n{words}")),
-            None => indexed_words(words),
+            Some(place) => indexed(&format!("{place}\n{words}")),
+            None => indexed(words),
         };
         let (start, end) = (passage.start as i64, passage.end as i64);
         let row = sqlx::query!(

@@ -32,6 +32,75 @@ pub fn indexed_words(text: &str) -> String {
     words
 }
 
+/// As [`indexed_words`], of source code: behind a name of several words written as one stand those words
+/// ("parseConfigFile parse Config File"), for questions say "the configuration file is parsed".
+pub(super) fn indexed_code(code: &str) -> String {
+    let mut words = String::with_capacity(code.len() + code.len() / 4);
+    let mut rest = code;
+    while let Some(begin) = rest.find(char::is_alphanumeric) {
+        let (before, from) = rest.split_at(begin);
+        let end = from.find(|c: char| !c.is_alphanumeric());
+        let (name, behind) = from.split_at(end.unwrap_or(from.len()));
+        words.push_str(before);
+        words.push_str(name);
+        for hump in humps(name) {
+            words.push(' ');
+            words.push_str(hump);
+        }
+        rest = behind;
+    }
+    words.push_str(rest);
+    indexed_words(&words)
+}
+
+/// The words of a name that are told apart by capitals: "parse", "Config" and "File" of "parseConfigFile", "HTTP" and
+/// "Adapter" of "HTTPAdapter". None of a name of one word.
+fn humps(name: &str) -> Vec<&str> {
+    let mut humps = Vec::new();
+    let mut begin = 0;
+    let mut characters = name.char_indices().peekable();
+    let mut before: Option<char> = None;
+    while let Some((at, c)) = characters.next() {
+        let next = characters.peek().map(|&(_, next)| next);
+        let begins = before.is_some_and(|before| {
+            // The last capital of a run belongs to the word behind it.
+            let ends_run = before.is_uppercase() && next.is_some_and(char::is_lowercase);
+            c.is_uppercase() && (!before.is_uppercase() || ends_run)
+        });
+        if begins {
+            humps.push(&name[begin..at]);
+            begin = at;
+        }
+        before = Some(c);
+    }
+    if !humps.is_empty() {
+        humps.push(&name[begin..]);
+    }
+    humps
+}
+
+/// What the names in a question on code are looked up by beside their [`query_words`]: `snake_case` as a phrase, since its words
+/// stand everywhere, and the words of `camelCase`.
+pub fn query_names(query: &str) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    let mut add = |words: &[&str]| {
+        let quoted = format!("\"{}\"", words.join(" ").to_lowercase());
+        if !names.contains(&quoted) {
+            names.push(quoted);
+        }
+    };
+    for name in query.split(|c: char| !c.is_alphanumeric() && c != '_') {
+        let parts: Vec<&str> = name.split('_').filter(|part| !part.is_empty()).collect();
+        if parts.len() > 1 {
+            add(&parts);
+        }
+        for hump in parts.iter().flat_map(|part| humps(part)) {
+            add(&[hump]);
+        }
+    }
+    names
+}
+
 /// Words of `text`: runs without white space, and each character that is written without blanks.
 pub(crate) fn count_words(text: &str) -> usize {
     let mut words = 0;
@@ -125,6 +194,41 @@ mod tests {
             ("Straße naïve", vec!["\"straße\"", "\"naïve\""]),
         ] {
             assert_eq!(query_words(query), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn names_in_code_are_words_too() {
+        for (code, expected) in [
+            (
+                "let parseConfigFile = 1;",
+                "let parseConfigFile parse Config File = 1;",
+            ),
+            (
+                "class HTTPAdapter(BaseAdapter)",
+                "class HTTPAdapter HTTP Adapter(BaseAdapter Base Adapter)",
+            ),
+            (
+                "snake_case, SHOUTED, x2y, été",
+                "snake_case, SHOUTED, x2y, été",
+            ),
+            ("É😀aB東", "É😀aB 東  a B 東 "),
+            ("", ""),
+        ] {
+            assert_eq!(indexed_code(code), expected, "{code}");
+        }
+        for (query, expected) in [
+            (
+                "What does `to_native_string` do?",
+                vec!["\"to native string\""],
+            ),
+            ("Is parseURL in _private?", vec!["\"parse\"", "\"url\""]),
+            (
+                "a_HTTPServer __init__ _",
+                vec!["\"a httpserver\"", "\"http\"", "\"server\""],
+            ),
+        ] {
+            assert_eq!(query_names(query), expected, "{query}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Ranking the passages of one document for a question.
 
 use crate::document::Span;
-use crate::library::{Library, LibraryError, query_words};
+use crate::library::{Library, LibraryError, query_names, query_words};
 use std::collections::HashMap;
 
 /// A question's words that are looked up; the rest of a very long question adds nothing but time.
@@ -32,7 +32,8 @@ pub struct Ranked {
 /// BM25 (Robertson and Walker 1994; k1 = 1.2, b = 0.75) with one difference to FTS5's `bm25()`: that function weighs
 /// a word by its rarity in the whole library, but what tells passages of one book apart is its rarity in that book
 /// ("Holmes" is rare in a library and on every page of the book). So each word is scored alone, FTS5's weight is
-/// divided out, and the document's own put in. Cost: two index lookups a word.
+/// divided out, and the document's own put in. Names in a question on code are words as well: `read_file` is what stands
+/// in a row, `readFile` also "read" and "file". Cost: two index lookups a word.
 pub async fn rank(
     library: &Library,
     id: &str,
@@ -51,13 +52,16 @@ pub async fn rank(
         return Ok(Vec::new());
     };
     let (first, last) = (first.key, last.key);
+    let kind = sqlx::query_scalar!("SELECT kind FROM documents WHERE id = ?", id)
+        .fetch_one(readers)
+        .await?;
     let in_library = sqlx::query_scalar!("SELECT count(*) FROM passages")
         .fetch_one(readers)
         .await?;
 
     let mut scores: HashMap<i64, f64> = HashMap::new();
     let mut most = 0.0;
-    for (word, share) in words(question, earlier) {
+    for (word, share) in words(question, earlier, kind == "code") {
         let holding = sqlx::query_scalar!(
             "SELECT count(*) FROM passage_words WHERE passage_words MATCH ?",
             word
@@ -95,9 +99,18 @@ pub async fn rank(
 }
 
 /// The words that are looked up, and what each counts.
-fn words(question: &str, earlier: Option<&str>) -> Vec<(String, f64)> {
-    let asked = query_words(question);
-    let before = earlier.map(query_words).unwrap_or_default();
+fn words(question: &str, earlier: Option<&str>, of_code: bool) -> Vec<(String, f64)> {
+    let words = |text: &str| {
+        let mut words = query_words(text);
+        for name in of_code.then(|| query_names(text)).into_iter().flatten() {
+            if !words.contains(&name) {
+                words.push(name);
+            }
+        }
+        words
+    };
+    let asked = words(question);
+    let before = earlier.map(words).unwrap_or_default();
     let only_before = before.iter().filter(|word| !asked.contains(word));
     let both = asked
         .iter()
