@@ -208,7 +208,7 @@ pub struct Ask {
 pub struct Settings {
     /// Name or path of the model that reads and answers; the catalogue's default without.
     pub model: Option<String>,
-    /// Threads for computing, from the next start on; 0 for one fewer than the machine has, at least one.
+    /// Threads for computing, from the next start on; 0 for one fewer than the machine has, but both of two.
     pub threads: u32,
     /// Minutes that the model stays in memory, the GPU's if it is there, after it was last used.
     pub idle_minutes: u32,

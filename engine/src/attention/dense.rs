@@ -240,7 +240,7 @@ impl DenseAttention {
                 ),
             });
         }
-        cache.append(tokens, self.tail.blocks())?;
+        cache.append_behind(self.view.run_to_the_end(), tokens, self.tail.blocks())?;
         self.view = self.view.grown_as(&cache.view());
         self.tail = Tail::after(&self.view)?;
         if let Some(mass) = &mut self.mass {

@@ -107,8 +107,7 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
 /// Threads for tensors: all of rayon's, the kernels' as well as candle's.
 fn compute_on(threads: usize) -> Result<(), Failure> {
     let threads = match threads {
-        // One is left to the rest of the machine.
-        0 => std::thread::available_parallelism().map_or(1, |all| (all.get() - 1).max(1)),
+        0 => std::thread::available_parallelism().map_or(1, |all| all_but_one(all.get())),
         chosen => chosen,
     };
     rayon::ThreadPoolBuilder::new()
@@ -117,6 +116,14 @@ fn compute_on(threads: usize) -> Result<(), Failure> {
         .thread_name(|number| format!("compute-{number}"))
         .build_global()
         .map_err(|error| other(format!("the computing threads cannot be started: {error}")))
+}
+
+/// One is left to the rest of the machine, but of two: reading a book would take nearly twice as long.
+fn all_but_one(all: usize) -> usize {
+    match all {
+        0..=2 => all.max(1),
+        more => more - 1,
+    }
 }
 
 /// The first Ctrl-C ends what runs at its next step; the second ends the program at once.

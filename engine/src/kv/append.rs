@@ -25,6 +25,8 @@ pub(super) struct BlockRecipe<'a> {
     /// The cache's.
     pub(super) format: BlockFormat,
     pub(super) identity: u64,
+    /// See [`BlockHeader::looked_at_from`].
+    pub(super) looked_at_from: usize,
 }
 
 impl Writer {
@@ -51,11 +53,12 @@ impl Writer {
         written
     }
 
-    /// Writes copies of `blocks`, whose bytes stand in `file`, to the beginning of an empty file, under another
-    /// identity, and makes them durable. On an error the file is cut back as in [`Writer::append`].
+    /// Appends copies of `blocks`, whose bytes stand in `file`, after `sealed`, under another identity, and makes them durable.
+    /// On an error the file is cut back as in [`Writer::append`].
     pub(super) fn copy(
         &mut self,
         identity: u64,
+        sealed: &[Arc<SealedBlock>],
         blocks: &[Arc<SealedBlock>],
         file: &[u8],
     ) -> io::Result<Vec<Arc<SealedBlock>>> {
@@ -63,7 +66,7 @@ impl Writer {
             self.storage.set_len(self.end)?;
             self.remains = false;
         }
-        let written = self.write_copies(identity, blocks, file);
+        let written = self.write_copies(identity, sealed, blocks, file);
         match &written {
             Ok(new) => self.end = new.last().map_or(self.end, |block| block.end()),
             Err(_) => self.remains = self.storage.set_len(self.end).is_err(),
@@ -74,16 +77,25 @@ impl Writer {
     fn write_copies(
         &mut self,
         identity: u64,
+        sealed: &[Arc<SealedBlock>],
         blocks: &[Arc<SealedBlock>],
         file: &[u8],
     ) -> io::Result<Vec<Arc<SealedBlock>>> {
+        let mut hash = sealed.last().map_or(0, |block| block.header.chain);
         let mut offset = self.end;
         let mut new = Vec::with_capacity(blocks.len());
-        for block in blocks {
+        for (nth, block) in blocks.iter().enumerate() {
+            hash = chain(hash, &block.header.tokens);
+            let index = (sealed.len() + nth) as u32;
+            // A run that began with a block of these begins with its copy.
+            let within = block.header.index - block.header.looked_at_from;
             let header = BlockHeader {
+                index,
                 // One append wrote them all, so all are checked again after a crash.
-                append_start: 0,
+                append_start: sealed.len() as u32,
+                looked_at_from: index.saturating_sub(within),
                 identity,
+                chain: hash,
                 ..block.header.clone()
             };
             let mut bytes = header.encode();
@@ -133,6 +145,7 @@ impl Writer {
                 index: (sealed.len() + nth) as u32,
                 format: format.number(),
                 append_start: sealed.len() as u32,
+                looked_at_from: recipe.looked_at_from as u32,
                 part_bytes: part_bytes as u64,
                 identity: recipe.identity,
                 chain: hash,

@@ -10,6 +10,7 @@ use super::{BLOCK_TOKENS, CacheIdentity, KvError, KvShape, KvView, OpenBlock};
 use lectern_models::attention::AttentionShape;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -216,6 +217,16 @@ impl KvCache {
     /// [`KvError::DiskFull`] and [`KvError::Io`] leave the cache as it was; [`KvError::Complete`] if it ends with a
     /// partial block already; [`KvError::Shape`] if `blocks` are not as many as `tokens` fill.
     pub fn append(&self, tokens: &[u32], blocks: &[OpenBlock]) -> Result<(), KvError> {
+        self.append_behind(0, tokens, blocks)
+    }
+
+    /// As [`KvCache::append`] of what looked at the opening and, from block `looked_at_from` on, at all before it.
+    pub(crate) fn append_behind(
+        &self,
+        looked_at_from: usize,
+        tokens: &[u32],
+        blocks: &[OpenBlock],
+    ) -> Result<(), KvError> {
         if blocks.len() != tokens.len().div_ceil(BLOCK_TOKENS)
             || blocks.iter().any(|block| *block.shape() != self.shape)
         {
@@ -240,6 +251,7 @@ impl KvCache {
             shape: &self.shape,
             format: self.format,
             identity: self.identity.hash(),
+            looked_at_from,
         };
         let new = writer
             .append(&recipe, old.sealed(), tokens, blocks)
@@ -254,25 +266,34 @@ impl KvCache {
         self.publish(sealed)
     }
 
-    /// Appends copies of the first `tokens` tokens of `view` (a multiple of 64) to this cache, which is empty and of
-    /// the same shape and format, under its own identity: written, durable, then visible.
-    pub(super) fn append_copies(&self, view: &KvView, tokens: usize) -> Result<(), KvError> {
+    /// Appends copies of these blocks of `view`, which is of a cache of the same shape and format, under its own identity:
+    /// written, durable, then visible. They must have been checked.
+    pub(super) fn append_copies(&self, view: &KvView, blocks: Range<usize>) -> Result<(), KvError> {
         let mut writer = self.writer();
-        let blocks = &view.sealed()[..tokens / BLOCK_TOKENS];
+        let old = self.view();
+        if !old.tokens().is_multiple_of(BLOCK_TOKENS) {
+            return Err(KvError::Complete {
+                path: self.folder.clone(),
+                tokens: old.tokens(),
+            });
+        }
+        let blocks = &view.sealed()[blocks];
         let new = writer
             .copy(
                 self.identity.hash(),
+                old.sealed(),
                 blocks,
                 view.map().map_or(&[], |map| map),
             )
             .map_err(|error| match error.kind() {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => KvError::DiskFull {
                     path: self.path.to_path_buf(),
-                    needed: blocks.last().map_or(0, |block| block.end()),
+                    needed: blocks.iter().map(|block| block.end() - block.offset).sum(),
                 },
                 _ => KvError::io(&*self.path, "write")(error),
             })?;
-        self.publish(new)
+        let sealed = old.sealed().iter().cloned().chain(new).collect();
+        self.publish(sealed)
     }
 
     /// Bytes that appending so many tokens takes on disk.

@@ -12,7 +12,7 @@
 //! | 16 | 4 | format of the parts |
 //! | 20 | 4 | index of the first block of the append that wrote it |
 //! | 24 | 4 | layers |
-//! | 28 | 4 | reserved, 0 |
+//! | 28 | 4 | index of the block from which on its tokens looked at all that stands before them, beside the opening; 0 of a text read whole |
 //! | 32 | 8 | bytes of one part |
 //! | 40 | 8 | hash of the cache's identity |
 //! | 48 | 8 | chained hash of all token ids up to the end of this block |
@@ -42,6 +42,9 @@ pub struct BlockHeader {
     pub format: u32,
     /// First block of the append that wrote this one: what may be torn together.
     pub append_start: u32,
+    /// First block of the run that its tokens looked at, itself the last of it; 0 if that was everything before them. Where it
+    /// is another, they looked at the opening of the cache and at nothing else.
+    pub looked_at_from: u32,
     /// Bytes of one layer's part.
     pub part_bytes: u64,
     /// [`super::CacheIdentity::hash`].
@@ -84,6 +87,7 @@ impl BlockHeader {
         bytes[16..20].copy_from_slice(&self.format.to_le_bytes());
         bytes[20..24].copy_from_slice(&self.append_start.to_le_bytes());
         bytes[24..28].copy_from_slice(&(layers as u32).to_le_bytes());
+        bytes[28..32].copy_from_slice(&self.looked_at_from.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.part_bytes.to_le_bytes());
         bytes[40..48].copy_from_slice(&self.identity.to_le_bytes());
         bytes[48..56].copy_from_slice(&self.chain.to_le_bytes());
@@ -123,6 +127,7 @@ impl BlockHeader {
             index: u32_at(8),
             format: u32_at(16),
             append_start: u32_at(20),
+            looked_at_from: u32_at(28),
             part_bytes: u64_at(32),
             identity: u64_at(40),
             chain: u64_at(48),
@@ -145,6 +150,7 @@ mod tests {
             index: 3,
             format: 1,
             append_start: 2,
+            looked_at_from: 1,
             part_bytes: 4096,
             identity: 11,
             chain: chain(5, &[1, 2, 3]),

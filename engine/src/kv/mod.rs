@@ -43,6 +43,7 @@ mod storage;
 mod tests;
 mod view;
 
+pub use adopt::Donor;
 pub use cache::{KvCache, Recovery};
 pub use error::KvError;
 pub use format::{BlockFormat, Codes, FORMAT_F16, Part, PartCodes, PartHalves};

@@ -44,6 +44,7 @@ pub(super) fn scan(file: &[u8], shape: &KvShape, format: BlockFormat, identity: 
         let format = format.of_block(scan.blocks.len(), header.tokens.len());
         let expected = header.index as usize == scan.blocks.len()
             && header.append_start <= header.index
+            && header.looked_at_from <= header.index
             && header.identity == identity
             && header.format == format.number()
             && header.part_bytes == format.part_bytes(shape) as u64

@@ -270,6 +270,19 @@ impl KvView {
         }
     }
 
+    /// The first block of the run that ends where the cache ended when this was taken: what is appended to the cache then looked at
+    /// everything from there on, and, unless that is 0, at the blocks before as far as they are in this view.
+    pub(crate) fn run_to_the_end(&self) -> usize {
+        let mut begins = self.of_cache.div_ceil(super::BLOCK_TOKENS);
+        for block in self.blocks.iter().rev() {
+            if block.header.index as usize + 1 != begins {
+                break;
+            }
+            begins -= 1;
+        }
+        begins
+    }
+
     /// Tokens of the whole cache when this was taken; more than [`KvView::tokens`] where some were picked.
     pub fn tokens_of_cache(&self) -> usize {
         self.of_cache

@@ -3,34 +3,27 @@
 use super::Lectern;
 use super::reading::Lesson;
 use super::told::Told;
-use crate::kv::{self, CacheIdentity, KvCache, KvError};
+use crate::kv::{self, CacheIdentity, Donor, KvCache, KvError};
 use lectern_protocol::Failure;
+use std::path::PathBuf;
 use tokio::runtime::Handle;
 
 impl Lectern {
-    /// Takes over into `cache` what an earlier version's cache holds of the same tokens, if there is one and it holds
-    /// more; then removes it. One that another Lectern works on is left alone, one that is damaged is cut first.
+    /// Takes over into `cache` the beginning of an earlier version's cache as far as it holds the same tokens, if there is one and
+    /// it holds more. Returns it where more of it can be taken over, segment by segment, as the rest is read; else it
+    /// is removed. One that another Lectern works on is left alone, one that is damaged is cut first.
     pub(super) fn adopt_earlier(
         &self,
         on: &Handle,
         lesson: &Lesson,
         cache: &KvCache,
-    ) -> Result<(), Failure> {
-        let row = &lesson.stored.row;
-        let Some(text) = row.earlier_text.filter(|text| *text != row.text_sha256) else {
-            return Ok(());
+    ) -> Result<Option<Donor>, Failure> {
+        let Some((identity, folder)) = self.earlier_cache(lesson) else {
+            return Ok(None);
         };
-        let identity = CacheIdentity {
-            text,
-            ..lesson.identity()
-        };
-        let folder = self.library.home().caches().join(identity.folder_name());
-        if !folder.exists() {
-            return Ok(());
-        }
         let donor = match KvCache::open(&folder, &identity, lesson.model.shape()) {
             Ok(donor) => donor,
-            Err(KvError::Locked { .. }) => return Ok(()),
+            Err(KvError::Locked { .. }) => return Ok(None),
             Err(error) => return Err(error.told()),
         };
         let before = cache.tokens();
@@ -38,12 +31,29 @@ impl Lectern {
         let now = cache
             .adopt(&donor, &input.ids(), |at| input.chunk(at).start)
             .map_err(Told::told)?;
-        drop(donor);
         if now > before {
             tracing::info!("{now} tokens were taken over from the version before");
         }
+        if let Some(segments) = lesson.segments.as_ref().filter(|_| now < lesson.total()) {
+            let opening = &segments.ids()[..segments.opening().min(segments.ids().len())];
+            let donor = Donor::new(cache, donor, opening).map_err(Told::told)?;
+            if donor.is_some() {
+                return Ok(donor);
+            }
+        } else {
+            drop(donor);
+        }
+        self.forget_earlier(on, lesson)?;
+        Ok(None)
+    }
+
+    /// Removes what was read of the version before, of which nothing more can be taken over.
+    pub(super) fn forget_earlier(&self, on: &Handle, lesson: &Lesson) -> Result<(), Failure> {
+        let Some((identity, folder)) = self.earlier_cache(lesson) else {
+            return Ok(());
+        };
         let rows = on.block_on(self.library.list())?;
-        if rows.iter().any(|row| row.text_sha256 == text) {
+        if rows.iter().any(|row| row.text_sha256 == identity.text) {
             // It is another document's.
             return Ok(());
         }
@@ -51,5 +61,17 @@ impl Lectern {
             Ok(()) | Err(KvError::Locked { .. }) => Ok(()),
             Err(error) => Err(error.told()),
         }
+    }
+
+    /// The cache of the version before, if there is one.
+    fn earlier_cache(&self, lesson: &Lesson) -> Option<(CacheIdentity, PathBuf)> {
+        let row = &lesson.stored.row;
+        let text = row.earlier_text.filter(|text| *text != row.text_sha256)?;
+        let identity = CacheIdentity {
+            text,
+            ..lesson.identity()
+        };
+        let folder = self.library.home().caches().join(identity.folder_name());
+        folder.exists().then_some((identity, folder))
     }
 }

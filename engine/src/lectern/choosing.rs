@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 /// Tokens of a document up to which a small model reads it whole of which nothing was measured.
-const WHOLE_TOKENS: usize = 4096;
+const WHOLE_TOKENS: usize = 2048;
 
 /// Bytes of a small model: up to two or three billion parameters of 4 bits.
 const SMALL_BYTES: u64 = 2_000_000_000;

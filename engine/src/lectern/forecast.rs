@@ -30,9 +30,18 @@ struct Known {
     /// More for each token that it looks back at.
     seconds_per_token_before: f64,
     text_bytes_per_token: f64,
+    /// Of a token in the cache.
     cache_bytes_per_token: f64,
+    /// Tokens in the cache for each of a document that is read in segments: some are read twice.
+    #[serde(default = "read_in_segments")]
+    in_segments: f64,
     /// Mean of |foretold / taken - 1|, once something was foretold.
     error: Option<f64>,
+}
+
+/// Before a document was read in segments: of novels, manuals and code 1.08 to 1.11 (`docs/long-context.md`).
+fn read_in_segments() -> f64 {
+    1.09
 }
 
 /// A reading that ended.
@@ -42,8 +51,10 @@ pub(super) struct Ended<'r> {
     pub text_bytes: usize,
     /// Of the whole document.
     pub tokens: usize,
+    /// In its cache.
+    pub cached: usize,
     pub cache_bytes: u64,
-    /// Tokens that this reading found read already.
+    /// Tokens of the cache that this reading found there.
     pub resumed_at: usize,
     /// Tokens that each looked at, where that was not all before it.
     pub looks_at: Option<usize>,
@@ -83,13 +94,16 @@ impl Forecaster {
     ) -> Option<Forecast> {
         let known = *lock(&self.known).get(model)?;
         let tokens = tokens.map_or(text_bytes as f64 / known.text_bytes_per_token, |t| t as f64);
-        let cache_bytes = (tokens * known.cache_bytes_per_token) as u64;
-        let looks_at = whole.filter(|whole| tokens > *whole as f64);
-        let looks_at = looks_at.map(|_| Segments::LOOKED_AT);
+        let is_in_segments = whole.is_some_and(|whole| tokens > whole as f64);
+        let (cached, looks_at) = match is_in_segments {
+            true => (tokens * known.in_segments, Some(Segments::LOOKED_AT)),
+            false => (tokens, None),
+        };
+        let cache_bytes = (cached * known.cache_bytes_per_token) as u64;
         Some(Forecast {
             tokens: tokens as u32,
             cache_bytes,
-            seconds: known.cost().seconds(0.0, tokens, looks_at),
+            seconds: known.cost().seconds(0.0, cached, looks_at),
             error: known.error,
             fits: cache_bytes <= room,
             gpu: None,
@@ -101,18 +115,20 @@ impl Forecaster {
         let Some(cost) = ended.pace.cost() else {
             return;
         };
-        let tokens = ended.tokens as f64;
+        let (tokens, cached) = (ended.tokens as f64, ended.cached as f64);
+        let again = ended.looks_at.map(|_| cached / tokens);
         let mut all = lock(&self.known);
         let mut new = Known {
             seconds_per_token: cost.per_token,
             seconds_per_token_before: cost.per_token_before,
             text_bytes_per_token: ended.text_bytes as f64 / tokens,
-            cache_bytes_per_token: ended.cache_bytes as f64 / tokens,
+            cache_bytes_per_token: ended.cache_bytes as f64 / cached,
+            in_segments: again.unwrap_or_else(read_in_segments),
             error: None,
         };
         if let Some(old) = all.get(ended.model) {
             let from = ended.resumed_at as f64;
-            let foretold = old.cost().seconds(from, tokens, ended.looks_at);
+            let foretold = old.cost().seconds(from, cached, ended.looks_at);
             let error = (foretold / ended.pace.taken().as_secs_f64() - 1.0).abs();
             let mean = |old: f64, new: f64| old + NEWEST * (new - old);
             new = Known {
@@ -124,6 +140,7 @@ impl Forecaster {
                 text_bytes_per_token: mean(old.text_bytes_per_token, new.text_bytes_per_token),
                 // A fact of the format, not a measurement: the newest holds.
                 cache_bytes_per_token: new.cache_bytes_per_token,
+                in_segments: again.map_or(old.in_segments, |again| mean(old.in_segments, again)),
                 error: Some(old.error.map_or(error, |old| mean(old, error))),
             };
         }
@@ -172,6 +189,7 @@ mod tests {
             model: "m",
             text_bytes: chunks * 1024,
             tokens: chunks * 256,
+            cached: chunks * 256,
             cache_bytes: chunks as u64 * 256 * 3648,
             resumed_at: 0,
             looks_at: None,
@@ -210,6 +228,35 @@ mod tests {
         let ratio = next.seconds / expected;
         assert!((1.39..1.41).contains(&ratio), "{next:?}");
         assert!(next.fits);
+    }
+
+    #[test]
+    fn what_segments_read_twice_is_foretold() {
+        let folder = tempfile::tempdir().unwrap();
+        let forecaster = Forecaster::open(folder.path().join("paces.json"));
+        let pace = paced(8, 0.01, 0.0);
+        let whole = |forecaster: &Forecaster| {
+            let foretold = forecaster.foretell("m", 40 * 1024, None, Some(4096), u64::MAX);
+            foretold.unwrap()
+        };
+        forecaster.learn(&ended(&pace, 8));
+        let unread = whole(&forecaster);
+        assert_eq!(unread.tokens, 10_240);
+        assert!(
+            (unread.seconds - 0.01 * 1.09 * 10_240.0).abs() < 0.1,
+            "{unread:?}"
+        );
+        // A fifth is read twice.
+        forecaster.learn(&Ended {
+            tokens: 8 * 256,
+            cached: 8 * 256 * 6 / 5,
+            cache_bytes: 8 * 256 * 6 / 5 * 3648,
+            looks_at: Some(512),
+            ..ended(&pace, 8)
+        });
+        let read = whole(&forecaster);
+        let again = f64::from(read.cache_bytes as u32) / (10_240.0 * 3648.0);
+        assert!((again - (1.09 + NEWEST * 0.11)).abs() < 1e-3, "{read:?}");
     }
 
     #[test]

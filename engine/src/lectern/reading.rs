@@ -225,7 +225,8 @@ impl Lectern {
         // Another Lectern may hold the cache for a long time: wait for it standing.
         drop(seated);
         let cache = self.open_cache(lesson, job)?;
-        self.adopt_earlier(on, lesson, &cache)?;
+        let found = cache.tokens();
+        let earlier = self.adopt_earlier(on, lesson, &cache)?;
         let before = cache.tokens();
         let note = |tokens: usize, cache_bytes: u64| {
             on.block_on(self.library.note_reading(
@@ -284,21 +285,32 @@ impl Lectern {
                 progress: &progress,
                 yield_point: &stand_up,
                 along: &along,
+                earlier: earlier.as_ref(),
             },
         );
         note(lesson.of_document(cache.tokens()), cache.bytes())?;
         let pace = read.map_err(Told::told)?;
+        drop(earlier);
+        self.forget_earlier(on, lesson)?;
+        let kept = cache.tokens().saturating_sub(found + pace.tokens());
+        if kept > 0 {
+            let share = 100 * kept / cache.tokens();
+            job.tell(Event::Notice {
+                message: format!("{share}% of it had been read before it changed and was kept."),
+            });
+        }
         self.forecaster.learn(&Ended {
             model: lesson.model.fingerprint(),
             text_bytes: lesson.stored.document.text.len(),
             tokens: lesson.tokens.len(),
+            cached: cache.tokens(),
             cache_bytes: cache.bytes(),
-            resumed_at: read_before,
+            resumed_at: before,
             looks_at: lesson.segments.as_ref().map(|cut| cut.looked_at()),
             pace: &pace,
         });
         let cost = ReadCost {
-            tokens: cache.tokens() - before,
+            tokens: pace.tokens(),
             seconds: began.elapsed().as_secs_f64(),
         };
         Ok((cache, cost))

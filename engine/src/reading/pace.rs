@@ -24,6 +24,7 @@ struct Chunk {
 #[derive(Debug, Default)]
 pub struct Pace {
     taken: Duration,
+    tokens: usize,
     recent: VecDeque<Chunk>,
     chunks: usize,
     /// Sums over chunks of weight, depth, depth², seconds a token, and depth times seconds a token.
@@ -58,6 +59,7 @@ impl Pace {
     /// A chunk of `tokens` that look at `before` others took that long.
     pub fn add(&mut self, before: usize, tokens: usize, took: Duration) {
         self.taken += took;
+        self.tokens += tokens;
         let chunk = Chunk {
             tokens: tokens as f64,
             seconds: took.as_secs_f64(),
@@ -84,6 +86,11 @@ impl Pace {
     /// Time that all chunks took together, without what was waited between them.
     pub fn taken(&self) -> Duration {
         self.taken
+    }
+
+    /// Tokens of all chunks together.
+    pub fn tokens(&self) -> usize {
+        self.tokens
     }
 
     /// Tokens a second over the last chunks; 0 before the first.

@@ -3,7 +3,7 @@
 use super::pace::Pace;
 use super::{CancelFlag, ReadProgress, ReadingError, Segments, mend};
 use crate::attention::DenseAttention;
-use crate::kv::{BLOCK_TOKENS, CacheIdentity, KvCache, KvView};
+use crate::kv::{BLOCK_TOKENS, CacheIdentity, Donor, KvCache, KvView};
 use lectern_models::{Logits, Model, Token};
 use std::ops::Range;
 use std::sync::Arc;
@@ -62,6 +62,12 @@ impl ReadingInput {
         segments.is_some_and(|segments| segments.beginning(at) == at)
     }
 
+    /// Where what is read by itself ends that begins at `at`.
+    fn ends(&self, at: usize) -> usize {
+        let end = self.segments.as_ref().map(|segments| segments.end(at));
+        end.unwrap_or(self.prefix.len() + self.tokens.len())
+    }
+
     /// Tokens of the document that a cache of so many tokens holds.
     fn of_document(&self, cached: usize) -> usize {
         match &self.segments {
@@ -80,7 +86,7 @@ impl ReadingInput {
     }
 }
 
-/// Who follows a reading, and who may stop it.
+/// Who follows a reading, who may stop it, and what it need not do.
 #[derive(Clone, Copy)]
 pub struct Followers<'f> {
     /// Stops it within about 0.1 s; the chunk under way is lost.
@@ -92,6 +98,8 @@ pub struct Followers<'f> {
     /// Called after every chunk with the tokens of the document that are read, for what else is to be done with them.
     /// Its time is the chunk's.
     pub along: &'f dyn Fn(usize),
+    /// What was read of the document before it changed: segments that have not changed are taken over.
+    pub earlier: Option<&'f Donor>,
 }
 
 impl<'f> Followers<'f> {
@@ -102,6 +110,7 @@ impl<'f> Followers<'f> {
             progress: &|_| (),
             yield_point: &|| (),
             along: &|_| (),
+            earlier: None,
         }
     }
 }
@@ -128,6 +137,7 @@ pub fn read(
         progress,
         yield_point,
         along,
+        earlier,
     } = followers;
     let ids = input.ids();
     if ids.len() > model.context_length() && input.segments.is_none() {
@@ -172,6 +182,15 @@ pub fn read(
         }
         let began = Instant::now();
         if input.begins_anew(tokens) {
+            let segment = &ids[tokens..input.ends(tokens)];
+            if let Some(donor) = earlier
+                && cache.adopt_segment(donor, segment)?
+            {
+                tokens += segment.len();
+                along(input.of_document(tokens));
+                report(tokens, &pace);
+                continue;
+            }
             attention.go_to(input.before(&cache.view(), tokens))?;
         }
         let before = attention.tokens();

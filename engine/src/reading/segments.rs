@@ -14,9 +14,9 @@
 //! (Gim et al. 2024, arXiv 2311.04934) and TurboRAG (Lu et al. 2024, arXiv 2410.07590), of which none keeps what was read
 //! on disk in codes.
 //!
-//! Segments overlap by less than one passage: the passage that one cuts off begins the next, so that every passage stands whole
-//! in one of them. Much is read twice for it. Segments of whole passages only, which were tried, are a fifth smaller, but a
-//! small model answers worse from a passage that was read behind others (`docs/long-context.md`).
+//! A segment holds as many whole passages as fit, so that every passage stands whole in one of them, and goes on into the next
+//! passage up to the end of a block of the cache, since the next segment begins with a block: a twelfth is read twice. Longer ones
+//! would waste less, but a small model answers worse from a passage that was read behind others (`docs/long-context.md`).
 
 use super::{CHUNK_TOKENS, gap};
 use crate::document::{Document, Span};
@@ -26,18 +26,18 @@ use lectern_models::{Token, Tokenizer, TokenizerError};
 use std::ops::Range;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Tokens of a segment, by measurement (`docs/long-context.md`).
+/// Tokens of a segment at most, by measurement (`docs/long-context.md`).
 pub const SEGMENT_TOKENS: usize = 512;
 
 /// Raised when what is computed of a segment comes to depend on something else.
-const VERSION: u64 = 3;
+const VERSION: u64 = 4;
 
 /// A document, cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segments {
     /// Tokens of the opening, a multiple of [`CHUNK_TOKENS`].
     opening: usize,
-    /// Tokens of every segment but the last, a multiple of [`BLOCK_TOKENS`].
+    /// Tokens of a segment at most, a multiple of [`BLOCK_TOKENS`].
     size: usize,
     /// Tokens before the document.
     prefix: usize,
@@ -103,7 +103,7 @@ impl Segments {
         })
     }
 
-    /// Cuts `tokens` into segments of `size` tokens, rounded up to whole blocks. They begin at these bytes of the
+    /// Cuts `tokens` into segments of `size` tokens at most, rounded up to whole blocks. They begin at these bytes of the
     /// document where there are some near enough; `gap` gives the tokens that stand before the one that begins at a byte.
     ///
     /// # Errors
@@ -135,7 +135,19 @@ impl Segments {
             };
             // A path as long as a segment would leave no room for what stands in it.
             before.truncate(size / 4);
-            let end = tokens.len().min(begin + size - before.len());
+            let room = |tokens: usize| tokens - before.len();
+            let most = begin + room(size);
+            // The passage that no longer fits begins the next one.
+            let next = tokens.get(most).map_or(tokens.len(), |cut| {
+                let cut = beginnings.partition_point(|&byte| byte <= cut.start as usize);
+                let next = beginnings[..cut].last().map_or(0, |&byte| {
+                    tokens.partition_point(|token| (token.start as usize) < byte)
+                });
+                let near = begin + room(size / 4)..=most;
+                if near.contains(&next) { next } else { most }
+            });
+            let whole = (before.len() + next - begin).next_multiple_of(BLOCK_TOKENS);
+            let end = tokens.len().min(begin + room(whole));
             let part = Segment {
                 position: segments.ids.len(),
                 gap: before.len(),
@@ -147,14 +159,7 @@ impl Segments {
             if end == tokens.len() {
                 break;
             }
-            // The passage that was cut off stands whole in the next one.
-            let cut = tokens[end].start as usize;
-            let last = beginnings[..beginnings.partition_point(|&byte| byte <= cut)].last();
-            let whole = last.map_or(end, |&byte| {
-                tokens.partition_point(|token| (token.start as usize) < byte)
-            });
-            let near = end - size / 2..=end;
-            begin = if near.contains(&whole) { whole } else { end };
+            begin = next;
         }
         Ok(segments)
     }
@@ -211,6 +216,12 @@ impl Segments {
     /// Where in the cache the segment begins that position `at` is in; 0 in the opening.
     pub(super) fn beginning(&self, at: usize) -> usize {
         self.around(at).map_or(0, |nth| self.parts[nth].position)
+    }
+
+    /// Where the segment ends in the cache that position `at` is in, or the opening.
+    pub(super) fn end(&self, at: usize) -> usize {
+        let opening = self.opening.min(self.ids.len());
+        self.around(at).map_or(opening, |nth| self.parts[nth].end())
     }
 
     /// The positions that are computed together with `at`.
@@ -395,6 +406,14 @@ mod tests {
         // Begun in the opening, goes on in the first.
         assert_eq!(segments.holding(&all, Span::new(3 * 200, 3 * 300)), Some(0));
         assert_eq!(segments.holding(&all, Span::new(3 * 100, 3 * 200)), None);
+    }
+
+    #[test]
+    fn no_more_of_it_is_read_twice_than_fills_a_block() {
+        let segments = cut(3000, 150, 512);
+        let runs: Vec<_> = segments.parts.iter().map(|p| p.document.clone()).collect();
+        // 600 - 216 are six blocks; with what stands for the gap 450 are 453, and eight blocks hold 59 more.
+        assert_eq!(runs[0..3], [216..600, 600..1109, 1050..1559]);
     }
 
     #[test]

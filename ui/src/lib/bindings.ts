@@ -1040,7 +1040,7 @@ export type Secret = string;
 export type Settings = {
 	/**  Name or path of the model that reads and answers; the catalogue's default without. */
 	model?: string | null,
-	/**  Threads for computing, from the next start on; 0 for one fewer than the machine has, at least one. */
+	/**  Threads for computing, from the next start on; 0 for one fewer than the machine has, but both of two. */
 	threads?: number,
 	/**  Minutes that the model stays in memory, the GPU's if it is there, after it was last used. */
 	idle_minutes?: number,
