@@ -22,9 +22,15 @@ fn home(folder: &Path) -> Home {
 }
 
 async fn open(folder: &Path) -> Arc<Lectern> {
+    open_with(folder, 0).await
+}
+
+/// Documents of more than `whole_tokens` are read in segments; 0 leaves that to the catalogue.
+async fn open_with(folder: &Path, whole_tokens: u32) -> Arc<Lectern> {
     let home = home(folder);
     let settings = Settings {
         model: Some("smollm2-135m".to_owned()),
+        whole_tokens,
         ..Settings::default()
     };
     lectern_engine::settings::save(&home, &settings).unwrap();
@@ -202,6 +208,58 @@ async fn what_was_read_before_the_change_is_kept_and_answers_as_if_read_anew() {
         .await
         .unwrap();
     assert_eq!(answer.answer, adopted.answer);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_long_document_what_stands_behind_a_change_is_kept_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("diary.txt");
+    // Days of different lengths, as passages come to begin at the same ones again.
+    let days = |range: std::ops::Range<usize>| -> String {
+        let ate = |day: usize| "ate a biscuit and ".repeat(1 + day * 7 % 13);
+        range
+            .map(|day| format!("On day {day} they {}slept.\n\n", ate(day)))
+            .collect()
+    };
+    let of = |landed: &str| format!("{}{landed}\n\n{}", days(0..30), days(30..120));
+    write(&file, &of("They landed in Oban."));
+    let lectern = open_with(folder.path(), 600).await;
+    let document = add(&lectern, &file).await;
+    lectern.read(&document.id, &job()).await.unwrap();
+
+    write(&file, &of("They landed in the harbour of Skye."));
+    lectern
+        .refresh(&document.id, None, false, &job())
+        .await
+        .unwrap();
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let tell = Arc::clone(&told);
+    let job = Job::new(
+        move |event| {
+            if let Event::Notice { message } = event {
+                tell.lock().unwrap().push(message);
+            }
+        },
+        CancelFlag::new(),
+    );
+    lectern.read(&document.id, &job).await.unwrap();
+    let told = told.lock().unwrap().join("\n");
+    let kept = told.lines().find_map(|line| {
+        line.split_once("% of it had been read")?
+            .0
+            .parse::<u32>()
+            .ok()
+    });
+    // The change ends the first quarter, so more than what stands before it.
+    assert!(
+        kept.is_some_and(|share| (50..100).contains(&share)),
+        "{told}"
+    );
+    let ReadState::Read { .. } = lectern.summary(&document.id).await.unwrap().reading else {
+        panic!("not read");
+    };
+    let caches = std::fs::read_dir(folder.path().join("home/caches")).unwrap();
+    assert_eq!(caches.count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

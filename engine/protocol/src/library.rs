@@ -151,7 +151,8 @@ pub struct Refreshed {
     pub document: DocumentSummary,
     /// What was done.
     pub state: RefreshedState,
-    /// Bytes of text that are the same from the beginning: what was read of them is kept, what follows is read again.
+    /// Bytes of text that are the same from the beginning: what was read of them is kept. What follows is read again, but segments that
+    /// have not changed.
     /// This and the counts below are 0 unless it was updated.
     pub unchanged_bytes: u32,
     /// Citations whose words still stand.

@@ -74,7 +74,8 @@ fn say_refreshed(refreshed: &Refreshed) {
                 }
             };
             format!(
-                "updated; its first {same} % are the same, what was read of them is kept{citations}"
+                "updated; its first {same} % are the same, what was read of them is kept, and of what \
+                 follows as far as it still holds{citations}"
             )
         }
     };

@@ -823,7 +823,8 @@ export type Refreshed = {
 	/**  What was done. */
 	state: RefreshedState,
 	/**
-	 *  Bytes of text that are the same from the beginning: what was read of them is kept, what follows is read again.
+	 *  Bytes of text that are the same from the beginning: what was read of them is kept. What follows is read again, but segments that
+	 *  have not changed.
 	 *  This and the counts below are 0 unless it was updated.
 	 */
 	unchanged_bytes: number,
