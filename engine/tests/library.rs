@@ -56,6 +56,7 @@ fn answer(question: &str, words: &str) -> Answer {
         strategy: Strategy::WholeDocument,
         conversation: None,
         stopped: false,
+        far: false,
     }
 }
 

@@ -77,18 +77,24 @@ async fn add_log_book(lectern: &Lectern, folder: &Path) -> String {
     added[0].document.as_ref().unwrap().id.clone()
 }
 
-/// Whether an answer looked at the passage on the sick boy.
-async fn looked_at_the_cure(lectern: &Arc<Lectern>, id: &str) -> bool {
+async fn ask(lectern: &Arc<Lectern>, id: &str, question: &str) -> Answer {
     let ask = Ask {
         document: id.to_owned(),
-        question: "What medicine did the doctor give to the sick child?".to_owned(),
+        question: question.to_owned(),
         conversation: None,
         max_tokens: Some(8),
         seed: None,
         greedy: Some(true),
         at_once: None,
     };
-    let answer = lectern.ask(ask, &job()).await.unwrap();
+    lectern.ask(ask, &job()).await.unwrap()
+}
+
+const CURE: &str = "What medicine did the doctor give to the sick child?";
+
+/// Whether an answer looked at the passage on the sick boy.
+async fn looked_at_the_cure(lectern: &Arc<Lectern>, id: &str) -> bool {
+    let answer = ask(lectern, id, CURE).await;
     assert_eq!(answer.strategy, Strategy::ReadSegments);
     let text = lectern.text(id).await.unwrap();
     // The last words of a passage: a segment goes on into the beginning of the next one.
@@ -144,4 +150,36 @@ async fn vectors_are_made_along_with_reading_and_a_damaged_file_only_costs_them(
     std::fs::write(models.join(MINILM), "damaged").unwrap();
     let lectern = open(folder.path()).await;
     assert!(!looked_at_the_cure(&lectern, &id).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_no_passage_comes_near_is_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let models = folder.path().join("models");
+    install(&models, MODEL);
+    install(&models, MINILM);
+    let lectern = open(folder.path()).await;
+    let id = add_log_book(&lectern, folder.path()).await;
+    let question = "Which programming language has a borrow checker?";
+    let stray = ask(&lectern, &id, question).await;
+    let supported = |said: &AnswerSentence| said.state == SupportState::Supported;
+    assert!(
+        !stray.answer.is_empty() && !stray.sentences.iter().any(supported),
+        "{stray:?}"
+    );
+    assert!(stray.far, "{stray:?}");
+    let kept = lectern
+        .conversation(stray.conversation.as_ref().unwrap())
+        .await
+        .unwrap();
+    assert!(kept.turns[0].far);
+    assert!(!ask(&lectern, &id, CURE).await.far);
+    // Of a language that it does not know it cannot say.
+    let german = "Welche Programmiersprache überprüft ausgeliehene Verweise?";
+    assert!(!ask(&lectern, &id, german).await.far);
+    // Without what compares them nothing is said of it.
+    lectern.close().await;
+    std::fs::remove_file(models.join(MINILM)).unwrap();
+    let lectern = open(folder.path()).await;
+    assert!(!ask(&lectern, &id, question).await.far);
 }

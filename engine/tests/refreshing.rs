@@ -112,6 +112,7 @@ async fn keep_answer(folder: &Path, lectern: &Lectern, document: &str, quotes: &
         strategy: Strategy::WholeDocument,
         conversation: None,
         stopped: false,
+        far: false,
     };
     let library = Library::open(&home(folder)).await.unwrap();
     let turn = Turn {

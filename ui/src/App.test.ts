@@ -77,6 +77,17 @@ describe('the window', () => {
     expect(screen.queryByText(/broken.pdf is cut off/)).toBeNull();
   });
 
+  it('says that a document may not answer', async () => {
+    const { user } = open({ documents: [bohemia()] });
+    await ask(user, 'When did Watson pass through Baker Street?');
+    const log = screen.getByRole('log');
+    await within(log).findAllByRole('button', { name: /^Evidence \d/ });
+    expect(within(log).queryByText(/comes near the question/)).toBeNull();
+    await ask(user, 'What is the weather on Mars?');
+    expect(await within(log).findByText(/it may not answer it/)).toBeVisible();
+    expect(await faults()).toEqual([]);
+  });
+
   it('takes in a changed file, and links no citation to words that are gone', async () => {
     const { backend, user } = open({ documents: [bohemia()] });
     await ask(user, 'When did Watson pass through Baker Street?');

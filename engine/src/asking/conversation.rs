@@ -222,6 +222,7 @@ impl<'c> Conversation<'c> {
             strategy: self.opened.strategy,
             conversation: None,
             stopped: self.stopped,
+            far: false,
         }
     }
 

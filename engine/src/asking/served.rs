@@ -195,6 +195,7 @@ impl<'a> Asked<'a> {
             strategy: Strategy::Endpoint,
             conversation: None,
             stopped: ended.stopped,
+            far: false,
         }
     }
 }

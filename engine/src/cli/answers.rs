@@ -35,6 +35,9 @@ pub fn print_evidence(answer: &Answer) {
             }
         }
     }
+    if answer.far {
+        say("  (!) Nothing in the document comes near the question: it may not answer it.");
+    }
     let seen = answer.coverage.len();
     match answer.strategy {
         Strategy::WholeDocument => {}

@@ -3,7 +3,8 @@
 //! ClapNQ (Rosenthal et al. 2024, arXiv 2404.02103): questions people typed into a search engine, each on a passage of
 //! Wikipedia that answers it, in sentences that are marked, or does not. Passages of both kinds are joined to documents
 //! in turn, so that the others are what an answer must be told from. A question without an answer is *recognised* if
-//! the model says so or if no sentence of what it says is cited.
+//! the model says so or if no sentence of what it says is cited; or, as the product does, if the model says so, or no sentence is
+//! supported and no passage comes near the question.
 
 use super::ground::Seen;
 use super::passages::Gold;
@@ -48,8 +49,10 @@ struct Joined {
 #[derive(Default)]
 struct Counts {
     answered_refused: Share,
+    answered_doubted: Share,
     answered_cited: Share,
     unanswered_refused: Share,
+    unanswered_doubted: Share,
     unanswered_recognised: Share,
     unanswered_supported: Share,
     precision: Share,
@@ -96,6 +99,7 @@ pub(super) fn run(args: &ClapnqArgs, measured: &MeasuredModel) -> Result<(), Eva
     );
     println!("with an answer");
     println!("  refused                    {}", counts.answered_refused);
+    println!("  refused or called far      {}", counts.answered_doubted);
     println!("  something is cited         {}", counts.answered_cited);
     println!("  cited sentences are gold   {}", counts.precision);
     println!("  gold sentences are cited   {}", counts.recall);
@@ -105,6 +109,7 @@ pub(super) fn run(args: &ClapnqArgs, measured: &MeasuredModel) -> Result<(), Eva
     );
     println!("without an answer");
     println!("  refused                    {}", counts.unanswered_refused);
+    println!("  refused or called far      {}", counts.unanswered_doubted);
     println!(
         "  refused or nothing cited   {}",
         counts.unanswered_recognised
@@ -144,16 +149,18 @@ fn judge(
         .sentences
         .first()
         .is_none_or(|said| is_abstention(&said.sentence));
+    let supported = states.contains(&SupportState::Supported);
+    let doubted = refused || !supported && record.far == Some(true);
     if gold.is_empty() {
         counts.unanswered_refused.count(refused);
+        counts.unanswered_doubted.count(doubted);
         counts
             .unanswered_recognised
             .count(refused || cited.is_empty());
-        counts
-            .unanswered_supported
-            .count(!refused && states.contains(&SupportState::Supported));
+        counts.unanswered_supported.count(!refused && supported);
     } else {
         counts.answered_refused.count(refused);
+        counts.answered_doubted.count(doubted);
         counts.answered_cited.count(!cited.is_empty());
         let touches = |one: &Span, all: &[Span]| all.iter().any(|o| o.intersection(*one).is_some());
         let right = cited.iter().filter(|span| touches(span, gold)).count();
@@ -173,6 +180,7 @@ fn judge(
         "answer": record.answer,
         "answerable": !gold.is_empty(),
         "refused": refused,
+        "far": record.far,
         "states": states,
         "cited": cited.iter().map(quote).collect::<Vec<_>>(),
         "gold": gold.iter().map(quote).collect::<Vec<_>>(),

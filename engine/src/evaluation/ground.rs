@@ -163,6 +163,13 @@ impl Prepared {
         })
     }
 
+    /// Whether no passage comes near `question` in meaning.
+    pub fn is_far(&self, question: &str) -> Result<bool, EvaluationError> {
+        self.ranks
+            .as_ref()
+            .map_or(Ok(false), |ranks| ranks.is_far(question))
+    }
+
     /// The ground that a question with this view stands on.
     pub fn ground<'g>(&'g self, view: &'g View) -> Ground<'g> {
         if let (Some(segments), Some(held), Some(cache)) = (&self.segments, &self.held, &self.cache)
@@ -272,6 +279,14 @@ impl Ranks {
     pub fn by_words(&self, question: &str) -> Result<Vec<Ranked>, EvaluationError> {
         let ranked = retrieval::rank(&self.library, &self.id, question, None);
         Ok(self.runtime.block_on(ranked)?)
+    }
+
+    /// Whether no passage comes near `question` in meaning.
+    fn is_far(&self, question: &str) -> Result<bool, EvaluationError> {
+        let Some((transformer, vectors)) = &self.meaning else {
+            return Ok(false);
+        };
+        Ok(transformer.is_far(&self.document.text, &self.passages, vectors, question)?)
     }
 
     /// Best first, as the product ranks them.

@@ -33,6 +33,9 @@ pub(super) struct Record {
     /// Whether the answer's words were before the model; not known of older records.
     #[serde(default)]
     pub seen: Option<bool>,
+    /// Whether no passage comes near the question; not known of older records.
+    #[serde(default)]
+    pub far: Option<bool>,
     pub sentences: Vec<Said>,
     /// The answer without the document.
     pub closed_book: Option<String>,
@@ -158,6 +161,7 @@ impl Records {
                 document: exam.document.text.len(),
                 question: gold.question.clone(),
                 seen: Some(saw(&answer, gold.span)),
+                far: Some(prepared.is_far(&gold.question)?),
                 answer: answer.answer,
                 sentences,
                 closed_book,
@@ -244,6 +248,7 @@ mod tests {
         let path = folder.path().join("answers.jsonl");
         let record = |question: &str| Record {
             seen: None,
+            far: None,
             document: 7,
             question: question.into(),
             answer: "Nobody.".into(),

@@ -447,6 +447,7 @@ impl Work<'_> {
         for sentence in &mut answer.sentences {
             self.lectern.anchor(self.on, &lesson.stored, sentence);
         }
+        answer.far = self.lectern.is_far(self.on, &document, &answer);
         answer.timings.first_token_ms += before_ms;
         answer.timings.read_tokens += cost.tokens as u32;
         answer.timings.read_s += cost.seconds;

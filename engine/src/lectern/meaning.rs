@@ -5,10 +5,11 @@ use super::seat::Precedence;
 use super::told::Told;
 use super::{Job, Lectern, lock};
 use crate::asking::{OpenDocument, Turn};
+use crate::citing::is_abstention;
 use crate::document::Span;
 use crate::library::StoredDocument;
 use crate::retrieval::{self, Ranked, Transformer};
-use lectern_protocol::{Event, Failure, ReadProgress};
+use lectern_protocol::{Answer, AnswerSentence, Event, Failure, ReadProgress, SupportState};
 use std::cell::RefCell;
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -73,6 +74,31 @@ impl Lectern {
             tracing::warn!("passages are found by their words alone: {error}");
             by_words
         }))
+    }
+
+    /// Whether the document probably does not answer ([`Answer::far`]).
+    pub(super) fn is_far(&self, on: &Handle, open: &OpenDocument, answer: &Answer) -> bool {
+        let says_so = |said: &AnswerSentence| is_abstention(&said.text);
+        let is_supported = |said: &AnswerSentence| said.state == SupportState::Supported;
+        if answer.stopped
+            || answer.sentences.first().is_none_or(says_so)
+            || answer.sentences.iter().any(is_supported)
+        {
+            return false;
+        }
+        let Some(transformer) = self.transformer() else {
+            return false;
+        };
+        let vectors = on.block_on(self.library.vectors(&open.id, transformer.number()));
+        let text = &open.document.text;
+        let far = vectors.map_err(Failure::from).and_then(|vectors| {
+            let far = transformer.is_far(text, &open.passages, &vectors, &answer.question);
+            far.map_err(Told::told)
+        });
+        far.unwrap_or_else(|failure| {
+            tracing::warn!("how near a question is, is not known: {}", failure.message);
+            false
+        })
     }
 
     /// The vectors that are still to be made of a document's passages; `None` if there is nothing to make them with, or none
@@ -200,9 +226,10 @@ impl VectorsToMake<'_> {
     }
 
     /// Makes the vectors of some passages that end before byte `read`, beside a reading that has come so far; too few are
-    /// left for the next time.
+    /// left for the next time, but at the end.
     pub fn along(&self, read: usize, job: &Job) {
-        if self.together(read) == Transformer::TOGETHER {
+        let is_end = read >= self.stored.document.text.len();
+        if is_end || self.together(read) == Transformer::TOGETHER {
             self.make(read, job);
         }
     }

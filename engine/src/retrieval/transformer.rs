@@ -1,7 +1,7 @@
 //! The sentence transformer that says what passages are about.
 
 use super::Ranked;
-use super::meaning::{code, cosine, text_number, with_meaning};
+use super::meaning::{ENOUGH, FAR, code, cosine, text_number, with_meaning};
 use super::rank::EARLIER;
 use crate::document::{Document, DocumentKind, Span};
 use lectern_models::{Catalogue, Embedder, EmbedderError, Fit};
@@ -111,5 +111,30 @@ impl Transformer {
         let nearness: Vec<(Span, Option<f64>)> =
             passages.iter().map(|span| (*span, near(*span))).collect();
         Ok(with_meaning(ranked, &nearness))
+    }
+
+    /// Whether no passage of a text comes near the question; false too where nothing can be said, since vectors of some passages
+    /// are missing or the question is in a language that it does not know.
+    ///
+    /// # Errors
+    /// [`EmbedderError`].
+    pub fn is_far(
+        &self,
+        text: &str,
+        passages: &[Span],
+        vectors: &Vectors,
+        question: &str,
+    ) -> Result<bool, EmbedderError> {
+        let number = |span: &Span| span.of(text).map(text_number);
+        let coded = passages
+            .iter()
+            .filter_map(|span| vectors.get(&number(span)?));
+        let coded: Vec<&Vec<u8>> = coded.collect();
+        let is_known = (coded.len() as f64) >= ENOUGH * passages.len() as f64;
+        if coded.is_empty() || !is_known || !self.embedder.fit(question)?.is_spoken() {
+            return Ok(false);
+        }
+        let asked = self.embedder.embed(&[question])?;
+        Ok(coded.iter().all(|code| cosine(&asked[0], code) < FAR))
     }
 }

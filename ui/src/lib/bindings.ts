@@ -114,6 +114,11 @@ export type Answer = {
 	conversation: string | null,
 	/**  Whether it was stopped before it was finished. */
 	stopped: boolean,
+	/**
+	 *  Whether the document probably does not answer the question: none of its passages comes near it in meaning, and no
+	 *  sentence of the answer is supported. Where that is not known, and where the answer says so itself, it is false.
+	 */
+	far?: boolean,
 };
 
 /**  One sentence of an answer. */

@@ -168,6 +168,7 @@ mod tests {
             strategy: Strategy::WholeDocument,
             conversation: None,
             stopped: false,
+            far: false,
         };
         let first = "A *king* <b>came</b>. He wept.";
         let second = "It was so.";

@@ -435,6 +435,7 @@ export class FakeBackend implements Backend {
       strategy,
       conversation: id,
       stopped,
+      far: ask.question.includes('Mars'),
     });
     const keep = (kept: Answer): Outcome => {
       const turns = this.conversations.get(id)?.turns ?? [];
