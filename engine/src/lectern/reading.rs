@@ -293,22 +293,25 @@ impl Lectern {
         drop(earlier);
         self.forget_earlier(on, lesson)?;
         let kept = cache.tokens().saturating_sub(found + pace.tokens());
-        if kept > 0 {
-            let share = 100 * kept / cache.tokens();
+        let share = 100 * kept / cache.tokens().max(1);
+        if share > 0 {
             job.tell(Event::Notice {
                 message: format!("{share}% of it had been read before it changed and was kept."),
             });
         }
-        self.forecaster.learn(&Ended {
-            model: lesson.model.fingerprint(),
-            text_bytes: lesson.stored.document.text.len(),
-            tokens: lesson.tokens.len(),
-            cached: cache.tokens(),
-            cache_bytes: cache.bytes(),
-            resumed_at: before,
-            looks_at: lesson.segments.as_ref().map(|cut| cut.looked_at()),
-            pace: &pace,
-        });
+        // What was taken over took no time, and says nothing of how long reading takes.
+        if cache.tokens() == before + pace.tokens() {
+            self.forecaster.learn(&Ended {
+                model: lesson.model.fingerprint(),
+                text_bytes: lesson.stored.document.text.len(),
+                tokens: lesson.tokens.len(),
+                cached: cache.tokens(),
+                cache_bytes: cache.bytes(),
+                resumed_at: before,
+                looks_at: lesson.segments.as_ref().map(|cut| cut.looked_at()),
+                pace: &pace,
+            });
+        }
         let cost = ReadCost {
             tokens: pace.tokens(),
             seconds: began.elapsed().as_secs_f64(),
