@@ -104,7 +104,7 @@ describe('the window', () => {
     expect(await faults()).toEqual([]);
     await user.click(update);
     const gone = await within(log).findAllByRole('button', { name: /^Evidence that is no longer in the document/ });
-    expect(await screen.findByText(/is up to date\. Its first \d+ % are the same/)).toBeVisible();
+    expect(await screen.findByText(/is up to date\. What was read of the parts that did not change is kept/)).toBeVisible();
     expect(within(log).getAllByRole('button', { name: /^Evidence \d/ }).length).toBeLessThan(before.length);
     await user.click(gone[0]!);
     expect(document.querySelector('[data-highlight="current"]')).toBeNull();

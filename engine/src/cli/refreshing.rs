@@ -64,8 +64,6 @@ fn say_refreshed(refreshed: &Refreshed) {
         RefreshedState::Unchanged => "has not changed".to_owned(),
         RefreshedState::Missing => format!("{} is gone; kept as it is", document.source),
         RefreshedState::Updated => {
-            let same =
-                u64::from(refreshed.unchanged_bytes) * 100 / u64::from(document.text_bytes.max(1));
             let citations = match (refreshed.citations_kept, refreshed.citations_gone) {
                 (0, 0) => String::new(),
                 (kept, 0) => format!("; all {kept} citations still stand"),
@@ -73,10 +71,7 @@ fn say_refreshed(refreshed: &Refreshed) {
                     format!("; {kept} citations still stand, {gone} are no longer in the document")
                 }
             };
-            format!(
-                "updated; its first {same} % are the same, what was read of them is kept, and of what \
-                 follows as far as it still holds{citations}"
-            )
+            format!("updated; what was read of the parts that did not change is kept{citations}")
         }
     };
     say(&format!("{}  {}: {line}", document.id, document.title));

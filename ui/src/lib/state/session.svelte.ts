@@ -375,11 +375,7 @@ export class Session {
 
 /** What became of an update, in a sentence or two. */
 function updateInWords({ document, unchanged_bytes, citations_kept, citations_gone }: Refreshed): string {
-  const share = Math.floor((100 * unchanged_bytes) / Math.max(1, document.text_bytes));
-  const kept =
-    share > 0
-      ? ` Its first ${share} % are the same; what was read of them is kept, and of what follows as far as it still holds.`
-      : '';
+  const kept = unchanged_bytes > 0 ? ' What was read of the parts that did not change is kept.' : '';
   const gone =
     citations_gone > 0
       ? ` ${citations_gone} of ${citations_kept + citations_gone} citations are no longer in the document.`
