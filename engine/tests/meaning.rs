@@ -77,6 +77,17 @@ async fn add_log_book(lectern: &Lectern, folder: &Path) -> String {
     added[0].document.as_ref().unwrap().id.clone()
 }
 
+/// A library of the log book, with a model and the sentence transformer.
+async fn with_transformer() -> (tempfile::TempDir, Arc<Lectern>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let models = folder.path().join("models");
+    install(&models, MODEL);
+    install(&models, MINILM);
+    let lectern = open(folder.path()).await;
+    let id = add_log_book(&lectern, folder.path()).await;
+    (folder, lectern, id)
+}
+
 async fn ask(lectern: &Arc<Lectern>, id: &str, question: &str) -> Answer {
     let ask = Ask {
         document: id.to_owned(),
@@ -137,12 +148,8 @@ async fn a_passage_in_other_words_is_found_once_its_vectors_are_made() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn vectors_are_made_along_with_reading_and_a_damaged_file_only_costs_them() {
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, lectern, id) = with_transformer().await;
     let models = folder.path().join("models");
-    install(&models, MODEL);
-    install(&models, MINILM);
-    let lectern = open(folder.path()).await;
-    let id = add_log_book(&lectern, folder.path()).await;
     // The question has the document read first, and finds by what was made meanwhile.
     assert!(looked_at_the_cure(&lectern, &id).await);
     lectern.close().await;
@@ -154,12 +161,8 @@ async fn vectors_are_made_along_with_reading_and_a_damaged_file_only_costs_them(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_that_no_passage_comes_near_is_told_apart() {
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, lectern, id) = with_transformer().await;
     let models = folder.path().join("models");
-    install(&models, MODEL);
-    install(&models, MINILM);
-    let lectern = open(folder.path()).await;
-    let id = add_log_book(&lectern, folder.path()).await;
     let question = "Which programming language has a borrow checker?";
     let stray = ask(&lectern, &id, question).await;
     let supported = |said: &AnswerSentence| said.state == SupportState::Supported;

@@ -224,6 +224,17 @@ impl KvView {
         }
     }
 
+    /// How many of these blocks, from the first on, match their checksums in all layers.
+    pub(super) fn sound(&self, mut blocks: Range<usize>) -> Result<usize, KvError> {
+        for layer in 0..self.shape.layers {
+            match self.verify(layer, blocks.clone()) {
+                Err(KvError::Damaged { block, .. }) => blocks.end = block,
+                checked => checked?,
+            }
+        }
+        Ok(blocks.len())
+    }
+
     /// Whether a checksum failed since the cache was opened.
     pub fn is_damaged(&self) -> bool {
         self.first_damaged.load(Ordering::Acquire) != usize::MAX

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 impl Lectern {
     /// Takes over into `cache` the beginning of an earlier version's cache as far as it holds the same tokens, if there is one and
     /// it holds more. Returns it where more of it can be taken over, segment by segment, as the rest is read; else it
-    /// is removed. One that another Lectern works on is left alone, one that is damaged is cut first.
+    /// is removed. One that another Lectern works on is left alone; of one that is damaged the sound parts are taken.
     pub(super) fn adopt_earlier(
         &self,
         on: &Handle,
