@@ -9,7 +9,9 @@
 #![allow(clippy::unwrap_used)]
 
 use candle_core::{Device, Tensor};
-use lectern_engine::attention::kernels::{Kernels, KeyTurn, Running, SpreadValues};
+use lectern_engine::attention::kernels::{
+    Kernels, KeyTurn, Running, SpreadValues, WholeKeys, length, twos,
+};
 use lectern_engine::attention::{CancelFlag, DenseAttention};
 use lectern_engine::kv::{BlockFormat, CacheIdentity, Codes, KvCache, KvShape, OpenBlock};
 use lectern_models::attention::{Attention, AttentionShape, Rotary, RotaryPairing};
@@ -135,6 +137,12 @@ fn kernels() {
             let time = nanoseconds(|| (kernels.values_of_codes)(&values, CHANNELS, &mut block));
             say(&format!("values of {bits} bits"), time);
         }
+        let keys = codes(4, &grids[..CHANNELS]);
+        let mut whole_keys = WholeKeys::default();
+        if let Some(whole) = &kernels.whole {
+            let time = nanoseconds(|| (whole.keys)(&keys, &turn, &mut whole_keys));
+            say("keys of 4 bits in whole numbers", time);
+        }
         for rows in [7, 24] {
             let queries = numbers(rows * CHANNELS);
             let mut scores = numbers(rows * 64);
@@ -147,6 +155,19 @@ fn kernels() {
                 (kernels.multiply)(&queries, &source, &mut scores, CHANNELS, false);
             });
             say(&format!("scores of {rows} rows"), time);
+            let Some(whole) = &kernels.whole else {
+                continue;
+            };
+            let lengths: Vec<f32> = queries.chunks_exact(CHANNELS).map(length).collect();
+            let mut rounded = vec![[0; 2]; rows * twos(CHANNELS)];
+            let time = nanoseconds(|| {
+                (whole.queries)(&queries, &lengths, cos, sin, &mut rounded);
+            });
+            say(&format!("turn back and round {rows} rows"), time);
+            let time = nanoseconds(|| {
+                (whole.scores)(&rounded, &lengths, &whole_keys, &mut scores);
+            });
+            say(&format!("scores of {rows} rows in whole numbers"), time);
         }
         let values = codes(4, &grids[..]);
         let mut spread = SpreadValues::default();

@@ -341,7 +341,7 @@ impl DenseAttention {
                     logged_heads: Vec::new(),
                     blocks: Vec::new(),
                 };
-                let queries = pass.tile_queries(&tile);
+                let queries = pass.tile_queries(&tile).rows;
                 audit.add(self.kernels, layer, kv_head, &queries, sealed);
             });
         }
@@ -363,7 +363,7 @@ impl DenseAttention {
             tile.blocks = match sparse {
                 None => (0..visible).collect(),
                 Some(sparse) => {
-                    let queries = pass.tile_queries(tile);
+                    let queries = pass.tile_queries(tile).rows;
                     let kernels = self.kernels;
                     let mut chosen = sparse.choose(kernels, layer, tile.kv_head, &queries, sealed);
                     chosen.extend(sealed as u32..visible);

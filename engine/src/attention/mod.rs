@@ -6,9 +6,10 @@
 //! **How.** FlashAttention (Dao et al. 2022, arXiv 2205.14135) on a CPU: for each key/value head, tiles of query rows
 //! (all query heads that share it) meet the cache one block of 64 keys at a time. A block's keys are widened to F32,
 //! given their bias and turned to their places once for a whole tile, straight from codes where they are codes; scores
-//! of at most 24 rows by 64 keys exist at a time. Values in codes of 4 bits are weighted as integers, with weights of 8
-//! bits ([`kernels::SpreadValues`]); all else is in F32. For a few rows (decoding) the keys are split among threads as
-//! in Flash-Decoding.
+//! of at most 24 rows by 64 keys exist at a time. Keys in codes of 4 bits are multiplied as integers of 16
+//! bits ([`kernels::WholeKeys`]), values in codes of 4 bits weighted as integers, with weights of 8
+//! ([`kernels::SpreadValues`]); all else is in F32. For a few rows (decoding) the keys are split among threads as in
+//! Flash-Decoding.
 //!
 //! **Why results do not depend on how the work is cut.** A row's keys are always taken in the same order: blocks at
 //! multiples of 64 positions, in spans of 8 blocks, each span summed from nothing, spans merged from first to last.

@@ -1,7 +1,9 @@
 //! A tile of query rows against a span of key blocks: where the time goes.
 
 use super::CancelFlag;
-use super::kernels::{Kernels, KeyTurn, Running, SpreadValues, ask_for};
+use super::kernels::{
+    Kernels, KeyTurn, Running, SpreadValues, Two, WholeKeys, WholeScores, ask_for, length, twos,
+};
 use super::mass::ScoreLog;
 use super::rotation::{Rotation, Turn};
 use super::softmax::Softmax;
@@ -52,17 +54,31 @@ pub(super) struct Tile {
     pub(super) blocks: Vec<u32>,
 }
 
+/// Query rows of a tile, turned to their positions and scaled so that the softmax is one of powers of two.
+pub(super) struct TileQueries {
+    /// `[rows][head_dim]`.
+    pub(super) rows: Vec<f32>,
+    /// Of each row; turning it changes nothing of that.
+    lengths: Vec<f32>,
+}
+
 /// Buffers of one thread, kept from pass to pass: decoding allocates none.
 #[derive(Default)]
 pub(super) struct Scratch {
+    /// How the block's keys are multiplied if they are in `whole_keys`; else they are in `keys`.
+    whole: Option<&'static WholeScores>,
     /// `[head_dim][64]`, turned.
     keys: Vec<f32>,
+    /// Turned, and rounded.
+    whole_keys: WholeKeys,
     values: LoadedValues,
     scores: Vec<f32>,
     /// See [`Running::keeps`].
     keeps: [f32; SCORE_ROWS],
     /// Query rows, turned back by the block's position.
     queries: Vec<f32>,
+    /// The same, rounded.
+    whole_queries: Vec<Two>,
     /// `[head_dim][64]`, widened from halves.
     unturned: Vec<f32>,
     /// Codes of less than 4 bits, spread to 4.
@@ -101,6 +117,9 @@ impl Scratch {
             scratch.values.plain.resize(BLOCK_TOKENS * head_dim, 0.0);
             scratch.unturned.resize(BLOCK_TOKENS * head_dim, 0.0);
             scratch.queries.resize(SCORE_ROWS * head_dim, 0.0);
+            scratch
+                .whole_queries
+                .resize(SCORE_ROWS * twos(head_dim), Two::default());
             scratch.scores.resize(SCORE_ROWS * BLOCK_TOKENS, 0.0);
             work(scratch)
         })
@@ -108,8 +127,8 @@ impl Scratch {
 }
 
 impl LayerPass<'_> {
-    /// Query rows of a tile, turned to their positions and scaled so that the softmax is one of powers of two.
-    pub(super) fn tile_queries(&self, tile: &Tile) -> Vec<f32> {
+    /// Query rows of a tile.
+    pub(super) fn tile_queries(&self, tile: &Tile) -> TileQueries {
         let head_dim = self.shape.head_dim;
         let group = self.shape.group_size();
         let scale = self.shape.softmax_scale * std::f32::consts::LOG2_E;
@@ -124,7 +143,8 @@ impl LayerPass<'_> {
                 self.rotation.turn_query(query, turn, scale, turned);
             }
         }
-        rows
+        let lengths = rows.chunks_exact(head_dim).map(length).collect();
+        TileQueries { rows, lengths }
     }
 
     /// Blocks that the tile's last token can see.
@@ -136,13 +156,13 @@ impl LayerPass<'_> {
     pub(super) fn attend_span(
         &self,
         tile: &Tile,
-        queries: &[f32],
+        queries: &TileQueries,
         blocks: &[u32],
         scratch: &mut Scratch,
     ) -> (Softmax, ScoreLog) {
         let head_dim = self.shape.head_dim;
         let group = self.shape.group_size();
-        let rows = queries.len() / head_dim;
+        let rows = queries.lengths.len();
         let mut softmax = Softmax::empty(rows, head_dim);
         let logged_rows = (0..tile.tokens.len())
             .flat_map(|token| tile.logged_heads.iter().map(move |g| token * group + g));
@@ -183,10 +203,18 @@ impl LayerPass<'_> {
                     continue;
                 }
                 let scores = &mut scratch.scores[..(last - first) * BLOCK_TOKENS];
-                let queries = &queries[first * head_dim..last * head_dim];
-                let turned = &mut scratch.queries[..queries.len()];
-                (self.kernels.turn_back)(queries, head_dim, &base.cos, &base.sin, turned);
-                (self.kernels.multiply)(turned, &scratch.keys, scores, head_dim, false);
+                let lengths = &queries.lengths[first..last];
+                let queries = &queries.rows[first * head_dim..last * head_dim];
+                let Turn { cos, sin } = base;
+                if let Some(whole) = scratch.whole {
+                    let rounded = &mut scratch.whole_queries[..lengths.len() * twos(head_dim)];
+                    (whole.queries)(queries, lengths, cos, sin, rounded);
+                    (whole.scores)(rounded, lengths, &scratch.whole_keys, scores);
+                } else {
+                    let turned = &mut scratch.queries[..queries.len()];
+                    (self.kernels.turn_back)(queries, head_dim, cos, sin, turned);
+                    (self.kernels.multiply)(turned, &scratch.keys, scores, head_dim, false);
+                }
                 let (weights, _) = scores.as_chunks_mut::<BLOCK_TOKENS>();
                 let mut unseeing = 0;
                 for (row, weights) in (first..last).zip(&mut *weights) {
@@ -225,7 +253,7 @@ impl LayerPass<'_> {
     /// One head's keys of a sealed block as an index wants them, `[head_dim][64]`, with bias and turned to their positions.
     pub(super) fn turned_keys(&self, block: usize, kv_head: usize, keys: &mut [f32]) {
         Scratch::with(self.shape.head_dim, |scratch| {
-            self.load_keys(block, kv_head, scratch);
+            self.load_keys(block, kv_head, false, scratch);
             let Turn { cos, sin } = &self.block_turns[block];
             let pairs = cos.len();
             let (turned, alone) = keys.split_at_mut(2 * pairs * BLOCK_TOKENS);
@@ -265,8 +293,8 @@ impl LayerPass<'_> {
 
     /// Brings one head's keys and values of a block into `scratch`.
     fn load(&self, block: usize, kv_head: usize, scratch: &mut Scratch) {
-        self.load_keys(block, kv_head, scratch);
         let head_dim = self.shape.head_dim;
+        self.load_keys(block, kv_head, true, scratch);
         match self.part(block) {
             Part::Halves(halves) => {
                 let head = halves.head(self.view.shape(), kv_head);
@@ -290,8 +318,9 @@ impl LayerPass<'_> {
         }
     }
 
-    /// Brings one head's keys of a block into `scratch`: with bias, turned to their places, channels as rows.
-    fn load_keys(&self, block: usize, kv_head: usize, scratch: &mut Scratch) {
+    /// Brings one head's keys of a block into `scratch`: with bias, turned to their places, channels as rows; in whole
+    /// numbers if they can be and `may_be_whole`.
+    fn load_keys(&self, block: usize, kv_head: usize, may_be_whole: bool, scratch: &mut Scratch) {
         let head_dim = self.shape.head_dim;
         let kv_shape = self.view.shape();
         let bias = kv_head * head_dim..(kv_head + 1) * head_dim;
@@ -301,6 +330,7 @@ impl LayerPass<'_> {
             place_cos: &self.rotation.places.cos,
             place_sin: &self.rotation.places.sin,
         };
+        scratch.whole = None;
         match self.part(block) {
             Part::Halves(halves) => {
                 let head = halves.head(kv_shape, kv_head);
@@ -314,7 +344,13 @@ impl LayerPass<'_> {
                     nibbles(keys.bits, keys.packed, &mut scratch.nibbles);
                     (keys.bits, keys.packed) = (4, &scratch.nibbles);
                 }
-                (self.kernels.keys_of_codes)(&keys, &turn, &mut scratch.keys);
+                let whole = self.kernels.whole.as_ref();
+                scratch.whole = whole.filter(|_| may_be_whole && WholeKeys::serves(keys.bits));
+                if let Some(whole) = scratch.whole {
+                    (whole.keys)(&keys, &turn, &mut scratch.whole_keys);
+                } else {
+                    (self.kernels.keys_of_codes)(&keys, &turn, &mut scratch.keys);
+                }
             }
         }
     }

@@ -34,7 +34,7 @@ impl LayerPass<'_> {
 
     /// Few tiles: their spans of keys are shared out among the threads and merged afterwards.
     fn by_span(&self, tiles: &[Tile]) -> Vec<(Softmax, Vec<ScoreLog>)> {
-        let queries: Vec<Vec<f32>> = tiles.iter().map(|tile| self.tile_queries(tile)).collect();
+        let queries: Vec<_> = tiles.iter().map(|tile| self.tile_queries(tile)).collect();
         let work: Vec<(usize, &[u32])> = tiles
             .iter()
             .enumerate()

@@ -2,6 +2,7 @@
 
 use super::{
     EXP2, Kernels, KeyTurn, Running, best_key, check_codes, coded_values_avx2, even_tile, portable,
+    whole_keys_avx2,
 };
 use crate::kv::format::{RUN, VALUE_GROUP};
 use crate::kv::{BLOCK_TOKENS, Codes};
@@ -27,6 +28,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     weigh_scores: detected!(weigh_scores, scores, running),
     exponentials: detected!(exponentials, scores, maximum),
     best_key: detected!(best_key::with_avx2, rows, codes, largest),
+    whole: Some(whole_keys_avx2::KERNELS),
     scale: detected!(scale, numbers, factor),
 };
 
@@ -196,7 +198,7 @@ fn values_of_codes(codes: &Codes<'_>, channels: usize, values: &mut [f32]) {
 /// Step and least number of a grid, in all lanes.
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
-fn grid(bytes: [u8; 4]) -> [__m256; 2] {
+pub(super) fn grid(bytes: [u8; 4]) -> [__m256; 2] {
     let both = _mm_cvtph_ps(_mm_cvtsi32_si128(i32::from_le_bytes(bytes)));
     [
         _mm256_broadcastss_ps(both),
@@ -207,7 +209,7 @@ fn grid(bytes: [u8; 4]) -> [__m256; 2] {
 /// The 32 numbers of a run of codes.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn run(codes: &Codes<'_>, run: usize, step: __m256, least: __m256) -> [__m256; 4] {
+pub(super) fn run(codes: &Codes<'_>, run: usize, step: __m256, least: __m256) -> [__m256; 4] {
     let number = |code: __m256i| _mm256_fmadd_ps(_mm256_cvtepi32_ps(code), step, least);
     // SAFETY: eight bytes are read at `at + 8 * nth`, whose end the slicing compared with the length.
     let eight = |packed: &[u8]| unsafe { _mm_loadl_epi64(packed[..8].as_ptr().cast()) };

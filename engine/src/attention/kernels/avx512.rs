@@ -2,7 +2,7 @@
 
 use super::{
     EXP2, Kernels, KeyTurn, Running, avx2, best_key, check_codes, coded_values_avx2,
-    coded_values_avx512, even_tile,
+    coded_values_avx512, even_tile, whole_keys_avx512,
 };
 use crate::kv::format::{RUN, VALUE_GROUP};
 use crate::kv::{BLOCK_TOKENS, Codes};
@@ -27,6 +27,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     weigh_scores: detected!(weigh_scores, scores, running),
     exponentials: detected!(exponentials, scores, maximum),
     best_key: detected!(best_key::with_vnni, rows, codes, largest),
+    whole: Some(whole_keys_avx512::KERNELS),
     scale: detected!(scale, numbers, factor),
 };
 
@@ -114,7 +115,7 @@ fn values_of_codes(codes: &Codes<'_>, channels: usize, values: &mut [f32]) {
 /// Step and least number of a grid, in all lanes.
 #[inline]
 #[target_feature(enable = "avx512f,avx2,f16c")]
-fn grid(bytes: [u8; 4]) -> [__m512; 2] {
+pub(super) fn grid(bytes: [u8; 4]) -> [__m512; 2] {
     let both = _mm_cvtph_ps(_mm_cvtsi32_si128(i32::from_le_bytes(bytes)));
     [
         _mm512_broadcastss_ps(both),
@@ -125,7 +126,7 @@ fn grid(bytes: [u8; 4]) -> [__m512; 2] {
 /// The 32 numbers of a run of codes. Those of 4 bits are looked up among the 16 levels of their grid.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn run(codes: &Codes<'_>, run: usize, step: __m512, least: __m512) -> [__m512; 2] {
+pub(super) fn run(codes: &Codes<'_>, run: usize, step: __m512, least: __m512) -> [__m512; 2] {
     // SAFETY: the slicing compares the end of the 16 bytes with the length.
     let sixteen = |packed: &[u8]| unsafe {
         _mm512_cvtepu8_epi32(_mm_loadu_si128(packed[..16].as_ptr().cast()))
@@ -255,21 +256,79 @@ unsafe fn panel<const ROWS: usize, const WIDTH: usize>(
 #[target_feature(enable = "avx512f")]
 fn weigh_scores(scores: &mut [[f32; BLOCK_TOKENS]], mut running: Running<'_>) {
     running.check(scores.len());
-    for (row, scores) in scores.iter_mut().enumerate() {
-        let mut new = _mm512_set1_ps(f32::NEG_INFINITY);
-        for sixteen in scores.chunks_exact(16) {
-            // SAFETY: the chunk holds 16 numbers.
-            new = _mm512_max_ps(unsafe { _mm512_loadu_ps(sixteen.as_ptr()) }, new);
+    for (nth, scores) in scores.chunks_mut(4).enumerate() {
+        let mut new = [_mm512_set1_ps(f32::NEG_INFINITY); 4];
+        for (new, scores) in new.iter_mut().zip(&*scores) {
+            for sixteen in scores.chunks_exact(16) {
+                // SAFETY: the chunk holds 16 numbers.
+                *new = _mm512_max_ps(unsafe { _mm512_loadu_ps(sixteen.as_ptr()) }, *new);
+            }
         }
-        let largest = running.raise(row, _mm512_reduce_max_ps(new));
-        let sum = exponentials(scores, largest);
-        running.sums[row] = running.sums[row] * running.keeps[row] + sum;
+        let new = in_quarters(new, |a, b| _mm512_max_ps(a, b));
+        let mut sums = [_mm512_setzero_ps(); 4];
+        for (at, (scores, sum)) in scores.iter_mut().zip(&mut sums).enumerate() {
+            let largest = running.raise(4 * nth + at, new[4 * at]);
+            *sum = weigh_row(scores, largest);
+        }
+        let sums = in_quarters(sums, |a, b| _mm512_add_ps(a, b));
+        for at in 0..scores.len() {
+            let row = 4 * nth + at;
+            running.sums[row] = running.sums[row] * running.keeps[row] + sums[4 * at];
+        }
     }
 }
 
+/// All of each register taken together, the first's in each of the first four, and so on.
 #[inline]
 #[target_feature(enable = "avx512f")]
+fn in_quarters([a, b, c, d]: [__m512; 4], both: impl Fn(__m512, __m512) -> __m512) -> [f32; 16] {
+    let (ab, cd) = (eights([a, b], &both), eights([c, d], &both));
+    let fours = both(
+        _mm512_shuffle_f32x4::<0b10_00_10_00>(ab, cd),
+        _mm512_shuffle_f32x4::<0b11_01_11_01>(ab, cd),
+    );
+    let mut all = [0.0; 16];
+    // SAFETY: sixteen numbers.
+    unsafe { _mm512_storeu_ps(all.as_mut_ptr(), within_fours(fours, &both)) };
+    all
+}
+
+/// All of the first register taken together in each of the first eight, all of the second in each of the others.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn in_halves(registers: [__m512; 2], both: impl Fn(__m512, __m512) -> __m512) -> __m512 {
+    let eights = eights(registers, &both);
+    let other = _mm512_shuffle_f32x4::<0b10_11_00_01>(eights, eights);
+    within_fours(both(eights, other), &both)
+}
+
+/// The first register's halves taken together, then the second's.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn eights([a, b]: [__m512; 2], both: &impl Fn(__m512, __m512) -> __m512) -> __m512 {
+    both(
+        _mm512_shuffle_f32x4::<0b01_00_01_00>(a, b),
+        _mm512_shuffle_f32x4::<0b11_10_11_10>(a, b),
+    )
+}
+
+/// Each four taken together, in each of them.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn within_fours(fours: __m512, both: &impl Fn(__m512, __m512) -> __m512) -> __m512 {
+    let twos = both(fours, _mm512_permute_ps::<0b01_00_11_10>(fours));
+    both(twos, _mm512_permute_ps::<0b10_11_00_01>(twos))
+}
+
+#[target_feature(enable = "avx512f")]
 fn exponentials(scores: &mut [f32; BLOCK_TOKENS], maximum: f32) -> f32 {
+    _mm512_reduce_add_ps(weigh_row(scores, maximum))
+}
+
+/// Replaces each score by `2^(score - maximum)`; their sum is that of what is returned.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn weigh_row(scores: &mut [f32; BLOCK_TOKENS], maximum: f32) -> __m512 {
     let maximum = _mm512_set1_ps(maximum);
     let least = _mm512_set1_ps(-126.0);
     let mut sum = _mm512_setzero_ps();
@@ -291,7 +350,7 @@ fn exponentials(scores: &mut [f32; BLOCK_TOKENS], maximum: f32) -> f32 {
         // SAFETY: the chunk holds 16 numbers.
         unsafe { _mm512_storeu_ps(sixteen.as_mut_ptr(), result) };
     }
-    _mm512_reduce_add_ps(sum)
+    sum
 }
 
 #[target_feature(enable = "avx512f")]

@@ -114,7 +114,7 @@ pub(super) fn weigh(weights: &[f32], values: &SpreadValues, sums: &mut [f32]) {
             let (scale, reciprocal) = if largest < NOTHING {
                 (0.0, 0.0)
             } else {
-                (largest / 255.0, 255.0 / largest)
+                (largest * (1.0 / 255.0), 255.0 / largest)
             };
             let mut rounded = [0u8; BLOCK_TOKENS];
             for (rounded, factor) in rounded.iter_mut().zip(factors) {

@@ -202,7 +202,7 @@ fn round(weights: &[f32; BLOCK_TOKENS], values: &SpreadValues, group: usize) -> 
     let (scale, reciprocal) = if largest < NOTHING {
         (0.0, 0.0)
     } else {
-        (largest / 255.0, 255.0 / largest)
+        (largest * (1.0 / 255.0), 255.0 / largest)
     };
     let reciprocal = _mm256_set1_ps(reciprocal);
     let whole = |nth: usize| _mm256_cvtps_epi32(_mm256_mul_ps(products[nth], reciprocal));

@@ -1,5 +1,6 @@
 //! [`super::coded_values`] with AVX-512 VNNI: products of four tokens and sixteen channels in one instruction.
 
+use super::avx512::in_halves;
 use super::coded_values::{NOTHING, QUAD, QUADS, SpreadValues};
 use super::even_tile;
 use crate::kv::BLOCK_TOKENS;
@@ -15,18 +16,19 @@ const CHANNELS: usize = 2 * VALUE_GROUP;
 /// What a row's weights are for two groups of channels.
 #[derive(Clone, Copy)]
 struct Factors {
-    /// Four tokens in 32 bits.
+    /// Four tokens in 32 bits; quad `4 a + b` stands at `4 b + a`.
     quads: [[i32; QUADS]; 2],
-    scales: [f32; 2],
-    /// Weighted sums of the middles.
-    middles: [f32; 2],
+    /// Of the first group in the first eight, of the second in the others.
+    scales: [f32; 16],
+    /// Weighted sums of the middles, likewise.
+    middles: [f32; 16],
 }
 
 impl Factors {
     const NONE: Factors = Factors {
         quads: [[0; QUADS]; 2],
-        scales: [0.0; 2],
-        middles: [0.0; 2],
+        scales: [0.0; 16],
+        middles: [0.0; 16],
     };
 }
 
@@ -54,9 +56,7 @@ fn row_tile<const ROWS: usize>(weights: &[f32], values: &SpreadValues, sums: &mu
     for first in (0..channels).step_by(CHANNELS) {
         let mut factors = [Factors::NONE; ROWS];
         for (factors, weights) in factors.iter_mut().zip(weights) {
-            for nth in 0..2 {
-                round(weights, values, first / VALUE_GROUP + nth, nth, factors);
-            }
+            *factors = round(weights, values, first / VALUE_GROUP);
         }
         let mut totals = [[_mm512_setzero_si512(); 4]; ROWS];
         for quad in 0..QUADS {
@@ -67,7 +67,8 @@ fn row_tile<const ROWS: usize>(weights: &[f32], values: &SpreadValues, sums: &mu
             });
             for (totals, factors) in totals.iter_mut().zip(&factors) {
                 for (nth, codes) in codes.into_iter().enumerate() {
-                    let four = _mm512_set1_epi32(factors.quads[nth / 2][quad]);
+                    let at = 4 * (quad % 4) + quad / 4;
+                    let four = _mm512_set1_epi32(factors.quads[nth / 2][at]);
                     totals[nth] = _mm512_dpbusd_epi32(totals[nth], four, codes);
                 }
             }
@@ -75,8 +76,8 @@ fn row_tile<const ROWS: usize>(weights: &[f32], values: &SpreadValues, sums: &mu
         for (row, (totals, factors)) in totals.into_iter().zip(&factors).enumerate() {
             let sums = &mut sums[row * channels + first..][..CHANNELS];
             for (nth, total) in totals.into_iter().enumerate() {
-                let scale = _mm512_set1_ps(factors.scales[nth / 2]);
-                let middle = _mm512_set1_ps(factors.middles[nth / 2]);
+                let scale = _mm512_set1_ps(factors.scales[nth / 2 * 8]);
+                let middle = _mm512_set1_ps(factors.middles[nth / 2 * 8]);
                 let more = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total), scale, middle);
                 let sums = &mut sums[16 * nth..][..16];
                 // SAFETY: sixteen numbers.
@@ -89,45 +90,52 @@ fn row_tile<const ROWS: usize>(weights: &[f32], values: &SpreadValues, sums: &mu
     }
 }
 
-/// Rounds a row's weights, times the steps of a group of channels, to the `nth` of its factors.
+/// Rounds a row's weights, times the steps of two groups of channels.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn round(
-    weights: &[f32; BLOCK_TOKENS],
-    values: &SpreadValues,
-    group: usize,
-    nth: usize,
-    factors: &mut Factors,
-) {
-    let grids = group * BLOCK_TOKENS..(group + 1) * BLOCK_TOKENS;
+fn round(weights: &[f32; BLOCK_TOKENS], values: &SpreadValues, group: usize) -> Factors {
+    let grids = group * BLOCK_TOKENS..(group + 2) * BLOCK_TOKENS;
     let (steps, middles) = (&values.steps[grids.clone()], &values.middles[grids]);
-    let load = |numbers: &[f32], sixteen: usize| {
+    let load = |numbers: &[f32], at: usize| {
         // SAFETY: the slicing compares the end of the 16 numbers with the length.
-        unsafe { _mm512_loadu_ps(numbers[16 * sixteen..][..16].as_ptr()) }
+        unsafe { _mm512_loadu_ps(numbers[at..][..16].as_ptr()) }
     };
-    let mut products = [_mm512_setzero_ps(); 4];
-    let mut largest = _mm512_setzero_ps();
-    let mut middle = _mm512_setzero_ps();
-    for (sixteen, product) in products.iter_mut().enumerate() {
-        let weights = load(weights, sixteen);
-        *product = _mm512_mul_ps(weights, load(steps, sixteen));
-        largest = _mm512_max_ps(*product, largest);
-        middle = _mm512_fmadd_ps(weights, load(middles, sixteen), middle);
+    let mut products = [[_mm512_setzero_ps(); 4]; 2];
+    let mut largest = [_mm512_setzero_ps(); 2];
+    let mut sums = [_mm512_setzero_ps(); 2];
+    for sixteen in 0..4 {
+        let weights = load(weights, 16 * sixteen);
+        for nth in 0..2 {
+            let at = nth * BLOCK_TOKENS + 16 * sixteen;
+            let product = _mm512_mul_ps(weights, load(steps, at));
+            products[nth][sixteen] = product;
+            largest[nth] = _mm512_max_ps(product, largest[nth]);
+            sums[nth] = _mm512_fmadd_ps(weights, load(middles, at), sums[nth]);
+        }
     }
-    let largest = _mm512_reduce_max_ps(largest);
-    let (scale, reciprocal) = if largest < NOTHING {
-        (0.0, 0.0)
-    } else {
-        (largest / 255.0, 255.0 / largest)
-    };
-    let reciprocal = _mm512_set1_ps(reciprocal);
-    let quads = &mut factors.quads[nth];
-    for (product, quads) in products.into_iter().zip(quads.chunks_exact_mut(4)) {
-        let whole = _mm512_cvtps_epi32(_mm512_mul_ps(product, reciprocal));
-        let bytes = _mm512_cvtusepi32_epi8(whole);
-        // SAFETY: four quads are 16 bytes.
-        unsafe { _mm_storeu_si128(quads.as_mut_ptr().cast(), bytes) };
+    let largest = in_halves(largest, |a, b| _mm512_max_ps(a, b));
+    let sums = in_halves(sums, |a, b| _mm512_add_ps(a, b));
+    let something = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(largest, _mm512_set1_ps(NOTHING));
+    let reciprocals = _mm512_maskz_div_ps(something, _mm512_set1_ps(255.0), largest);
+    let scales = _mm512_maskz_mul_ps(something, largest, _mm512_set1_ps(1.0 / 255.0));
+    let mut factors = Factors::NONE;
+    // SAFETY: both hold sixteen numbers.
+    unsafe {
+        _mm512_storeu_ps(factors.scales.as_mut_ptr(), scales);
+        _mm512_storeu_ps(factors.middles.as_mut_ptr(), sums);
     }
-    factors.scales[nth] = scale;
-    factors.middles[nth] = _mm512_reduce_add_ps(middle);
+    let reciprocals = [
+        _mm512_shuffle_f32x4::<0b00_00_00_00>(reciprocals, reciprocals),
+        _mm512_shuffle_f32x4::<0b10_10_10_10>(reciprocals, reciprocals),
+    ];
+    for ((products, reciprocal), quads) in products.iter().zip(reciprocals).zip(&mut factors.quads)
+    {
+        let [a, b, c, d] =
+            products.map(|product| _mm512_cvtps_epi32(_mm512_mul_ps(product, reciprocal)));
+        // Packing works within quarters of registers, which is how quads come to stand as they do.
+        let bytes = _mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+        // SAFETY: sixteen quads are 64 bytes.
+        unsafe { _mm512_storeu_si512(quads.as_mut_ptr().cast(), bytes) };
+    }
+    factors
 }

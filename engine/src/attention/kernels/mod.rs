@@ -31,12 +31,20 @@ mod portable;
 pub(in crate::attention) mod tests;
 #[cfg(test)]
 mod weighing_tests;
+mod whole_keys;
+#[cfg(target_arch = "x86_64")]
+mod whole_keys_avx2;
+#[cfg(target_arch = "x86_64")]
+mod whole_keys_avx512;
+#[cfg(test)]
+mod whole_keys_tests;
 
 use crate::kv::{BLOCK_TOKENS, Codes};
 pub use coded_values::SpreadValues;
 use half::f16;
 use lectern_models::Level;
 use lectern_models::attention::RotaryPairing;
+pub use whole_keys::{Two, WholeKeys, WholeScores, length, twos};
 
 /// How the keys of a block are turned to their places in it.
 ///
@@ -181,6 +189,8 @@ pub struct Kernels {
     /// For each row the largest product with any of 64 keys, in whole numbers: `rows` `[rows][channels]`, `codes`
     /// `[channels / 4][64][4]`, codes of at most 127.
     pub best_key: fn(rows: &[i8], codes: &[u8], largest: &mut [i32]),
+    /// Scores of keys in codes of 4 bits, in whole numbers; `None` where that is no faster.
+    pub whole: Option<WholeScores>,
     /// Multiplies all by `factor`.
     pub scale: fn(numbers: &mut [f32], factor: f32),
 }

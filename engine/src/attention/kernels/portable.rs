@@ -21,6 +21,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     weigh_scores,
     exponentials,
     best_key,
+    whole: None,
     scale,
 };
 

@@ -96,7 +96,7 @@ fn widening_is_exact_for_all_halves() {
 }
 
 /// A table of turns by place in the block, and its angles, `[pairs][64]`.
-fn places(pairs: usize) -> (Vec<f32>, Vec<f32>, Vec<f64>) {
+pub(super) fn places(pairs: usize) -> (Vec<f32>, Vec<f32>, Vec<f64>) {
     let angles: Vec<f64> = (0..pairs * BLOCK_TOKENS)
         .map(|at| {
             let pair = (at / BLOCK_TOKENS) as f64;
@@ -108,7 +108,7 @@ fn places(pairs: usize) -> (Vec<f32>, Vec<f32>, Vec<f64>) {
 }
 
 /// With 3 pairs, two of the eight channels are not turned.
-const TURNED: [(usize, usize); 5] = [(8, 3), (64, 32), (128, 64), (2, 1), (80, 40)];
+pub(super) const TURNED: [(usize, usize); 5] = [(8, 3), (64, 32), (128, 64), (2, 1), (80, 40)];
 
 /// That `found` are `keys` (`[channels][64]`, with their bias) turned to their places.
 fn assert_turned(
