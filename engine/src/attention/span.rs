@@ -175,10 +175,14 @@ impl LayerPass<'_> {
             if self.cancel.is_cancelled() {
                 break;
             }
-            if let Some(next) = blocks.get(nth + 1) {
-                self.ask_for(*next as usize, tile.kv_head);
+            let next = blocks.get(nth + 1).map(|next| *next as usize);
+            if let Some(next) = next {
+                self.ask_for(next, tile.kv_head, false);
             }
             self.load(block, tile.kv_head, scratch);
+            if let Some(next) = next {
+                self.ask_for(next, tile.kv_head, true);
+            }
             let base = &self.block_turns[block];
             let first_key = block * BLOCK_TOKENS;
             // How many of the block's keys the token of a row may see.
@@ -279,15 +283,14 @@ impl LayerPass<'_> {
 
     /// Has the processor fetch one head's keys and values of a block: they are a few KB at a place of their own, too short
     /// a run for it to see one, and without this every other line is waited for.
-    fn ask_for(&self, block: usize, kv_head: usize) {
+    fn ask_for(&self, block: usize, kv_head: usize, values: bool) {
         if let Part::Codes(codes) = self.part(block) {
-            for codes in [
-                codes.keys(self.view.shape(), kv_head),
-                codes.values(self.view.shape(), kv_head),
-            ] {
-                ask_for(codes.packed);
-                ask_for(codes.grids.as_flattened());
-            }
+            let codes = match values {
+                true => codes.values(self.view.shape(), kv_head),
+                false => codes.keys(self.view.shape(), kv_head),
+            };
+            ask_for(codes.packed);
+            ask_for(codes.grids.as_flattened());
         }
     }
 
