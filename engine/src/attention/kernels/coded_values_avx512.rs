@@ -100,15 +100,15 @@ fn round(weights: &[f32; BLOCK_TOKENS], values: &SpreadValues, group: usize) -> 
         // SAFETY: the slicing compares the end of the 16 numbers with the length.
         unsafe { _mm512_loadu_ps(numbers[at..][..16].as_ptr()) }
     };
-    let mut products = [[_mm512_setzero_ps(); 4]; 2];
+    let mut products = [[_mm512_setzero_ps(); 2]; 4];
     let mut largest = [_mm512_setzero_ps(); 2];
     let mut sums = [_mm512_setzero_ps(); 2];
-    for sixteen in 0..4 {
+    for (sixteen, products) in products.iter_mut().enumerate() {
         let weights = load(weights, 16 * sixteen);
         for nth in 0..2 {
             let at = nth * BLOCK_TOKENS + 16 * sixteen;
             let product = _mm512_mul_ps(weights, load(steps, at));
-            products[nth][sixteen] = product;
+            products[nth] = product;
             largest[nth] = _mm512_max_ps(product, largest[nth]);
             sums[nth] = _mm512_fmadd_ps(weights, load(middles, at), sums[nth]);
         }
@@ -128,10 +128,9 @@ fn round(weights: &[f32; BLOCK_TOKENS], values: &SpreadValues, group: usize) -> 
         _mm512_shuffle_f32x4::<0b00_00_00_00>(reciprocals, reciprocals),
         _mm512_shuffle_f32x4::<0b10_10_10_10>(reciprocals, reciprocals),
     ];
-    for ((products, reciprocal), quads) in products.iter().zip(reciprocals).zip(&mut factors.quads)
-    {
+    for (nth, (reciprocal, quads)) in reciprocals.into_iter().zip(&mut factors.quads).enumerate() {
         let [a, b, c, d] =
-            products.map(|product| _mm512_cvtps_epi32(_mm512_mul_ps(product, reciprocal)));
+            products.map(|product| _mm512_cvtps_epi32(_mm512_mul_ps(product[nth], reciprocal)));
         // Packing works within quarters of registers, which is how quads come to stand as they do.
         let bytes = _mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
         // SAFETY: sixteen quads are 64 bytes.
