@@ -8,14 +8,17 @@ use super::rotation::{Rotation, Turn};
 use super::span::{LayerPass, Tile};
 use super::sparse::{Audit, KeptIndex, Recall, Sparse, SparseRead};
 use super::tail::Tail;
+use super::threads::is_enough;
 use crate::kv::{BLOCK_TOKENS, KvCache, KvError, KvShape, KvView, OpenBlock};
 use candle_core::Tensor;
 use lectern_models::attention::{Attention, AttentionError, AttentionShape};
 use rayon::prelude::*;
 
-/// Tokens of a tile: enough rows that loading a block is small beside multiplying it, few enough that a chunk of 256
-/// tokens gives every thread several tiles.
-const TILE_TOKENS: usize = 32;
+/// Tokens of a tile: enough rows that loading a block is small beside multiplying it.
+const TILE_TOKENS: usize = 64;
+
+/// The same where a chunk would not give every thread several tiles.
+const SMALL_TILE_TOKENS: usize = 32;
 
 /// The cache's sealed tokens, a tail in memory behind them, and attention to both.
 ///
@@ -319,7 +322,11 @@ impl DenseAttention {
             start: self.tail.end(),
             cancel: &self.cancel,
         };
-        let mut tile_tokens = TILE_TOKENS;
+        let large_tiles = tokens.div_ceil(TILE_TOKENS) * self.shape.kv_heads;
+        let mut tile_tokens = match is_enough(large_tiles) {
+            true => TILE_TOKENS,
+            false => SMALL_TILE_TOKENS,
+        };
         let sparse = sparse.map(|sparse| {
             sparse.extend(layer, sealed, |block, kv_head, keys| {
                 pass.turned_keys(block, kv_head, keys);

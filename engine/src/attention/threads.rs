@@ -5,10 +5,15 @@ use super::softmax::Softmax;
 use super::span::{LayerPass, SPAN_BLOCKS, Scratch, Tile};
 use rayon::prelude::*;
 
+/// Whether so many tiles keep all threads busy to the end.
+pub(super) fn is_enough(tiles: usize) -> bool {
+    tiles >= 2 * rayon::current_num_threads()
+}
+
 impl LayerPass<'_> {
     /// The softmax of each tile over all its blocks, with the scores that are to be logged.
     pub(super) fn attend(&self, tiles: &[Tile]) -> Vec<(Softmax, Vec<ScoreLog>)> {
-        if tiles.len() >= 2 * rayon::current_num_threads() {
+        if is_enough(tiles.len()) {
             self.by_tile(tiles)
         } else {
             self.by_span(tiles)

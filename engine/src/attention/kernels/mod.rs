@@ -134,11 +134,11 @@ impl Running<'_> {
     fn raise(&mut self, row: usize, new: f32) -> f32 {
         let old = self.largest[row];
         let largest = old.max(new);
-        // Mostly nothing changes, and the power is not cheap.
-        self.keeps[row] = if largest == old {
+        // Mostly nothing changes, and the power is not cheap. Before the first score there is nothing to keep.
+        self.keeps[row] = if largest == old || old == f32::NEG_INFINITY {
             1.0
         } else {
-            (old - largest).exp2()
+            power_of_two(old - largest)
         };
         self.largest[row] = largest;
         largest
@@ -236,6 +236,19 @@ const EXP2: [f32; 7] = [
     std::f32::consts::LN_2,
     1.0,
 ];
+
+/// `2^exponent` of an exponent that is not positive; exactly 0 below `2^-126`. NaN stays NaN.
+#[inline(always)]
+fn power_of_two(exponent: f32) -> f32 {
+    // Not `max`, which makes a number of NaN.
+    let within = if exponent < -126.0 { -126.0 } else { exponent };
+    // Adding and taking away 1.5 * 2^23 rounds to the nearest whole number.
+    let whole = (within + 12_582_912.0) - 12_582_912.0;
+    let rest = within - whole;
+    let power = EXP2.iter().fold(0.0, |sum, factor| sum * rest + factor);
+    let scaled = power * f32::from_bits(((whole as i32 + 127) << 23) as u32);
+    if exponent < -126.0 { 0.0 } else { scaled }
+}
 
 /// Rows taken together by a tile of at most `limit` rows, so that tiles are as even as can be.
 fn even_tile(rows: usize, limit: usize) -> usize {

@@ -1,6 +1,6 @@
 //! Plain loops that the compiler vectorises for whatever it targets; also the reading aid for the other sets.
 
-use super::{EXP2, Kernels, KeyTurn, Running, check_best_key, check_codes, coded_values};
+use super::{Kernels, KeyTurn, Running, check_best_key, check_codes, coded_values, power_of_two};
 use crate::kv::format::{RUN, VALUE_GROUP};
 use crate::kv::{BLOCK_TOKENS, Codes};
 use half::f16;
@@ -173,15 +173,7 @@ fn weigh_scores(scores: &mut [[f32; BLOCK_TOKENS]], mut running: Running<'_>) {
 
 fn exponentials(scores: &mut [f32; BLOCK_TOKENS], maximum: f32) -> f32 {
     for score in scores.iter_mut() {
-        let exponent = *score - maximum;
-        // Not `max`, which makes a number of NaN.
-        let within = if exponent < -126.0 { -126.0 } else { exponent };
-        // Adding and taking away 1.5 * 2^23 rounds to the nearest whole number.
-        let whole = (within + 12_582_912.0) - 12_582_912.0;
-        let rest = within - whole;
-        let power = EXP2.iter().fold(0.0, |sum, factor| sum * rest + factor);
-        let scaled = power * f32::from_bits(((whole as i32 + 127) << 23) as u32);
-        *score = if exponent < -126.0 { 0.0 } else { scaled };
+        *score = power_of_two(*score - maximum);
     }
     scores.iter().sum()
 }
