@@ -105,7 +105,8 @@ impl KvCache {
         let found = map(&file, &path)?;
         let bytes = found.as_ref().map_or(&[][..], |map| map);
         let on_disk = bytes.len() as u64;
-        let scan = scan(bytes, &shape, format, identity.hash());
+        let scan = scan(&file, bytes, &shape, format, identity.hash())
+            .map_err(KvError::io(&*path, "read"))?;
         if scan.foreign {
             return Err(KvError::OtherIdentity {
                 path: folder.to_owned(),

@@ -4,6 +4,8 @@ use super::format::BlockFormat;
 use super::header::{BlockHeader, chain, header_bytes};
 use super::view::SealedBlock;
 use super::{BLOCK_TOKENS, KvShape};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 
 /// What was found in a block file.
 #[derive(Debug)]
@@ -16,19 +18,31 @@ pub(super) struct Scan {
     pub(super) foreign: bool,
 }
 
-/// Reads all headers of `file` and the payload of the last append.
+/// Reads all headers of `file` and the payload of the last append, which is taken from its `map`.
 ///
 /// A header must check out, be the next in order, continue the token chain, and fit the file. Payload is checked only
 /// in the last append: everything before was made durable before that append began, so a crash cannot have torn it.
-pub(super) fn scan(file: &[u8], shape: &KvShape, format: BlockFormat, identity: u64) -> Scan {
+///
+/// Headers are read, not mapped: each stands on a page of its own, and mapping and unmapping 5,000 pages and their
+/// neighbours takes 35 ms, reading 5,000 headers 5.
+pub(super) fn scan(
+    mut file: &File,
+    map: &[u8],
+    shape: &KvShape,
+    format: BlockFormat,
+    identity: u64,
+) -> io::Result<Scan> {
     let mut scan = Scan {
         blocks: Vec::new(),
         end: 0,
         foreign: false,
     };
     let mut hash = 0;
-    let header_bytes = header_bytes(shape.layers);
-    while let Some(bytes) = file.get(scan.end as usize..scan.end as usize + header_bytes) {
+    let mut bytes = vec![0; header_bytes(shape.layers)];
+    while scan.end + bytes.len() as u64 <= map.len() as u64 {
+        file.seek(SeekFrom::Start(scan.end))?;
+        file.read_exact(&mut bytes)?;
+        let bytes = &bytes;
         let Some(header) = BlockHeader::decode(bytes, shape.layers) else {
             break;
         };
@@ -51,7 +65,7 @@ pub(super) fn scan(file: &[u8], shape: &KvShape, format: BlockFormat, identity: 
             && header.chain == next
             && !after_partial;
         let block = SealedBlock::new(scan.end, header, format, false);
-        if !expected || block.end() > file.len() as u64 {
+        if !expected || block.end() > map.len() as u64 {
             break;
         }
         hash = next;
@@ -61,11 +75,11 @@ pub(super) fn scan(file: &[u8], shape: &KvShape, format: BlockFormat, identity: 
     if let Some(last) = scan.blocks.last() {
         let first = last.header.append_start as usize;
         let torn = (first..scan.blocks.len())
-            .find(|&index| (0..shape.layers).any(|layer| !scan.blocks[index].verify(layer, file)));
+            .find(|&index| (0..shape.layers).any(|layer| !scan.blocks[index].verify(layer, map)));
         if let Some(torn) = torn {
             scan.end = scan.blocks[torn].offset;
             scan.blocks.truncate(torn);
         }
     }
-    scan
+    Ok(scan)
 }
