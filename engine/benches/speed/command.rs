@@ -31,6 +31,14 @@ pub enum Command {
         /// Token ids.
         tokens: Vec<u32>,
     },
+    /// A pass over `tokens` behind the cache that is stopped, `times` times, at moments spread over it. Reply: `seconds`, from
+    /// the word to stop to the end of the work, of each.
+    Stop {
+        /// Token ids.
+        tokens: Vec<u32>,
+        /// Passes.
+        times: usize,
+    },
     /// Peak resident memory until now. Reply: `bytes`, or null where the system does not say.
     Memory,
     /// The same work by candle-transformers' own model: one pass over `tokens`, then `decode` steps. Reply:

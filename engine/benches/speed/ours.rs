@@ -1,7 +1,7 @@
 //! Lectern's own path, from token ids to a cache on disk and to the next token.
 
 use crate::command::Command;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use candle_core::{D, Tensor, quantized::gguf_file};
 use lectern_engine::attention::{CancelFlag, DenseAttention};
 use lectern_engine::kv::{BlockFormat, CacheIdentity, KvCache};
@@ -63,6 +63,7 @@ impl Engine {
                 self.next_token(&tokens, &mut attention)?;
                 seconds_since(began)
             }
+            Command::Stop { tokens, times } => self.stop(&tokens, times),
             Command::Memory => Ok(json!({ "bytes": peak_memory() })),
             Command::Machine | Command::Reference { .. } => bail!("not a measurement of ours"),
         }
@@ -134,6 +135,34 @@ impl Engine {
             next = self.next_token(&[next], &mut attention)?;
         }
         seconds_since(began)
+    }
+
+    fn stop(&self, tokens: &[u32], times: usize) -> Result<Value> {
+        let mut attention = self.attention()?;
+        let began = Instant::now();
+        self.next_token(tokens, &mut attention)?;
+        let whole = began.elapsed();
+        let mut seconds = Vec::new();
+        for nth in 0..times {
+            let cancel = CancelFlag::new();
+            attention.reset();
+            attention.listen_to(cancel.clone());
+            let after = whole.mul_f64((nth as f64 + 0.5) / times as f64);
+            let said = std::thread::spawn(move || {
+                std::thread::sleep(after);
+                cancel.cancel();
+                Instant::now()
+            });
+            let result = self.next_token(tokens, &mut attention);
+            let ended = Instant::now();
+            let said = said.join().map_err(|_| anyhow!("nobody said to stop"))?;
+            // A pass that was done before has nothing to stop.
+            if result.is_err() {
+                seconds.push(ended.saturating_duration_since(said).as_secs_f64());
+            }
+        }
+        anyhow::ensure!(2 * seconds.len() > times, "most passes ran to their end");
+        Ok(json!({ "seconds": seconds }))
     }
 
     fn next_token(&self, tokens: &[u32], attention: &mut DenseAttention) -> Result<u32> {

@@ -19,6 +19,10 @@ const QUESTION: usize = 32;
 /// Steps of a decode.
 const STEPS: usize = 32;
 
+/// Tokens of a pass that is stopped, as reading has them, and how often it is in a run.
+const STOPPED: usize = 256;
+const STOPS: usize = 15;
+
 /// Tokens of the documents, shortest first.
 const DEPTHS: [usize; 2] = [4096, 16384];
 
@@ -164,7 +168,7 @@ impl Plan {
     }
 
     /// Names of a model's rows on a document; memory is a row of the shortest alone.
-    fn deep_names(&self, short: &str, depth: usize) -> [String; 6] {
+    fn deep_names(&self, short: &str, depth: usize) -> [String; 7] {
         let memory = if depth == self.depths()[0] {
             format!("{short} peak memory")
         } else {
@@ -177,6 +181,7 @@ impl Plan {
             format!("{short} warm first token @ {depth}"),
             format!("{short} warm first token @ {depth}, peer with a restored slot"),
             memory,
+            format!("{short} stopping a chunk, longest @ {depth}"),
         ]
     }
 
@@ -271,11 +276,12 @@ impl Plan {
         pair: &mut Pair,
         machine: &Machine,
         depth: usize,
-        names: &[String; 6],
+        names: &[String; 7],
     ) -> Result<Vec<Row>> {
         let [mut read, mut prefill, mut decode, mut cold, mut restored] =
             [(); 5].map(|()| Runs::default());
         let mut memory = None;
+        let mut longest = 0.0f64;
         for run in 0..self.runs() {
             say(&format!("   document of {depth} tokens, run {}", run + 1));
             let document = pair.tokens(depth, 100 + run as u32);
@@ -314,6 +320,16 @@ impl Plan {
             let peer = pair.peer.complete(&with(&more), 1, true)?;
             prefill.add(PREFILL as f64 / ours_deep, peer.prompt_tokens / peer.prompt);
 
+            if self.wants(&names[6]) {
+                let stop = json!({ "do": "stop", "tokens": more[..STOPPED], "times": STOPS });
+                let reply = pair.ours.tell(&stop)?;
+                let seconds = reply["seconds"].as_array().context("no seconds")?;
+                longest = seconds
+                    .iter()
+                    .filter_map(serde_json::Value::as_f64)
+                    .fold(longest, f64::max);
+            }
+
             // A whole prompt again: only where its row is wanted.
             if self.wants(&names[3]) {
                 let peer = pair.peer.complete(&with(&question), 1, false)?;
@@ -340,6 +356,7 @@ impl Plan {
             first,
             first_restored,
             memory_name,
+            stop_name,
         ] = names;
         let mut rows = vec![
             speed(
@@ -362,6 +379,14 @@ impl Plan {
             let megabytes = (ours / 1e6, peer / 1e6);
             let limit = Some(work.memory(at) / 1e6);
             rows.push(cost(memory_name, "MB", megabytes, limit));
+        }
+        if longest > 0.0 {
+            rows.push(Row::alone(
+                stop_name.clone(),
+                model.title,
+                "ms",
+                longest * 1e3,
+            ));
         }
         Ok(rows)
     }

@@ -24,12 +24,12 @@ pub struct Row {
     pub unit: &'static str,
     /// Median of ours.
     pub ours: f64,
-    /// Median of the peer's.
-    pub peer: f64,
+    /// Median of the peer's; none of what is measured of ours alone.
+    pub peer: Option<f64>,
     /// What the hardware would allow, where it can be told.
     pub limit: Option<f64>,
     /// Above 1: ours is better.
-    pub ratio: f64,
+    pub ratio: Option<f64>,
 }
 
 impl Row {
@@ -40,9 +40,9 @@ impl Row {
             model: model.to_owned(),
             unit: "tokens/s",
             ours,
-            peer,
+            peer: Some(peer),
             limit,
-            ratio: ours / peer,
+            ratio: Some(ours / peer),
         }
     }
 
@@ -60,9 +60,22 @@ impl Row {
             model: model.to_owned(),
             unit,
             ours,
-            peer,
+            peer: Some(peer),
             limit,
-            ratio: peer / ours,
+            ratio: Some(peer / ours),
+        }
+    }
+
+    /// A row of ours alone.
+    pub fn alone(name: String, model: &str, unit: &'static str, ours: f64) -> Row {
+        Row {
+            name,
+            model: model.to_owned(),
+            unit,
+            ours,
+            peer: None,
+            limit: None,
+            ratio: None,
         }
     }
 }
@@ -104,13 +117,14 @@ pub fn print(machine: &Machine, rows: &[Row]) {
     say("|---|---|---|---|---|---|");
     for row in rows {
         say(&format!(
-            "| {} | {} | {} | {} | {} | {:.2} |",
+            "| {} | {} | {} | {} | {} | {} |",
             row.name,
             figure(row.ours),
-            figure(row.peer),
+            row.peer.map_or(String::new(), figure),
             row.limit.map_or(String::new(), figure),
             row.unit,
             row.ratio
+                .map_or(String::new(), |ratio| format!("{ratio:.2}")),
         ));
     }
 }
@@ -132,8 +146,9 @@ mod tests {
 
     #[test]
     fn a_ratio_above_one_means_ours_is_better() {
-        assert!(Row::speed("a".into(), "m", 20.0, 10.0, None).ratio > 1.0);
-        assert!(Row::cost("a".into(), "m", "ms", 10.0, 20.0, None).ratio > 1.0);
+        let better = |row: Row| row.ratio.is_some_and(|ratio| ratio > 1.0);
+        assert!(better(Row::speed("a".into(), "m", 20.0, 10.0, None)));
+        assert!(better(Row::cost("a".into(), "m", "ms", 10.0, 20.0, None)));
     }
 
     #[test]
