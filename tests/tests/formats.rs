@@ -39,11 +39,11 @@ fn check_evidence(home: &Home, answer: &Answer) -> Result<()> {
     for sentence in &answer.sentences {
         let (start, end) = (sentence.span.start as usize, sentence.span.end as usize);
         ensure!(answer.answer.get(start..end) == Some(sentence.text.as_str()));
-        if sentence.state == SupportState::Unsupported {
-            ensure!(sentence.citations.is_empty(), "{sentence:?}");
-        } else {
-            ensure!(!sentence.citations.is_empty(), "{sentence:?}");
-        }
+        let borne_out = matches!(
+            sentence.state,
+            SupportState::Supported | SupportState::Partly
+        );
+        ensure!(borne_out != sentence.citations.is_empty(), "{sentence:?}");
         for citation in &sentence.citations {
             let text = canonical::text(&mut serve, &citation.document)?;
             let quoted = text.get(citation.start as usize..citation.end as usize);

@@ -90,7 +90,7 @@ pub struct AnswerSentence {
     pub span: TextSpan,
     /// Whether the document bears it out.
     pub state: SupportState,
-    /// Evidence that was verified; strongest first. Empty when unsupported.
+    /// Evidence that was verified; strongest first. Empty where nothing bears the sentence out.
     pub citations: Vec<Citation>,
 }
 
@@ -104,6 +104,8 @@ pub enum SupportState {
     Partly,
     /// Nothing in the text was found that bears it out.
     Unsupported,
+    /// It says nothing that a text could bear out: that the document does not answer, or what comes next.
+    NoClaim,
 }
 
 /// Evidence that was verified against the text and can be shown.

@@ -134,10 +134,11 @@ pub(super) fn cited(
             })
         })
         .collect::<Vec<_>>();
-    let state = if citations.is_empty() {
-        SupportState::Unsupported
-    } else {
-        verdict.state
+    let state = match verdict.state {
+        SupportState::Supported | SupportState::Partly if citations.is_empty() => {
+            SupportState::Unsupported
+        }
+        state => state,
     };
     AnswerSentence {
         text: words.to_owned(),

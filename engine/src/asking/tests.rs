@@ -117,7 +117,10 @@ fn check(answer: &Answer, events: &[Event]) {
         assert_eq!(&answer.answer[span], sentence.text);
         assert_eq!(
             sentence.citations.is_empty(),
-            sentence.state == SupportState::Unsupported
+            matches!(
+                sentence.state,
+                SupportState::Unsupported | SupportState::NoClaim
+            )
         );
         for citation in &sentence.citations {
             assert_eq!(

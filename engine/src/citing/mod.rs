@@ -80,16 +80,16 @@ pub struct Cited {
 /// Whether a claim is borne out, and by what.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
-    /// `Unsupported` has no citations; the other states have one to three.
+    /// `Supported` and `Partly` have one to three citations, the other states none.
     pub state: SupportState,
     /// Strongest first.
     pub citations: Vec<Cited>,
 }
 
 impl Verdict {
-    fn unsupported() -> Verdict {
+    fn without(state: SupportState) -> Verdict {
         Verdict {
-            state: SupportState::Unsupported,
+            state,
             citations: Vec::new(),
         }
     }
@@ -107,8 +107,11 @@ pub fn cite(
     weights: &Weights,
 ) -> Verdict {
     let query = Query::new(claim, index);
+    if query::is_no_claim(claim.sentence) {
+        return Verdict::without(SupportState::NoClaim);
+    }
     if !query.is_citable() {
-        return Verdict::unsupported();
+        return Verdict::without(SupportState::Unsupported);
     }
     let mut ranked = rank::candidates(&query, text, index, attention, weights);
     let highest = ranked.first().map_or(0.0, |c| c.score);
@@ -148,7 +151,7 @@ pub fn cite(
             break;
         }
     }
-    best.unwrap_or_else(Verdict::unsupported)
+    best.unwrap_or_else(|| Verdict::without(SupportState::Unsupported))
 }
 
 /// Every sentence that could bear `claim` out, best first, unverified: what weights are fitted on.
@@ -207,7 +210,7 @@ fn completed(
 /// Order of the states.
 fn strength(state: SupportState) -> u8 {
     match state {
-        SupportState::Unsupported => 0,
+        SupportState::Unsupported | SupportState::NoClaim => 0,
         SupportState::Partly => 1,
         SupportState::Supported => 2,
     }

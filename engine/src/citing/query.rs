@@ -116,6 +116,19 @@ const FUNCTION_WORDS: &[&str] = &[
     "if",
 ];
 
+/// By which a sentence that began with the lack of an answer goes on to give one.
+const GOING_ON: &[&str] = &[
+    ";",
+    " but ",
+    "however",
+    "instead",
+    "only that",
+    "except",
+    "但",
+    "；",
+    "而是",
+];
+
 /// Openings by which a model says that the document has no answer, in small letters.
 const ABSTENTIONS: &[&str] = &[
     "the document does not",
@@ -257,7 +270,7 @@ impl<'c> Query<'c> {
             .chain(telling.iter().map(|weighed| weighed.term))
             .collect();
         let content = tells.contains(&true);
-        let lead_in = claim.sentence.trim_end().ends_with([':', '：']);
+        let lead_in = is_lead_in(claim.sentence);
         Query {
             sentence: claim.sentence,
             answer,
@@ -383,6 +396,19 @@ impl Keys {
 pub fn is_abstention(sentence: &str) -> bool {
     let small = sentence.trim().to_lowercase().replace('’', "'");
     ABSTENTIONS.iter().any(|opening| small.starts_with(opening))
+}
+
+/// Whether a sentence says nothing that a document could bear out: only that there is no answer, or what comes next.
+pub(super) fn is_no_claim(sentence: &str) -> bool {
+    let goes_on = || {
+        let small = sentence.to_lowercase();
+        GOING_ON.iter().any(|word| small.contains(word))
+    };
+    is_lead_in(sentence) || is_abstention(sentence) && !goes_on()
+}
+
+fn is_lead_in(sentence: &str) -> bool {
+    sentence.trim_end().ends_with([':', '：'])
 }
 
 fn weight(term: &Term, words: &str, index: &SentenceIndex) -> f32 {

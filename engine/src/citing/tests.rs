@@ -133,14 +133,35 @@ fn what_the_document_does_not_hold_is_unsupported_and_uncited() {
         ),
         ("Who wrote Hamlet?", "William Shakespeare wrote Hamlet."),
         ("How many moons has Mars?", "Mars has 2 moons."),
-        ("Who led the team?", "The document does not say."),
+        (
+            "Who led the team?",
+            "The document does not say, but it was Hurts.",
+        ),
         ("Is it so?", "Yes."),
-        ("Name the players.", "Here are the players:"),
         ("Who led the team?", ""),
     ] {
         assert_eq!(
             verdict(PANTHERS, question, sentence),
             (SupportState::Unsupported, vec![]),
+            "{sentence}"
+        );
+    }
+}
+
+#[test]
+fn what_claims_nothing_is_neither_borne_out_nor_not() {
+    for (question, sentence) in [
+        ("Who led the team?", "The document does not say."),
+        (
+            "Who led the team?",
+            "I'm sorry, the text does not mention it.",
+        ),
+        ("Name the players.", "Here are the players:"),
+        ("谁带领球队？", "文中没有提到。"),
+    ] {
+        assert_eq!(
+            verdict(PANTHERS, question, sentence),
+            (SupportState::NoClaim, vec![]),
             "{sentence}"
         );
     }

@@ -22,7 +22,7 @@ pub fn print_evidence(answer: &Answer) {
             ));
         }
         match sentence.state {
-            SupportState::Supported => {}
+            SupportState::Supported | SupportState::NoClaim => {}
             SupportState::Partly => say(&format!(
                 "  (?) only partly in the document: {}",
                 sentence.text

@@ -129,7 +129,7 @@ export type AnswerSentence = {
 	span: TextSpan,
 	/**  Whether the document bears it out. */
 	state: SupportState,
-	/**  Evidence that was verified; strongest first. Empty when unsupported. */
+	/**  Evidence that was verified; strongest first. Empty where nothing bears the sentence out. */
 	citations: Citation[],
 };
 
@@ -1120,7 +1120,9 @@ export type SupportState =
 /**  Some of it does. */
 "partly" | 
 /**  Nothing in the text was found that bears it out. */
-"unsupported";
+"unsupported" | 
+/**  It says nothing that a text could bear out: that the document does not answer, or what comes next. */
+"no_claim";
 
 /**  A half-open byte range of a document's canonical text. */
 export type TextSpan = {

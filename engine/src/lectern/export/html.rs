@@ -53,6 +53,7 @@ fn section(page: &mut String, turn: &Answer, before: &mut usize) {
         let (class, remark) = match sentence.state {
             SupportState::Supported => ("supported", ""),
             SupportState::Partly => ("partly", "partly supported"),
+            SupportState::NoClaim => ("no-claim", ""),
             SupportState::Unsupported => ("unsupported", "not supported by the document"),
         };
         let _ = write!(page, "<span class=\"{class}\">{}</span>", escaped(words));

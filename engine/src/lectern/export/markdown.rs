@@ -45,7 +45,7 @@ fn with_marks(turn: &Answer, notes: &mut Vec<Note>) -> String {
             let _ = write!(text, "[^{}]", notes.len());
         }
         match sentence.state {
-            SupportState::Supported => {}
+            SupportState::Supported | SupportState::NoClaim => {}
             SupportState::Partly => text.push_str(" *(partly supported)*"),
             SupportState::Unsupported => text.push_str(" *(not supported by the document)*"),
         }

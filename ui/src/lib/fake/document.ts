@@ -171,6 +171,7 @@ export class FakeDocument {
     const all_said = [
       ...said,
       { text: 'Nobody else is known to have seen it.', citations: [], state: 'unsupported' as const },
+      { text: 'The document does not say why.', citations: [], state: 'no_claim' as const },
     ];
     let start = 0;
     return all_said.map((sentence) => {
