@@ -142,7 +142,10 @@ describe('the window', () => {
     expect(await screen.findByText('not supported')).toBeVisible();
     expect(screen.getByText('partly supported')).toBeVisible();
     // What claims nothing has no badge, and no second one stands there.
-    expect(screen.getByText('The document does not say why.').parentElement?.textContent).toBe('The document does not say why.');
+    await waitFor(() => {
+      const sentence = screen.getByText('The document does not say why.').closest('[data-state]');
+      expect(sentence?.textContent).toBe('The document does not say why.');
+    });
     const log = screen.getByRole('log');
     const chip = within(log).getAllByRole('button', { name: /^Evidence 2/ })[0]!;
     await user.hover(chip);
