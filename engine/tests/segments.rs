@@ -260,4 +260,25 @@ fn of_a_changed_text_only_segments_that_changed_are_read_again() {
     read(&model, &earlier, &cache_back, followers).unwrap();
     let first = open(donor, &earlier, &model);
     assert!(same_bits(&model, &cache_back.view(), &first.view()));
+    drop((first, other));
+
+    // A segment that is damaged, behind the change, is not taken over but read.
+    let file = donor.join("blocks.kv");
+    let mut damaged = std::fs::read(&file).unwrap();
+    let place = damaged.len() * 7 / 10;
+    damaged[place] ^= 1;
+    std::fs::write(&file, &damaged).unwrap();
+    let third = TempDir::new().unwrap();
+    let cache = open(third.path(), &later, &model);
+    let opening = &segments.ids()[..segments.opening()];
+    let other = Donor::new(&cache, open(donor, &earlier, &model), opening);
+    let other = other.unwrap().unwrap();
+    let followers = Followers {
+        earlier: Some(&other),
+        ..Followers::none(&cancel)
+    };
+    let pace = read(&model, &later, &cache, followers).unwrap();
+    assert!(pace.tokens() < segments.ids().len());
+    assert_eq!(cache.view().damaged(), [0; 0]);
+    assert!(same_bits(&model, &cache.view(), &anew.view()));
 }

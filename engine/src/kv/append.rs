@@ -41,16 +41,7 @@ impl Writer {
         tokens: &[u32],
         blocks: &[OpenBlock],
     ) -> io::Result<Vec<Arc<SealedBlock>>> {
-        if self.remains {
-            self.storage.set_len(self.end)?;
-            self.remains = false;
-        }
-        let written = self.write(recipe, sealed, tokens, blocks);
-        match &written {
-            Ok(new) => self.end = new.last().map_or(self.end, |block| block.end()),
-            Err(_) => self.remains = self.storage.set_len(self.end).is_err(),
-        }
-        written
+        self.wholly(|writer| writer.write(recipe, sealed, tokens, blocks))
     }
 
     /// Appends copies of `blocks`, whose bytes stand in `file`, after `sealed`, under another identity, and makes them durable.
@@ -62,11 +53,19 @@ impl Writer {
         blocks: &[Arc<SealedBlock>],
         file: &[u8],
     ) -> io::Result<Vec<Arc<SealedBlock>>> {
+        self.wholly(|writer| writer.write_copies(identity, sealed, blocks, file))
+    }
+
+    /// Writes behind the end, which moves if that works; if it does not, what was written is cut off, now or later.
+    fn wholly(
+        &mut self,
+        write: impl FnOnce(&mut Writer) -> io::Result<Vec<Arc<SealedBlock>>>,
+    ) -> io::Result<Vec<Arc<SealedBlock>>> {
         if self.remains {
             self.storage.set_len(self.end)?;
             self.remains = false;
         }
-        let written = self.write_copies(identity, sealed, blocks, file);
+        let written = write(self);
         match &written {
             Ok(new) => self.end = new.last().map_or(self.end, |block| block.end()),
             Err(_) => self.remains = self.storage.set_len(self.end).is_err(),

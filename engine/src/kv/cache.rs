@@ -240,36 +240,34 @@ impl KvCache {
                 ),
             });
         }
-        let mut writer = self.writer();
-        let old = self.view();
-        if !old.tokens().is_multiple_of(BLOCK_TOKENS) {
-            return Err(KvError::Complete {
-                path: self.folder.clone(),
-                tokens: old.tokens(),
-            });
-        }
         let recipe = BlockRecipe {
             shape: &self.shape,
             format: self.format,
             identity: self.identity.hash(),
             looked_at_from,
         };
-        let new = writer
-            .append(&recipe, old.sealed(), tokens, blocks)
-            .map_err(|error| match error.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => KvError::DiskFull {
-                    path: self.path.to_path_buf(),
-                    needed: self.append_bytes(tokens.len()),
-                },
-                _ => KvError::io(&*self.path, "write")(error),
-            })?;
-        let sealed = old.sealed().iter().cloned().chain(new).collect();
-        self.publish(sealed)
+        self.extend(self.append_bytes(tokens.len()), |writer, sealed| {
+            writer.append(&recipe, sealed, tokens, blocks)
+        })
     }
 
     /// Appends copies of these blocks of `view`, which is of a cache of the same shape and format, under its own identity:
     /// written, durable, then visible. They must have been checked.
     pub(super) fn append_copies(&self, view: &KvView, blocks: Range<usize>) -> Result<(), KvError> {
+        let blocks = &view.sealed()[blocks];
+        let bytes = blocks.iter().map(|block| block.end() - block.offset).sum();
+        let file = view.map().map_or(&[][..], |map| map);
+        self.extend(bytes, |writer, sealed| {
+            writer.copy(self.identity.hash(), sealed, blocks, file)
+        })
+    }
+
+    /// Writes blocks behind those that are sealed, `bytes` in all, and shows them.
+    fn extend(
+        &self,
+        bytes: u64,
+        write: impl FnOnce(&mut Writer, &[Arc<SealedBlock>]) -> io::Result<Vec<Arc<SealedBlock>>>,
+    ) -> Result<(), KvError> {
         let mut writer = self.writer();
         let old = self.view();
         if !old.tokens().is_multiple_of(BLOCK_TOKENS) {
@@ -278,21 +276,13 @@ impl KvCache {
                 tokens: old.tokens(),
             });
         }
-        let blocks = &view.sealed()[blocks];
-        let new = writer
-            .copy(
-                self.identity.hash(),
-                old.sealed(),
-                blocks,
-                view.map().map_or(&[], |map| map),
-            )
-            .map_err(|error| match error.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => KvError::DiskFull {
-                    path: self.path.to_path_buf(),
-                    needed: blocks.iter().map(|block| block.end() - block.offset).sum(),
-                },
-                _ => KvError::io(&*self.path, "write")(error),
-            })?;
+        let new = write(&mut writer, old.sealed()).map_err(|error| match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => KvError::DiskFull {
+                path: self.path.to_path_buf(),
+                needed: bytes,
+            },
+            _ => KvError::io(&*self.path, "write")(error),
+        })?;
         let sealed = old.sealed().iter().cloned().chain(new).collect();
         self.publish(sealed)
     }
