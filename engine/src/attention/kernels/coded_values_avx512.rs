@@ -13,8 +13,9 @@ const TILE_ROWS: usize = 6;
 /// Channels taken together: two groups.
 const CHANNELS: usize = 2 * VALUE_GROUP;
 
-/// What a row's weights are for two groups of channels.
+/// What a row's weights are for two groups of channels. Aligned, as in `coded_values_avx2`.
 #[derive(Clone, Copy)]
+#[repr(C, align(64))]
 struct Factors {
     /// Four tokens in 32 bits; quad `4 a + b` stands at `4 b + a`.
     quads: [[i32; QUADS]; 2],
