@@ -107,7 +107,7 @@ pub fn cite(
     weights: &Weights,
 ) -> Verdict {
     let query = Query::new(claim, index);
-    if query::is_no_claim(claim.sentence) {
+    if query.says_nothing() {
         return Verdict::without(SupportState::NoClaim);
     }
     if !query.is_citable() {

@@ -199,7 +199,8 @@ pub(super) struct Query<'c> {
     pub tells_answer: Vec<bool>,
     /// The telling terms of answer and question.
     telling: Keys,
-    claims: bool,
+    citable: bool,
+    says_nothing: bool,
 }
 
 impl<'c> Query<'c> {
@@ -270,7 +271,9 @@ impl<'c> Query<'c> {
             .chain(telling.iter().map(|weighed| weighed.term))
             .collect();
         let content = tells.contains(&true);
-        let lead_in = is_lead_in(claim.sentence);
+        let lead_in = claim.sentence.trim_end().ends_with([':', '：']);
+        let abstains = is_abstention(claim.sentence);
+        let tells_of_nobody = mentions.iter().all(|mention| mention.asked);
         Query {
             sentence: claim.sentence,
             answer,
@@ -284,13 +287,20 @@ impl<'c> Query<'c> {
             mentions,
             quotations: quotations(claim.sentence),
             negated: is_negated(claim.sentence),
-            claims: content && !lead_in && !is_abstention(claim.sentence),
+            citable: content && !lead_in && !abstains,
+            says_nothing: (lead_in || abstains && !goes_on(claim.sentence)) && tells_of_nobody,
         }
     }
 
     /// Whether the sentence claims anything that the document could bear out.
     pub fn is_citable(&self) -> bool {
-        self.claims
+        self.citable
+    }
+
+    /// Whether it says nothing that a document could bear out: only that there is no answer, or what comes next, without a
+    /// name or number that the question did not bring.
+    pub fn says_nothing(&self) -> bool {
+        self.says_nothing
     }
 
     /// Whether the question is written in a script without spaces, for the most part.
@@ -398,17 +408,10 @@ pub fn is_abstention(sentence: &str) -> bool {
     ABSTENTIONS.iter().any(|opening| small.starts_with(opening))
 }
 
-/// Whether a sentence says nothing that a document could bear out: only that there is no answer, or what comes next.
-pub(super) fn is_no_claim(sentence: &str) -> bool {
-    let goes_on = || {
-        let small = sentence.to_lowercase();
-        GOING_ON.iter().any(|word| small.contains(word))
-    };
-    is_lead_in(sentence) || is_abstention(sentence) && !goes_on()
-}
-
-fn is_lead_in(sentence: &str) -> bool {
-    sentence.trim_end().ends_with([':', '：'])
+/// Whether a sentence that began with the lack of an answer goes on to claim something.
+fn goes_on(sentence: &str) -> bool {
+    let small = sentence.to_lowercase();
+    GOING_ON.iter().any(|word| small.contains(word))
 }
 
 fn weight(term: &Term, words: &str, index: &SentenceIndex) -> f32 {

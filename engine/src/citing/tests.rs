@@ -135,7 +135,12 @@ fn what_the_document_does_not_hold_is_unsupported_and_uncited() {
         ("How many moons has Mars?", "Mars has 2 moons."),
         (
             "Who led the team?",
-            "The document does not say, but it was Hurts.",
+            "The document does not say, but it was he who did.",
+        ),
+        ("Who led the team?", "Sorry, it was Jalen Hurts."),
+        (
+            "Who led the team?",
+            "Jalen Hurts led the team, for these reasons:",
         ),
         ("Is it so?", "Yes."),
         ("Who led the team?", ""),

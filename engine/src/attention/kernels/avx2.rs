@@ -206,6 +206,18 @@ pub(super) fn grid(bytes: [u8; 4]) -> [__m256; 2] {
     ]
 }
 
+/// Steps and least numbers of eight grids.
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+pub(super) fn grids(bytes: [[u8; 4]; 8]) -> [__m256; 2] {
+    let [a, b, c, d, e, f, g, h] = bytes.map(i32::from_le_bytes);
+    let (four, next) = (_mm_setr_epi32(a, b, c, d), _mm_setr_epi32(e, f, g, h));
+    let low = _mm_set1_epi32(0xffff);
+    let steps = _mm_packus_epi32(_mm_and_si128(four, low), _mm_and_si128(next, low));
+    let least = _mm_packus_epi32(_mm_srli_epi32::<16>(four), _mm_srli_epi32::<16>(next));
+    [_mm256_cvtph_ps(steps), _mm256_cvtph_ps(least)]
+}
+
 /// The 32 numbers of a run of codes.
 #[inline]
 #[target_feature(enable = "avx2,fma")]

@@ -1,6 +1,7 @@
 //! [`super::coded_values`] with AVX2: products of neighbouring tokens added in 16 bits, of which eight fit
 //! (`8 * 2 * 255 * 8`), then in 32 bits.
 
+use super::avx2::grids;
 use super::coded_values::{NOTHING, QUAD, QUADS, SpreadValues};
 use super::even_tile;
 use crate::kv::format::VALUE_GROUP;
@@ -74,15 +75,8 @@ fn spread_grids(codes: &Codes<'_>, values: &mut SpreadValues) {
     let groups = values.groups();
     for group in 0..groups {
         for first in (0..BLOCK_TOKENS).step_by(8) {
-            let grid = |nth: usize| i32::from_le_bytes(codes.grids[(first + nth) * groups + group]);
-            let (four, next) = (
-                _mm_setr_epi32(grid(0), grid(1), grid(2), grid(3)),
-                _mm_setr_epi32(grid(4), grid(5), grid(6), grid(7)),
-            );
-            let low = _mm_set1_epi32(0xffff);
-            let steps = _mm_packus_epi32(_mm_and_si128(four, low), _mm_and_si128(next, low));
-            let least = _mm_packus_epi32(_mm_srli_epi32::<16>(four), _mm_srli_epi32::<16>(next));
-            let (steps, least) = (_mm256_cvtph_ps(steps), _mm256_cvtph_ps(least));
+            let grid = |nth: usize| codes.grids[(first + nth) * groups + group];
+            let [steps, least] = grids([0, 1, 2, 3, 4, 5, 6, 7].map(grid));
             let middles = _mm256_add_ps(_mm256_mul_ps(steps, _mm256_set1_ps(8.0)), least);
             let at = group * BLOCK_TOKENS + first;
             // SAFETY: the slicing compares the end of the 8 numbers with the length.

@@ -1,6 +1,6 @@
 //! [`super::whole_keys`] with AVX2: products of two channels and eight keys in one instruction, added by the next.
 
-use super::avx2::{grid, run, sum_of_eight};
+use super::avx2::{grid, grids, run, sum_of_eight};
 use super::whole_keys::{self, TOP, Two, WHOLE, WholeKeys, WholeScores, multiplier};
 use super::{KeyTurn, even_tile};
 use crate::kv::{BLOCK_TOKENS, Codes};
@@ -22,24 +22,14 @@ const TILE_ROWS: usize = 6;
 pub(super) fn greatest_length(codes: &Codes<'_>, bias: &[f32]) -> f32 {
     let top = _mm256_set1_ps(TOP);
     let mut squares = _mm256_setzero_ps();
-    for (grids, bias) in codes.grids.chunks(8).zip(bias.chunks(8)) {
+    for (some, bias) in codes.grids.chunks(8).zip(bias.chunks(8)) {
         let (mut eight, mut bias_of) = ([[0; 4]; 8], [0.0; 8]);
-        eight[..grids.len()].copy_from_slice(grids);
+        eight[..some.len()].copy_from_slice(some);
         bias_of[..bias.len()].copy_from_slice(bias);
-        let grid = eight.map(i32::from_le_bytes);
-        // SAFETY: eight numbers of 32 bits each.
-        let (four, next, bias) = unsafe {
-            (
-                _mm_loadu_si128(grid.as_ptr().cast()),
-                _mm_loadu_si128(grid.as_ptr().add(4).cast()),
-                _mm256_loadu_ps(bias_of.as_ptr()),
-            )
-        };
-        let low = _mm_set1_epi32(0xffff);
-        let steps = _mm_packus_epi32(_mm_and_si128(four, low), _mm_and_si128(next, low));
-        let least = _mm_packus_epi32(_mm_srli_epi32::<16>(four), _mm_srli_epi32::<16>(next));
-        let least = _mm256_add_ps(_mm256_cvtph_ps(least), bias);
-        let most = _mm256_fmadd_ps(_mm256_cvtph_ps(steps), top, least);
+        let [steps, least] = grids(eight);
+        // SAFETY: eight numbers.
+        let least = _mm256_add_ps(least, unsafe { _mm256_loadu_ps(bias_of.as_ptr()) });
+        let most = _mm256_fmadd_ps(steps, top, least);
         // In this order NaN stays NaN: what is NaN in `least` is NaN in `most`.
         let square = _mm256_max_ps(_mm256_mul_ps(least, least), _mm256_mul_ps(most, most));
         squares = _mm256_add_ps(squares, square);
