@@ -59,7 +59,7 @@ pub struct Answer {
     /// Whether it was stopped before it was finished.
     pub stopped: bool,
     /// Whether the document probably does not answer the question: none of its passages comes near it in meaning, and no
-    /// sentence of the answer is supported. Where that is not known, and where the answer says so itself, it is false.
+    /// sentence of the answer is cited. Where that is not known, and where the answer says so itself, it is false.
     #[serde(default)]
     pub far: bool,
 }

@@ -150,7 +150,7 @@ fn judge(
         .first()
         .is_none_or(|said| is_abstention(&said.sentence));
     let supported = states.contains(&SupportState::Supported);
-    let doubted = refused || !supported && record.far == Some(true);
+    let doubted = refused || cited.is_empty() && record.far == Some(true);
     if gold.is_empty() {
         counts.unanswered_refused.count(refused);
         counts.unanswered_doubted.count(doubted);

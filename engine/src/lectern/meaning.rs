@@ -9,7 +9,7 @@ use crate::citing::is_abstention;
 use crate::document::Span;
 use crate::library::StoredDocument;
 use crate::retrieval::{self, Ranked, Transformer};
-use lectern_protocol::{Answer, AnswerSentence, Event, Failure, ReadProgress, SupportState};
+use lectern_protocol::{Answer, AnswerSentence, Event, Failure, ReadProgress};
 use std::cell::RefCell;
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -79,10 +79,10 @@ impl Lectern {
     /// Whether the document probably does not answer ([`Answer::far`]).
     pub(super) fn is_far(&self, on: &Handle, open: &OpenDocument, answer: &Answer) -> bool {
         let says_so = |said: &AnswerSentence| is_abstention(&said.text);
-        let is_supported = |said: &AnswerSentence| said.state == SupportState::Supported;
+        let is_cited = |said: &AnswerSentence| !said.citations.is_empty();
         if answer.stopped
             || answer.sentences.first().is_none_or(says_so)
-            || answer.sentences.iter().any(is_supported)
+            || answer.sentences.iter().any(is_cited)
         {
             return false;
         }

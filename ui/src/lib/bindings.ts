@@ -116,7 +116,7 @@ export type Answer = {
 	stopped: boolean,
 	/**
 	 *  Whether the document probably does not answer the question: none of its passages comes near it in meaning, and no
-	 *  sentence of the answer is supported. Where that is not known, and where the answer says so itself, it is false.
+	 *  sentence of the answer is cited. Where that is not known, and where the answer says so itself, it is false.
 	 */
 	far?: boolean,
 };
