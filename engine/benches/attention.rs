@@ -13,6 +13,7 @@ use lectern_engine::attention::kernels::{
     Kernels, KeyTurn, Running, SpreadValues, WholeKeys, length, twos,
 };
 use lectern_engine::attention::{CancelFlag, DenseAttention};
+use lectern_engine::kv::format::{Grids, grid_bytes};
 use lectern_engine::kv::{BlockFormat, CacheIdentity, Codes, KvCache, KvShape, OpenBlock};
 use lectern_models::attention::{Attention, AttentionShape, Rotary, RotaryPairing};
 use std::time::{Duration, Instant};
@@ -111,12 +112,12 @@ fn kernels() {
         place_sin: &table,
     };
     let halves = vec![half::f16::ONE; CHANNELS * 64];
-    let grids = vec![[0, 60, 0, 60]; 2 * CHANNELS];
+    let grids = [0, 60].repeat(4 * CHANNELS);
     let packed = vec![0x5a; CHANNELS * 64];
     let mut block = numbers(CHANNELS * 64);
-    let codes = |bits: usize, grids| Codes {
+    let codes = |bits: usize, count: usize| Codes {
         bits,
-        grids,
+        grids: Grids::of(bits, &grids[..count * grid_bytes(bits)]),
         packed: &packed[..CHANNELS * 64 * bits / 8],
     };
     for kernels in Kernels::available() {
@@ -130,14 +131,14 @@ fn kernels() {
         let time = nanoseconds(|| (kernels.turn_keys)(&source, &turn, &mut block));
         say("bias and turn", time);
         for bits in [4, 8] {
-            let keys = codes(bits, &grids[..CHANNELS]);
+            let keys = codes(bits, CHANNELS);
             let time = nanoseconds(|| (kernels.keys_of_codes)(&keys, &turn, &mut block));
             say(&format!("keys of {bits} bits, bias and turn"), time);
-            let values = codes(bits, &grids[..]);
+            let values = codes(bits, 2 * CHANNELS);
             let time = nanoseconds(|| (kernels.values_of_codes)(&values, CHANNELS, &mut block));
             say(&format!("values of {bits} bits"), time);
         }
-        let keys = codes(4, &grids[..CHANNELS]);
+        let keys = codes(4, CHANNELS);
         let mut whole_keys = WholeKeys::default();
         if let Some(whole) = &kernels.whole {
             let time = nanoseconds(|| (whole.keys)(&keys, &turn, &mut whole_keys));
@@ -169,7 +170,7 @@ fn kernels() {
             });
             say(&format!("scores of {rows} rows in whole numbers"), time);
         }
-        let values = codes(4, &grids[..]);
+        let values = codes(4, 2 * CHANNELS);
         let mut spread = SpreadValues::default();
         let time = nanoseconds(|| (kernels.spread_values)(&values, CHANNELS, &mut spread));
         say("values of 4 bits, spread", time);

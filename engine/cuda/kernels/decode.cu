@@ -49,7 +49,7 @@ __device__ void stage_values(DecodeShared<HEAD_DIM, ROWS>& shared, const PageHea
     }
     stage(shared.scoring.codes, head.values, GRIDS * run_bytes(head.value_bits));
     for (int at = threadIdx.x; at < GRIDS; at += SCORE_THREADS) {
-        const Grid grid = grid_at(head.value_grids, at);
+        const Grid grid = grid_at(head.value_grids, head.value_bits, at);
         shared.value_grids[at] = make_float2(grid.step, grid.least);
     }
 }

@@ -2,12 +2,14 @@
 //
 // In half precision: keys `[kv_heads][64][head_dim]`, then values likewise. As codes, for each key/value head:
 //
-//   4 bytes a channel              step and least key, half precision
+//   2 or 4 bytes a channel         its grid
 //   8 * key_bits bytes a channel   its 64 keys, two runs of 32
-//   4 bytes a token and group      step and least value of 32 channels
+//   2 or 4 a token and group       grid of 32 channels
 //   4 * value_bits a token, group  its values, a run
 //
-// A run of 8 bits is in order; of 4 bits, byte i holds code i below and code 16 + i above.
+// A run of 8 bits is in order; of 4 bits, byte i holds code i below and code 16 + i above. A grid of codes of 8 bits is
+// step and least number in half precision; of 4 bits, an offset in half steps, then the step, a half without its sign and
+// last bits.
 #pragma once
 
 #ifndef CUDA_ON_CPU
@@ -41,9 +43,19 @@ struct Grid {
     float least;
 };
 
-__device__ __forceinline__ Grid grid_at(const unsigned char* grids, int nth) {
-    const __half* halves = reinterpret_cast<const __half*>(grids) + 2 * nth;
-    return {__half2float(halves[0]), __half2float(halves[1])};
+__device__ __forceinline__ int grid_bytes(int bits) { return bits == 8 ? 4 : 2; }
+
+/// Offsets of a grid's least number a step.
+constexpr float OFFSETS = 2.0f;
+
+__device__ __forceinline__ Grid grid_at(const unsigned char* grids, int bits, int nth) {
+    if (bits == 8) {
+        const __half* halves = reinterpret_cast<const __half*>(grids) + 2 * nth;
+        return {__half2float(halves[0]), __half2float(halves[1])};
+    }
+    const unsigned grid = reinterpret_cast<const unsigned short*>(grids)[nth];
+    const float step = __half2float(__ushort_as_half((unsigned short)(grid >> 8 << 7)));
+    return {step, (float)(signed char)(grid & 0xff) * (step / OFFSETS)};
 }
 
 /// One key/value head of a page.
@@ -68,11 +80,13 @@ struct PageHead {
         }
         const int key_code_bytes = 2 * run_bytes(key_bits) * HEAD_DIM;
         const int value_code_bytes = PAGE_TOKENS * run_bytes(value_bits) * GROUPS;
-        const int head_bytes = 4 * HEAD_DIM + key_code_bytes + 4 * PAGE_TOKENS * GROUPS + value_code_bytes;
+        const int key_grid_bytes = grid_bytes(key_bits) * HEAD_DIM;
+        const int value_grid_bytes = grid_bytes(value_bits) * PAGE_TOKENS * GROUPS;
+        const int head_bytes = key_grid_bytes + key_code_bytes + value_grid_bytes + value_code_bytes;
         key_grids = page.bytes + (size_t)kv_head * head_bytes;
-        keys = key_grids + 4 * HEAD_DIM;
+        keys = key_grids + key_grid_bytes;
         value_grids = keys + key_code_bytes;
-        values = value_grids + 4 * PAGE_TOKENS * GROUPS;
+        values = value_grids + value_grid_bytes;
     }
 
     __device__ __forceinline__ bool in_halves() const { return key_bits == HALF_BITS; }
@@ -82,7 +96,7 @@ struct PageHead {
         if (in_halves()) {
             return __half2float(reinterpret_cast<const __half*>(keys)[token * HEAD_DIM + channel]);
         }
-        const Grid grid = grid_at(key_grids, channel);
+        const Grid grid = grid_at(key_grids, key_bits, channel);
         const unsigned char* run = keys + (2 * channel + token / RUN) * run_bytes(key_bits);
         return grid.least + code_in_run(run, key_bits, token % RUN) * grid.step;
     }
@@ -92,7 +106,7 @@ struct PageHead {
             return __half2float(reinterpret_cast<const __half*>(values)[token * HEAD_DIM + channel]);
         }
         const int nth = token * GROUPS + channel / RUN;
-        const Grid grid = grid_at(value_grids, nth);
+        const Grid grid = grid_at(value_grids, value_bits, nth);
         const unsigned char* run = values + nth * run_bytes(value_bits);
         return grid.least + code_in_run(run, value_bits, channel % RUN) * grid.step;
     }

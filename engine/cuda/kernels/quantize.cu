@@ -26,10 +26,25 @@ __device__ __forceinline__ unsigned short half_bits(float number) {
 }
 
 /// Code of the level nearest to `number`; ties go to the even one.
-__device__ __forceinline__ int nearest_code(float number, float step, float least, float largest_code) {
+__device__ __forceinline__ int nearest_code(float number, const Grid& grid, float largest_code) {
     // A step of 0 makes this NaN or infinite. NaN becomes 0, as `fmaxf` gives back its other argument.
-    const float steps = rintf(__fdiv_rn(number - least, step));
+    const float steps = rintf(__fdiv_rn(number - grid.least, grid.step));
     return (int)fminf(fmaxf(steps, 0.0f), largest_code);
+}
+
+/// Offset (below) and step of a grid of codes of less than 8 bits, whose middle is that of the numbers; step by step what the
+/// engine's packer does.
+__device__ __forceinline__ unsigned offset_and_step(float least, float range, float largest_code) {
+    const float middle = range * 0.5f + least;  // the product is exact, so fused or not
+    const float reach = 126.0f / OFFSETS - largest_code * 0.5f;
+    const float close = __fdiv_rn(range, largest_code);
+    const float far = __fdiv_rn(fabsf(middle), reach);
+    const float below = far > close ? floorf(largest_code * 0.5f) : largest_code * 0.5f;
+    const unsigned step = (half_bits(far > close ? far : close) + 0x40u) >> 7 & 0xff;
+    const float rounded_step = __half2float(__ushort_as_half((unsigned short)(step << 7)));
+    const float offset = rintf((__fdiv_rn(middle, rounded_step) - below) * OFFSETS);
+    const int clamped = isnan(offset) ? 0 : (int)fminf(fmaxf(offset, -127.0f), 127.0f);
+    return step << 8 | (clamped & 0xff);
 }
 
 /// Packs the codes of a warp, one run.
@@ -56,28 +71,29 @@ extern "C" __global__ void __launch_bounds__(128) quantize(const Quantize quanti
     const bool is_key = grid < quantize.head_dim;
     const int bits = is_key ? quantize.key_bits : quantize.value_bits;
     const int head_halves = PAGE_TOKENS * quantize.head_dim;
-    const int head_bytes = quantize.head_dim * (4 + 2 * run_bytes(quantize.key_bits)) +
-                           PAGE_TOKENS * groups * (4 + run_bytes(quantize.value_bits));
+    const int key_bytes = quantize.head_dim * (grid_bytes(quantize.key_bits) + 2 * run_bytes(quantize.key_bits));
+    const int head_bytes =
+        key_bytes + PAGE_TOKENS * groups * (grid_bytes(quantize.value_bits) + run_bytes(quantize.value_bits));
     unsigned char* head_part = quantize.part + (size_t)kv_head * head_bytes;
 
     // A lane's numbers: of a key's channel those of tokens `lane` and `lane + 32`; of a group of values one.
     float numbers[2];
-    unsigned char* grid_bytes;
+    unsigned char* own_grid;
     unsigned char* runs;
     if (is_key) {
         const __half* keys = quantize.halves + (size_t)kv_head * head_halves;
         numbers[0] = __half2float(keys[lane * quantize.head_dim + grid]);
         numbers[1] = __half2float(keys[(lane + 32) * quantize.head_dim + grid]);
-        grid_bytes = head_part + 4 * grid;
-        runs = head_part + 4 * quantize.head_dim + grid * 2 * run_bytes(bits);
+        own_grid = head_part + grid_bytes(bits) * grid;
+        runs = head_part + grid_bytes(bits) * quantize.head_dim + grid * 2 * run_bytes(bits);
     } else {
         const __half* values = quantize.halves + (size_t)(quantize.kv_heads + kv_head) * head_halves;
         const int nth = grid - quantize.head_dim;
         numbers[0] = __half2float(values[nth * RUN + lane]);
         numbers[1] = numbers[0];
-        unsigned char* value_part = head_part + quantize.head_dim * (4 + 2 * run_bytes(quantize.key_bits));
-        grid_bytes = value_part + 4 * nth;
-        runs = value_part + 4 * PAGE_TOKENS * groups + nth * run_bytes(bits);
+        unsigned char* value_part = head_part + key_bytes;
+        own_grid = value_part + grid_bytes(bits) * nth;
+        runs = value_part + grid_bytes(bits) * PAGE_TOKENS * groups + nth * run_bytes(bits);
     }
     float least = warp_min(fminf(numbers[0], numbers[1]));
     const float largest = warp_max(fmaxf(numbers[0], numbers[1]));
@@ -89,20 +105,26 @@ extern "C" __global__ void __launch_bounds__(128) quantize(const Quantize quanti
     least += 0.0f;
     const float range = largest - least + 0.0f;
     const float largest_code = (float)((1 << bits) - 1);
-    const unsigned short step_half = half_bits(__fdiv_rn(range, largest_code));
-    const unsigned short least_half = half_bits(least);
-    if (lane == 0) {
-        reinterpret_cast<unsigned short*>(grid_bytes)[0] = step_half;
-        reinterpret_cast<unsigned short*>(grid_bytes)[1] = least_half;
+    unsigned short words[2];
+    if (bits == 8) {
+        words[0] = half_bits(__fdiv_rn(range, largest_code));
+        words[1] = half_bits(least);
+    } else {
+        words[0] = words[1] = (unsigned short)offset_and_step(least, range, largest_code);
     }
-    const float step = __half2float(__ushort_as_half(step_half));
-    const float rounded_least = __half2float(__ushort_as_half(least_half));
+    const Grid levels = grid_at(reinterpret_cast<const unsigned char*>(words), bits, 0);
+    if (lane == 0) {
+        reinterpret_cast<unsigned short*>(own_grid)[0] = words[0];
+        if (bits == 8) {
+            reinterpret_cast<unsigned short*>(own_grid)[1] = words[1];
+        }
+    }
 #pragma unroll
     for (int run = 0; run < 2; run++) {
         if (run == 1 && !is_key) {
             break;  // a whole warp
         }
-        const int code = nearest_code(numbers[run], step, rounded_least, largest_code);
+        const int code = nearest_code(numbers[run], levels, largest_code);
         write_run(runs + run * run_bytes(bits), bits, lane, code);
     }
 }

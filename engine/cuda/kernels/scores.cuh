@@ -77,7 +77,7 @@ __device__ void score_page(ScoreShared<HEAD_DIM, ROWS>& shared, const PageHead<H
         stage(shared.codes, head.keys, 2 * run_bytes(head.key_bits) * HEAD_DIM);
     }
     for (int channel = threadIdx.x; channel < HEAD_DIM; channel += SCORE_THREADS) {
-        const Grid grid = head.in_halves() ? Grid{1.0f, 0.0f} : grid_at(head.key_grids, channel);
+        const Grid grid = head.in_halves() ? Grid{1.0f, 0.0f} : grid_at(head.key_grids, head.key_bits, channel);
         shared.key_grids[channel] = make_float2(grid.step, grid.least + bias[channel]);
     }
     __syncthreads();  // codes, grids and queries are there

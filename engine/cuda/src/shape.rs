@@ -137,8 +137,11 @@ impl PageFormat {
         let head = if self == PageFormat::HALVES {
             2 * 2 * numbers
         } else {
-            let grids = shape.head_dim() + numbers / VALUE_GROUP;
-            4 * grids + numbers * self.key_bits / 8 + numbers * self.value_bits / 8
+            let side = |grids: usize, bits: usize| {
+                let grid_bytes = if bits == 8 { 4 } else { 2 };
+                grids * grid_bytes + numbers * bits / 8
+            };
+            side(shape.head_dim(), self.key_bits) + side(numbers / VALUE_GROUP, self.value_bits)
         };
         shape.kv_heads() * head
     }

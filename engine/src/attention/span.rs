@@ -290,7 +290,7 @@ impl LayerPass<'_> {
                 false => codes.keys(self.view.shape(), kv_head),
             };
             ask_for(codes.packed);
-            ask_for(codes.grids.as_flattened());
+            ask_for(codes.grids.as_bytes());
         }
     }
 

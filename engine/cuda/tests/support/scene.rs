@@ -6,6 +6,7 @@ use super::reference::turned;
 use half::f16;
 use lectern_cuda::parameters::{Page, Queries, Rotation};
 use lectern_cuda::{Buffer, PAGE_TOKENS, PageFormat, Shape};
+use lectern_engine::kv::format::Grids;
 use lectern_engine::kv::{BlockFormat, Codes, KvShape, OpenBlock, Part};
 use lectern_models::attention::{AttentionShape, Rotary, RotaryPairing};
 
@@ -222,9 +223,19 @@ fn number(codes: &Codes<'_>, grid: usize, run: usize, nth: usize) -> f64 {
         8 => packed[nth],
         _ => packed[nth % 16] >> (4 * (nth / 16)) & 15,
     };
-    let [a, b, c, d] = codes.grids[grid];
-    let half = |bytes| f16::from_le_bytes(bytes).to_f64();
-    half([c, d]) + f64::from(code) * half([a, b])
+    let (step, least) = match codes.grids {
+        Grids::Halves(grids) => {
+            let [a, b, c, d] = grids[grid];
+            let half = |bytes| f16::from_le_bytes(bytes).to_f64();
+            (half([a, b]), half([c, d]))
+        }
+        Grids::Bytes(grids) => {
+            let [offset, step] = grids[grid];
+            let step = f16::from_bits(u16::from(step) << 7).to_f64();
+            (step, f64::from(offset as i8) / 2.0 * step)
+        }
+    };
+    least + f64::from(code) * step
 }
 
 /// The encoding by the device's name for it.

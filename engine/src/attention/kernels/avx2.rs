@@ -4,7 +4,7 @@ use super::{
     EXP2, Kernels, KeyTurn, Running, best_key, check_codes, coded_values_avx2, even_tile, portable,
     whole_keys_avx2,
 };
-use crate::kv::format::{RUN, VALUE_GROUP};
+use crate::kv::format::{Grids, OFFSETS, RUN, VALUE_GROUP};
 use crate::kv::{BLOCK_TOKENS, Codes};
 use half::f16;
 use lectern_models::Level;
@@ -127,7 +127,7 @@ fn turn_keys(keys: &[f32], turn: &KeyTurn<'_>, turned: &mut [f32]) {
 fn keys_of_codes(codes: &Codes<'_>, turn: &KeyTurn<'_>, turned: &mut [f32]) {
     check_codes(codes, turn.bias.len(), BLOCK_TOKENS);
     let row = |channel: usize, half: usize| {
-        let [step, least] = grid(codes.grids[channel]);
+        let [step, least] = grid(codes, channel);
         let least = _mm256_add_ps(least, _mm256_set1_ps(turn.bias[channel]));
         run(codes, 2 * channel + half, step, least)
     };
@@ -179,7 +179,7 @@ fn values_of_codes(codes: &Codes<'_>, channels: usize, values: &mut [f32]) {
     for (token, row) in values.chunks_exact_mut(channels).enumerate() {
         for (nth, values) in row.chunks_mut(RUN).enumerate() {
             let nth = token * groups * (VALUE_GROUP / RUN) + nth;
-            let [step, least] = grid(codes.grids[nth / (VALUE_GROUP / RUN)]);
+            let [step, least] = grid(codes, nth / (VALUE_GROUP / RUN));
             let numbers = run(codes, nth, step, least);
             let mut last = [0.0; RUN];
             let whole = values.len() == RUN;
@@ -198,24 +198,45 @@ fn values_of_codes(codes: &Codes<'_>, channels: usize, values: &mut [f32]) {
 /// Step and least number of a grid, in all lanes.
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
-pub(super) fn grid(bytes: [u8; 4]) -> [__m256; 2] {
-    let both = _mm_cvtph_ps(_mm_cvtsi32_si128(i32::from_le_bytes(bytes)));
-    [
-        _mm256_broadcastss_ps(both),
-        _mm256_broadcastss_ps(_mm_movehdup_ps(both)),
-    ]
+fn grid(codes: &Codes<'_>, nth: usize) -> [__m256; 2] {
+    let [step, least] = step_and_least(codes, nth);
+    [_mm256_broadcastss_ps(step), _mm256_broadcastss_ps(least)]
 }
 
-/// Steps and least numbers of eight grids.
+/// The same, each in the first lane.
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
-pub(super) fn grids(bytes: [[u8; 4]; 8]) -> [__m256; 2] {
-    let [a, b, c, d, e, f, g, h] = bytes.map(i32::from_le_bytes);
-    let (four, next) = (_mm_setr_epi32(a, b, c, d), _mm_setr_epi32(e, f, g, h));
-    let low = _mm_set1_epi32(0xffff);
-    let steps = _mm_packus_epi32(_mm_and_si128(four, low), _mm_and_si128(next, low));
-    let least = _mm_packus_epi32(_mm_srli_epi32::<16>(four), _mm_srli_epi32::<16>(next));
-    [_mm256_cvtph_ps(steps), _mm256_cvtph_ps(least)]
+pub(super) fn step_and_least(codes: &Codes<'_>, nth: usize) -> [__m128; 2] {
+    match codes.grids {
+        Grids::Halves(grids) => {
+            let both = _mm_cvtph_ps(_mm_cvtsi32_si128(i32::from_le_bytes(grids[nth])));
+            [both, _mm_movehdup_ps(both)]
+        }
+        Grids::Bytes(grids) => {
+            let [steps, least] = grids_of(_mm_set1_epi16(i16::from_le_bytes(grids[nth])));
+            [_mm256_castps256_ps128(steps), _mm256_castps256_ps128(least)]
+        }
+    }
+}
+
+/// Steps and least numbers of eight grids of two bytes.
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+pub(super) fn grids(bytes: [[u8; 2]; 8]) -> [__m256; 2] {
+    let [a, b, c, d, e, f, g, h] = bytes.map(i16::from_le_bytes);
+    grids_of(_mm_setr_epi16(a, b, c, d, e, f, g, h))
+}
+
+/// See [`Grids::Bytes`]: offsets stand below, steps above.
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+fn grids_of(eight: __m128i) -> [__m256; 2] {
+    let halves = _mm_srli_epi16::<1>(_mm_and_si128(eight, _mm_set1_epi16(0xff00u16 as i16)));
+    let steps = _mm256_cvtph_ps(halves);
+    let offsets = _mm_srai_epi16::<8>(_mm_slli_epi16::<8>(eight));
+    let offsets = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(offsets));
+    let least = _mm256_mul_ps(_mm256_mul_ps(steps, _mm256_set1_ps(1.0 / OFFSETS)), offsets);
+    [steps, least]
 }
 
 /// The 32 numbers of a run of codes.

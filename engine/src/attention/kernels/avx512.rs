@@ -49,7 +49,7 @@ fn turn_keys(keys: &[f32], turn: &KeyTurn<'_>, turned: &mut [f32]) {
 fn keys_of_codes(codes: &Codes<'_>, turn: &KeyTurn<'_>, turned: &mut [f32]) {
     check_codes(codes, turn.bias.len(), BLOCK_TOKENS);
     let row = |channel: usize| {
-        let [step, least] = grid(codes.grids[channel]);
+        let [step, least] = grid(codes, channel);
         let least = _mm512_add_ps(least, _mm512_set1_ps(turn.bias[channel]));
         let [a, b] = run(codes, 2 * channel, step, least);
         let [c, d] = run(codes, 2 * channel + 1, step, least);
@@ -99,7 +99,7 @@ fn values_of_codes(codes: &Codes<'_>, channels: usize, values: &mut [f32]) {
     for (token, row) in values.chunks_exact_mut(channels).enumerate() {
         for (nth, values) in row.chunks_mut(RUN).enumerate() {
             let nth = token * groups * (VALUE_GROUP / RUN) + nth;
-            let [step, least] = grid(codes.grids[nth / (VALUE_GROUP / RUN)]);
+            let [step, least] = grid(codes, nth / (VALUE_GROUP / RUN));
             let [low, high] = run(codes, nth, step, least);
             let present = (1u64 << values.len()) - 1;
             // SAFETY: the masks name the numbers that `values` holds, at most 32.
@@ -115,12 +115,9 @@ fn values_of_codes(codes: &Codes<'_>, channels: usize, values: &mut [f32]) {
 /// Step and least number of a grid, in all lanes.
 #[inline]
 #[target_feature(enable = "avx512f,avx2,f16c")]
-pub(super) fn grid(bytes: [u8; 4]) -> [__m512; 2] {
-    let both = _mm_cvtph_ps(_mm_cvtsi32_si128(i32::from_le_bytes(bytes)));
-    [
-        _mm512_broadcastss_ps(both),
-        _mm512_broadcastss_ps(_mm_movehdup_ps(both)),
-    ]
+fn grid(codes: &Codes<'_>, nth: usize) -> [__m512; 2] {
+    let [step, least] = avx2::step_and_least(codes, nth);
+    [_mm512_broadcastss_ps(step), _mm512_broadcastss_ps(least)]
 }
 
 /// The 32 numbers of a run of codes. Those of 4 bits are looked up among the 16 levels of their grid.

@@ -12,9 +12,8 @@
 //! that all tokens share.
 
 use super::check_codes;
-use crate::kv::format::VALUE_GROUP;
+use crate::kv::format::{Grid, VALUE_GROUP};
 use crate::kv::{BLOCK_TOKENS, Codes};
-use half::f16;
 
 /// Tokens whose codes lie together: what a dot-product instruction adds up.
 pub(super) const QUAD: usize = 4;
@@ -90,11 +89,11 @@ pub(super) fn spread(codes: &Codes<'_>, channels: usize, values: &mut SpreadValu
 /// Steps and middles of the grids, groups as rows.
 fn spread_grids(codes: &Codes<'_>, values: &mut SpreadValues) {
     let groups = values.groups();
-    for (nth, [a, b, c, d]) in codes.grids.iter().enumerate() {
+    for nth in 0..codes.grids.count() {
         let at = nth % groups * BLOCK_TOKENS + nth / groups;
-        let step = f16::from_le_bytes([*a, *b]).to_f32();
+        let Grid { step, least } = codes.grids.at(nth);
         values.steps[at] = step;
-        values.middles[at] = step * 8.0 + f16::from_le_bytes([*c, *d]).to_f32();
+        values.middles[at] = step * 8.0 + least;
     }
 }
 

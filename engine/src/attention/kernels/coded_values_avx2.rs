@@ -72,10 +72,10 @@ pub(super) fn spread(codes: &Codes<'_>, channels: usize, values: &mut SpreadValu
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
 fn spread_grids(codes: &Codes<'_>, values: &mut SpreadValues) {
-    let groups = values.groups();
+    let (all, groups) = (codes.grids.of_two_bytes(), values.groups());
     for group in 0..groups {
         for first in (0..BLOCK_TOKENS).step_by(8) {
-            let grid = |nth: usize| codes.grids[(first + nth) * groups + group];
+            let grid = |nth: usize| all[(first + nth) * groups + group];
             let [steps, least] = grids([0, 1, 2, 3, 4, 5, 6, 7].map(grid));
             let middles = _mm256_add_ps(_mm256_mul_ps(steps, _mm256_set1_ps(8.0)), least);
             let at = group * BLOCK_TOKENS + first;

@@ -109,7 +109,7 @@ pub(super) fn ask_for(bytes: &[u8]) {
 /// That codes of 4 or 8 bits with so many grids of `per_grid` numbers are whole.
 fn check_codes(codes: &Codes<'_>, grids: usize, per_grid: usize) {
     assert!(matches!(codes.bits, 4 | 8));
-    assert_eq!(codes.grids.len(), grids);
+    assert_eq!(codes.grids.count(), grids);
     assert_eq!(codes.packed.len(), grids * per_grid * codes.bits / 8);
 }
 

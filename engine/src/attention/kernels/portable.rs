@@ -1,7 +1,7 @@
 //! Plain loops that the compiler vectorises for whatever it targets; also the reading aid for the other sets.
 
 use super::{Kernels, KeyTurn, Running, check_best_key, check_codes, coded_values, power_of_two};
-use crate::kv::format::{RUN, VALUE_GROUP};
+use crate::kv::format::{Grid, RUN, VALUE_GROUP};
 use crate::kv::{BLOCK_TOKENS, Codes};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -52,7 +52,7 @@ fn keys_of_codes(codes: &Codes<'_>, turn: &KeyTurn<'_>, turned: &mut [f32]) {
     turn.check(turned.len());
     check_codes(codes, turn.bias.len(), BLOCK_TOKENS);
     let row = |channel: usize| {
-        let (step, least) = grid(codes.grids[channel]);
+        let Grid { step, least } = codes.grids.at(channel);
         let least = least + turn.bias[channel];
         let mut row = [0.0; BLOCK_TOKENS];
         for (nth, numbers) in row.chunks_exact_mut(RUN).enumerate() {
@@ -90,18 +90,12 @@ fn values_of_codes(codes: &Codes<'_>, channels: usize, values: &mut [f32]) {
     for (token, row) in values.chunks_exact_mut(channels).enumerate() {
         for (group, values) in row.chunks_mut(VALUE_GROUP).enumerate() {
             let nth = token * groups + group;
-            let (step, least) = grid(codes.grids[nth]);
+            let Grid { step, least } = codes.grids.at(nth);
             for (run, values) in values.chunks_mut(RUN).enumerate() {
                 spread_run(codes, nth * (VALUE_GROUP / RUN) + run, step, least, values);
             }
         }
     }
-}
-
-/// Step and least number of a grid.
-fn grid([a, b, c, d]: [u8; 4]) -> (f32, f32) {
-    let half = |bytes| f16::from_le_bytes(bytes).to_f32();
-    (half([a, b]), half([c, d]))
 }
 
 /// The first numbers of a run of codes, at most 32.

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::kv::format::{RUN, VALUE_GROUP};
+use crate::kv::format::{Grids, RUN, VALUE_GROUP, grid_bytes};
 
 /// Numbers in [-1, 1) that look random and are always the same.
 pub(in crate::attention) fn noise(seed: u64, count: usize) -> Vec<f32> {
@@ -168,19 +168,25 @@ fn keys_turn_as_in_f64() {
     }
 }
 
-/// Grids and codes that look random, for so many grids of `per_grid` numbers; and the numbers, in F64.
+/// Bytes of grids and codes that look random, for so many grids of `per_grid` numbers; and the numbers, in F64.
 pub(super) fn random_codes(
     bits: usize,
     grids: usize,
     per_grid: usize,
-) -> (Vec<[u8; 4]>, Vec<u8>, Vec<f64>) {
+) -> (Vec<u8>, Vec<u8>, Vec<f64>) {
     let sizes = [1.0, 0.0, 6e-8, 3000.0, 0.01];
     let steps = noise(21, grids);
-    let grid_of = |nth: usize| {
+    let mut bytes = Vec::new();
+    for nth in 0..grids {
         let step = f16::from_f32((steps[nth] + 1.0) * sizes[nth % sizes.len()]);
-        let least = f16::from_f32(noise(nth as u64, 1)[0] * 4.0 * sizes[nth % sizes.len()]);
-        (step, least)
-    };
+        let least = noise(nth as u64, 1)[0] * 4.0;
+        if grid_bytes(bits) == 2 {
+            bytes.extend([(least * 31.0) as i8 as u8, (step.to_bits() >> 7) as u8]);
+        } else {
+            bytes.extend(step.to_le_bytes());
+            bytes.extend(f16::from_f32(least * sizes[nth % sizes.len()]).to_le_bytes());
+        }
+    }
     let packed: Vec<u8> = noise(23, grids * per_grid * bits / 8)
         .iter()
         .map(|number| ((number + 1.0) * 128.0) as u8)
@@ -192,15 +198,10 @@ pub(super) fn random_codes(
             4 => packed[run * 16 + at % 16] >> (4 * (at / 16)) & 15,
             _ => packed[nth],
         };
-        let (step, least) = grid_of(nth / per_grid);
-        numbers.push(step.to_f64() * f64::from(code) + least.to_f64());
+        let grid = Grids::of(bits, &bytes).at(nth / per_grid);
+        numbers.push(f64::from(grid.step) * f64::from(code) + f64::from(grid.least));
     }
-    let grids = (0..grids).map(|nth| {
-        let (step, least) = grid_of(nth);
-        let ([a, b], [c, d]) = (step.to_le_bytes(), least.to_le_bytes());
-        [a, b, c, d]
-    });
-    (grids.collect(), packed, numbers)
+    (bytes, packed, numbers)
 }
 
 #[test]
@@ -223,7 +224,7 @@ fn keys_of_codes_turn_as_in_f64() {
                     };
                     let codes = Codes {
                         bits,
-                        grids: &grids,
+                        grids: Grids::of(bits, &grids),
                         packed: &packed,
                     };
                     let mut turned = vec![f32::NAN; keys.len()];
@@ -250,7 +251,7 @@ fn values_of_codes_are_as_in_f64() {
                     random_codes(bits, BLOCK_TOKENS * groups, VALUE_GROUP);
                 let codes = Codes {
                     bits,
-                    grids: &grids,
+                    grids: Grids::of(bits, &grids),
                     packed: &packed,
                 };
                 let mut values = vec![f32::NAN; BLOCK_TOKENS * channels];
@@ -267,18 +268,20 @@ fn values_of_codes_are_as_in_f64() {
     }
 }
 
-/// A grid whose least number is NaN gives NaN for each of its numbers, in every set.
+/// A grid whose least number or step is NaN gives NaN for each of its numbers, in every set.
 #[test]
 fn nan_stays_nan() {
     for kernels in Kernels::available() {
         for bits in [4, 8] {
-            let (grids, packed, _) = random_codes(bits, 64, BLOCK_TOKENS);
-            let mut grids = grids;
+            let (mut grids, packed, _) = random_codes(bits, 64, BLOCK_TOKENS);
             let [a, b] = f16::NAN.to_le_bytes();
-            grids[5] = [0, 0, a, b];
+            match grid_bytes(bits) {
+                2 => grids[2 * 5..][..2].copy_from_slice(&[0, 0xff]),
+                _ => grids[4 * 5..][..4].copy_from_slice(&[0, 0, a, b]),
+            }
             let codes = Codes {
                 bits,
-                grids: &grids,
+                grids: Grids::of(bits, &grids),
                 packed: &packed,
             };
             let (cos, sin, _) = places(32);

@@ -4,7 +4,7 @@
 
 use super::tests::{noise, random_codes, sixty_four};
 use super::*;
-use crate::kv::format::VALUE_GROUP;
+use crate::kv::format::{Grids, VALUE_GROUP};
 
 /// Block after block, the weights and their sums are those of one softmax over all; rows do not mind each other.
 #[test]
@@ -82,7 +82,7 @@ fn coded_values_are_weighed_as_in_f64() {
             let (grids, packed, numbers) = random_codes(4, BLOCK_TOKENS * groups, VALUE_GROUP);
             let codes = Codes {
                 bits: 4,
-                grids: &grids,
+                grids: Grids::of(4, &grids),
                 packed: &packed,
             };
             let mut values = SpreadValues::default();
@@ -109,8 +109,7 @@ fn coded_values_are_weighed_as_in_f64() {
                                 (f64::from(one[channel]), 1.0, 0.0f64);
                             for (token, weight) in weights.iter().enumerate() {
                                 let weight = f64::from(*weight);
-                                let [a, b, ..] = grids[grid(token)];
-                                let step = f16::from_le_bytes([a, b]).to_f64();
+                                let step = f64::from(codes.grids.at(grid(token)).step);
                                 let number = numbers[token * channels + channel];
                                 sum += weight * number;
                                 magnitude += weight * (number.abs() + 8.0 * step);
@@ -136,10 +135,10 @@ fn nan_among_weights_or_grids_reaches_the_sums() {
     for kernels in Kernels::available() {
         let (mut grids, packed, _) = random_codes(4, 2 * BLOCK_TOKENS, VALUE_GROUP);
         let mut values = SpreadValues::default();
-        let mut weigh = |grids: &[[u8; 4]], weights: &[f32]| {
+        let mut weigh = |grids: &[u8], weights: &[f32]| {
             let codes = Codes {
                 bits: 4,
-                grids,
+                grids: Grids::of(4, grids),
                 packed: &packed,
             };
             (kernels.spread_values)(&codes, 64, &mut values);
@@ -157,9 +156,8 @@ fn nan_among_weights_or_grids_reaches_the_sums() {
                 .chain(&sums[128..])
                 .all(|sum| !sum.is_nan())
         );
-        for wrong in [f16::NAN, f16::INFINITY] {
-            let [a, b] = wrong.to_le_bytes();
-            grids[7] = [a, b, 0, 0]; // the step of token 3, channels 32 to 63
+        for wrong in [0xff, 0xf8] {
+            grids[2 * 7 + 1] = wrong; // the step of token 3, channels 32 to 63: NaN, infinite
             let sums = weigh(&grids, &[0.5; BLOCK_TOKENS]);
             assert!(sums[32..].iter().all(|sum| !sum.is_finite()));
             assert!(sums[..32].iter().all(|sum| sum.is_finite()));

@@ -48,6 +48,10 @@ pub struct WholeKeys {
     pub(super) twos: Vec<Two>,
     /// What one stands for.
     pub(super) step: f32,
+    /// Steps of the channels' grids, filled up to whole eights.
+    pub(super) steps: Vec<f32>,
+    /// Their least keys, with the bias.
+    pub(super) least: Vec<f32>,
 }
 
 /// Twos that so many channels make.

@@ -1,6 +1,6 @@
 //! [`super::whole_keys`] with AVX2: products of two channels and eight keys in one instruction, added by the next.
 
-use super::avx2::{grid, grids, run, sum_of_eight};
+use super::avx2::{grids, run, sum_of_eight};
 use super::whole_keys::{self, TOP, Two, WHOLE, WholeKeys, WholeScores, multiplier};
 use super::{KeyTurn, even_tile};
 use crate::kv::{BLOCK_TOKENS, Codes};
@@ -16,19 +16,32 @@ pub(super) const KERNELS: WholeScores = WholeScores {
 /// Rows taken together: by 16 keys 12 of the 16 registers.
 const TILE_ROWS: usize = 6;
 
-/// No key of these grids, with its bias, is longer.
+/// Spreads the grids of the keys. No key of them is longer than what is returned.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn greatest_length(codes: &Codes<'_>, bias: &[f32]) -> f32 {
+pub(super) fn spread_grids(codes: &Codes<'_>, bias: &[f32], keys: &mut WholeKeys) -> f32 {
     let top = _mm256_set1_ps(TOP);
     let mut squares = _mm256_setzero_ps();
-    for (some, bias) in codes.grids.chunks(8).zip(bias.chunks(8)) {
-        let (mut eight, mut bias_of) = ([[0; 4]; 8], [0.0; 8]);
+    let filled = bias.len().next_multiple_of(8);
+    keys.steps.resize(filled, 0.0);
+    keys.least.resize(filled, 0.0);
+    let to = keys
+        .steps
+        .chunks_exact_mut(8)
+        .zip(keys.least.chunks_exact_mut(8));
+    let from = codes.grids.of_two_bytes().chunks(8).zip(bias.chunks(8));
+    for ((some, bias), (steps_to, least_to)) in from.zip(to) {
+        let (mut eight, mut bias_of) = ([[0; 2]; 8], [0.0; 8]);
         eight[..some.len()].copy_from_slice(some);
         bias_of[..bias.len()].copy_from_slice(bias);
         let [steps, least] = grids(eight);
         // SAFETY: eight numbers.
         let least = _mm256_add_ps(least, unsafe { _mm256_loadu_ps(bias_of.as_ptr()) });
+        // SAFETY: eight numbers each.
+        unsafe {
+            _mm256_storeu_ps(steps_to.as_mut_ptr(), steps);
+            _mm256_storeu_ps(least_to.as_mut_ptr(), least);
+        }
         let most = _mm256_fmadd_ps(steps, top, least);
         // In this order NaN stays NaN: what is NaN in `least` is NaN in `most`.
         let square = _mm256_max_ps(_mm256_mul_ps(least, least), _mm256_mul_ps(most, most));
@@ -41,20 +54,16 @@ pub(super) fn greatest_length(codes: &Codes<'_>, bias: &[f32]) -> f32 {
 fn keys(codes: &Codes<'_>, turn: &KeyTurn<'_>, keys: &mut WholeKeys) {
     let channels = turn.bias.len();
     whole_keys::check(codes, turn);
-    let multiplier = keys.prepare(channels, greatest_length(codes, turn.bias));
-    let multiplier = _mm256_set1_ps(multiplier);
+    let length = spread_grids(codes, turn.bias, keys);
+    let multiplier = _mm256_set1_ps(keys.prepare(channels, length));
+    let times = |number: f32| _mm256_mul_ps(_mm256_set1_ps(number), multiplier);
     let pairs = turn.pairs();
     for (nth, twos) in keys.twos.chunks_exact_mut(BLOCK_TOKENS).enumerate() {
         for half in 0..2 {
             let mut rows = [[_mm256_setzero_ps(); 4]; 2];
             // In a loop, since what is called in one place is compiled into it.
             for (row, channel) in rows.iter_mut().zip(whole_keys::two(turn, nth)) {
-                let [step, least] = grid(codes.grids[channel]);
-                let least = _mm256_add_ps(least, _mm256_set1_ps(turn.bias[channel]));
-                let (step, least) = (
-                    _mm256_mul_ps(step, multiplier),
-                    _mm256_mul_ps(least, multiplier),
-                );
+                let (step, least) = (times(keys.steps[channel]), times(keys.least[channel]));
                 *row = run(codes, 2 * channel + half, step, least);
             }
             for (at, (x, y)) in rows[0].into_iter().zip(rows[1]).enumerate() {

@@ -1,8 +1,8 @@
 //! [`super::whole_keys`] with AVX-512 VNNI: products of two channels and sixteen keys, added, in one instruction.
 
-use super::avx512::{grid, run};
+use super::avx512::run;
 use super::whole_keys::{self, Two, WHOLE, WholeKeys, WholeScores, multiplier};
-use super::whole_keys_avx2::greatest_length;
+use super::whole_keys_avx2::spread_grids;
 use super::{KeyTurn, even_tile};
 use crate::kv::{BLOCK_TOKENS, Codes};
 use std::arch::x86_64::*;
@@ -21,19 +21,15 @@ const TILE_ROWS: usize = 6;
 fn keys(codes: &Codes<'_>, turn: &KeyTurn<'_>, keys: &mut WholeKeys) {
     let channels = turn.bias.len();
     whole_keys::check(codes, turn);
-    let multiplier = keys.prepare(channels, greatest_length(codes, turn.bias));
-    let multiplier = _mm512_set1_ps(multiplier);
+    let length = spread_grids(codes, turn.bias, keys);
+    let multiplier = _mm512_set1_ps(keys.prepare(channels, length));
+    let times = |number: f32| _mm512_mul_ps(_mm512_set1_ps(number), multiplier);
     let pairs = turn.pairs();
     for (nth, twos) in keys.twos.chunks_exact_mut(BLOCK_TOKENS).enumerate() {
         let mut rows = [[_mm512_setzero_ps(); 4]; 2];
         // In a loop, since what is called in one place is compiled into it.
         for (row, channel) in rows.iter_mut().zip(whole_keys::two(turn, nth)) {
-            let [step, least] = grid(codes.grids[channel]);
-            let least = _mm512_add_ps(least, _mm512_set1_ps(turn.bias[channel]));
-            let (step, least) = (
-                _mm512_mul_ps(step, multiplier),
-                _mm512_mul_ps(least, multiplier),
-            );
+            let (step, least) = (times(keys.steps[channel]), times(keys.least[channel]));
             let [a, b] = run(codes, 2 * channel, step, least);
             let [c, d] = run(codes, 2 * channel + 1, step, least);
             *row = [a, b, c, d];

@@ -5,6 +5,7 @@
 use super::tests::{TURNED, noise, places, random_codes};
 use super::whole_keys::WHOLE;
 use super::*;
+use crate::kv::format::{Grid, Grids};
 
 /// Those that this processor can run.
 fn available() -> impl Iterator<Item = (Level, &'static WholeScores)> {
@@ -55,7 +56,7 @@ fn whole_scores_are_those_of_f64() {
                     };
                     let codes = Codes {
                         bits: 4,
-                        grids: &grids,
+                        grids: Grids::of(4, &grids),
                         packed: &packed,
                     };
                     // No length of a key of this block is above that of its channels' greatest numbers.
@@ -63,10 +64,9 @@ fn whole_scores_are_those_of_f64() {
                         .chunks_exact(BLOCK_TOKENS)
                         .enumerate()
                         .map(|(channel, _)| {
-                            let [a, b, c, d] = grids[channel];
-                            let step = f16::from_le_bytes([a, b]).to_f64();
-                            let least =
-                                f16::from_le_bytes([c, d]).to_f64() + f64::from(bias[channel]);
+                            let grid = codes.grids.at(channel);
+                            let step = f64::from(grid.step);
+                            let least = f64::from(grid.least) + f64::from(bias[channel]);
                             let top = f64::from(15u8);
                             least.abs().max((least + top * step).abs()).powi(2)
                         })
@@ -121,12 +121,14 @@ fn parallel_rows_and_keys_do_not_overflow() {
     for (_, whole) in available() {
         for channels in [2usize, 64, 128, 256] {
             for sign in [1.0, -1.0] {
-                let [a, b] = f16::from_f32(sign * 1000.0).to_le_bytes();
-                let grids = vec![[0, 0, a, b]; channels];
-                let packed = vec![0; channels * BLOCK_TOKENS / 2];
+                // The greatest code of an offset above zero, the least of one below: no key is longer.
+                let (offset, code) = if sign > 0.0 { (127i8, 0xff) } else { (-127, 0) };
+                let grids =
+                    [offset as u8, (f16::from_f32(15.0).to_bits() >> 7) as u8].repeat(channels);
+                let packed = vec![code; channels * BLOCK_TOKENS / 2];
                 let codes = Codes {
                     bits: 4,
-                    grids: &grids,
+                    grids: Grids::of(4, &grids),
                     packed: &packed,
                 };
                 let turn = KeyTurn {
@@ -141,7 +143,9 @@ fn parallel_rows_and_keys_do_not_overflow() {
                     row[0] = 3.0;
                     row
                 }] {
-                    let expected: f32 = row.iter().map(|x| x * sign * 1000.0).sum();
+                    let Grid { step, least } = codes.grids.at(0);
+                    let key = least + f32::from(code & 15) * step;
+                    let expected: f32 = row.iter().map(|x| x * key).sum();
                     for found in scores(whole, &row, &[], &codes, &turn) {
                         let error = (found - expected).abs();
                         assert!(error <= 1e-3 * expected.abs(), "{found} for {expected}");
@@ -164,10 +168,10 @@ fn nan_among_grids_or_queries_reaches_the_scores() {
                 place_cos: &cos,
                 place_sin: &sin,
             };
-            let of = |grids: &[[u8; 4]], rows: &[f32]| {
+            let of = |grids: &[u8], rows: &[f32]| {
                 let codes = Codes {
                     bits: 4,
-                    grids,
+                    grids: Grids::of(4, grids),
                     packed: &packed,
                 };
                 scores(whole, rows, &[0.5; 32], &codes, &turn)
@@ -183,11 +187,10 @@ fn nan_among_grids_or_queries_reaches_the_scores() {
                     .iter()
                     .all(|s| s.is_finite())
             );
-            for wrong in [f16::NAN, f16::INFINITY] {
-                let [a, b] = wrong.to_le_bytes();
-                for bad in [[a, b, 0, 0], [0, 0, a, b]] {
+            for wrong in [0xff, 0xf8] {
+                for offset in [0, 9] {
                     let mut grids = grids.clone();
-                    grids[5] = bad;
+                    grids[2 * 5..][..2].copy_from_slice(&[offset, wrong]); // NaN, infinite
                     let found = of(&grids, &rows[..64]);
                     assert!(found.iter().all(|score| !score.is_finite()), "{wrong}");
                 }

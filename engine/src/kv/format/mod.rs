@@ -17,6 +17,7 @@ mod grid;
 mod packing;
 
 pub use codes::{Codes, PartCodes, VALUE_GROUP};
+pub use grid::{Grid, Grids, OFFSETS, grid_bytes};
 pub use packing::{RUN, nibbles};
 
 #[cfg(test)]
@@ -102,10 +103,11 @@ impl BlockFormat {
         match self {
             BlockFormat::F16 => 1,
             BlockFormat::K8V8 => 2,
-            BlockFormat::K8V4 => 3,
-            BlockFormat::K4V4 => 4,
-            BlockFormat::K3V4 => 5,
-            BlockFormat::K2V4 => 6,
+            // 3 to 6 had grids of 4 bytes throughout.
+            BlockFormat::K8V4 => 7,
+            BlockFormat::K4V4 => 8,
+            BlockFormat::K3V4 => 9,
+            BlockFormat::K2V4 => 10,
         }
     }
 
