@@ -7,7 +7,7 @@ use ingest_support::*;
 use lectern_engine::document::{
     Anchor, BlockKind, Document, DocumentKind, LineRange, MarkKind, SectionKind, Span,
 };
-use lectern_engine::ingest::fingerprint;
+use lectern_engine::ingest::{IngestFault, fingerprint};
 
 fn find(document: &Document, words: &str) -> Span {
     let start = document
@@ -443,5 +443,73 @@ fn archives_of_source_are_read_as_the_folder_they_hold() {
     assert!(
         matches!(fault, lectern_engine::ingest::IngestFault::Damaged { .. }),
         "{fault}"
+    );
+}
+
+/// *Alice*, as calibre makes Kindle books of this repository's EPUB (see `tests/files/README.md`), says the same in the
+/// same sections.
+#[test]
+fn kindle_books_say_what_their_epub_says() {
+    let files = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let epub = ingest(&files.join("../assets/alice-in-wonderland.epub")).unwrap();
+    let words = |document: &Document| -> Vec<String> {
+        document
+            .text
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect()
+    };
+    let headings = |document: &Document| -> Vec<String> {
+        let is_heading = |block: &(BlockKind, &str)| matches!(block.0, BlockKind::Heading(_));
+        let headings = blocks(document).into_iter().filter(is_heading);
+        headings
+            .map(|(_, words)| words.replace('\n', " "))
+            .collect()
+    };
+    for name in ["alice-in-wonderland.mobi", "alice-in-wonderland.azw3"] {
+        let book = ingest(&files.join("../tests/files").join(name)).unwrap();
+        assert_eq!(
+            (&book.title, &book.authors),
+            (&epub.title, &epub.authors),
+            "{name}"
+        );
+        let (found, expected) = (words(&book), words(&epub));
+        let differ = found.iter().zip(&expected).position(|(a, b)| a != b);
+        assert_eq!((differ, found.len()), (None, expected.len()), "{name}");
+        assert_eq!(headings(&book), headings(&epub), "{name}");
+        let titles = |document: &Document| -> Vec<String> {
+            document
+                .sections
+                .iter()
+                .map(|section| section.title.clone())
+                .collect()
+        };
+        assert_eq!(titles(&book), titles(&epub), "{name}");
+    }
+}
+
+#[test]
+fn kindle_books_that_cannot_be_read_say_why() {
+    let files = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let whole = std::fs::read(files.join("../tests/files/alice-in-wonderland.mobi")).unwrap();
+    let record = usize::from(u16::from_be_bytes([whole[80], whole[81]]));
+    let folder = tempfile::tempdir().unwrap();
+    let fault = |at: usize, bytes: &[u8]| {
+        let mut book = whole.clone();
+        book[record + at..][..bytes.len()].copy_from_slice(bytes);
+        fault_of(&write(folder.path(), "book.azw", book))
+    };
+    assert!(matches!(fault(12, &[0, 2]), IngestFault::Drm));
+    let packed = fault(0, &17_480u16.to_be_bytes());
+    assert!(
+        matches!(packed, IngestFault::UnknownFormat { .. }),
+        "{packed}"
+    );
+    let missing = fault(8, &[0, 200]);
+    assert!(matches!(missing, IngestFault::Damaged { .. }), "{missing}");
+    let other = fault_of(&write(folder.path(), "topaz.azw", b"TPZ0\0\0\0\0"));
+    assert!(
+        other.to_string().contains("Kindle books of that kind"),
+        "{other}"
     );
 }

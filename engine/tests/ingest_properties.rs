@@ -306,4 +306,15 @@ proptest! {
         bytes.truncate(length * (100 - cut) / 100);
         sound(&extract_bytes("a.epub", &bytes))?;
     }
+
+    #[test]
+    fn damaged_kindle_books(cut in 0usize..100, flips in prop::collection::vec((0usize..2_000, any::<u8>()), 0..12)) {
+        let mut bytes = include_bytes!("../../tests/files/alice-in-wonderland.azw3").to_vec();
+        let length = bytes.len();
+        for (at, value) in flips {
+            bytes[at] = value;
+        }
+        bytes.truncate(length * (100 - cut) / 100);
+        sound(&extract_bytes("a.azw3", &bytes))?;
+    }
 }

@@ -23,9 +23,9 @@ pub enum PickKind {
 
 /// Extensions offered first in the dialog; "All files" is there too, since plain text has many names.
 const DOCUMENTS: &[&str] = &[
-    "pdf", "epub", "fb2", "docx", "odt", "rtf", "pptx", "odp", "xlsx", "ods", "csv", "eml", "html",
-    "htm", "xhtml", "md", "markdown", "txt", "text", "rst", "tex", "zip", "py", "rs", "js", "ts",
-    "c", "h", "cpp", "java", "go", "rb", "sh",
+    "pdf", "epub", "mobi", "azw3", "fb2", "docx", "odt", "rtf", "pptx", "odp", "xlsx", "ods",
+    "csv", "eml", "html", "htm", "xhtml", "md", "markdown", "txt", "text", "rst", "tex", "zip",
+    "py", "rs", "js", "ts", "c", "h", "cpp", "java", "go", "rb", "sh",
 ];
 
 pub(crate) async fn pick(app: &AppHandle, kind: PickKind) -> Result<Vec<String>, Failure> {

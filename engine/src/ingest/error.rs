@@ -97,7 +97,7 @@ pub enum IngestFault {
         /// "Word", "spreadsheet".
         format: String,
     },
-    /// An EPUB whose chapters are encrypted.
+    /// A book whose text is encrypted.
     #[error("the book is locked by copy protection (DRM)")]
     Drm,
     /// Not what its name or first bytes promise.

@@ -4,7 +4,7 @@ use super::format::Format;
 use super::recognition::RecognisedPage;
 use super::sandbox::ScannedPages;
 use super::{IngestError, IngestFault, Limits};
-use super::{code, epub, fb2, html, mail, markdown, office, pdf, rtf, table, text};
+use super::{code, epub, fb2, html, mail, markdown, mobi, office, pdf, rtf, table, text};
 use crate::document::Document;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -69,6 +69,7 @@ impl<'a> Extraction<'a> {
             Format::Pdf => pdf::extract(self),
             Format::Epub => epub::extract(self),
             Format::Fb2 => fb2::extract(self),
+            Format::Mobi => mobi::extract(self),
             Format::Html => html::extract(self),
             Format::Markdown => markdown::extract(self),
             Format::Text => text::extract(self),

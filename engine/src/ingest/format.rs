@@ -2,6 +2,7 @@
 
 use super::IngestFault;
 use super::code::is_source_name;
+use super::mobi::is_mobi;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -21,6 +22,8 @@ pub enum Format {
     Epub,
     /// FictionBook 2, plain or alone in a ZIP.
     Fb2,
+    /// A Kindle book: MOBI, AZW, AZW3.
+    Mobi,
     /// HTML or XHTML.
     Html,
     /// Markdown.
@@ -85,6 +88,9 @@ impl Format {
         if head.starts_with(b"{\\rtf") {
             return Ok(Format::Rtf);
         }
+        if is_mobi(head) {
+            return Ok(Format::Mobi);
+        }
         if let Some(format) = office_by_name(&extension) {
             // Word and its kin wrap a file with a password into the container of their oldest formats.
             return match head.starts_with(OLD_OFFICE) && extension != "xls" {
@@ -142,8 +148,10 @@ pub fn is_book(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let extension = path.extension().unwrap_or_default().to_string_lossy();
     let extension = extension.to_ascii_lowercase();
-    let book = matches!(extension.as_str(), "pdf" | "epub" | "rtf" | "fb2" | "fbz")
-        || is_packed_book(path)
+    let book = matches!(
+        extension.as_str(),
+        "pdf" | "epub" | "rtf" | "fb2" | "fbz" | "mobi" | "azw" | "azw3"
+    ) || is_packed_book(path)
         || office_by_name(&extension).is_some();
     book && !name.starts_with("~$")
 }
@@ -211,6 +219,7 @@ pub(super) fn is_container(path: &Path, bytes: &[u8]) -> bool {
     head.starts_with(b"%PDF-")
         || head.starts_with(b"PK\x03\x04")
         || head.starts_with(b"{\\rtf")
+        || is_mobi(head)
         || matches!(extension.as_str(), "fb2" | "fbz")
         || foreign(head, &extension).is_some()
 }
@@ -220,7 +229,7 @@ fn foreign(head: &[u8], extension: &str) -> Option<&'static str> {
     let by_name = match extension {
         "doc" | "dot" => "Word documents of before 2007",
         "ppt" | "pps" => "PowerPoint presentations of before 2007",
-        "mobi" | "azw" | "azw3" | "prc" => "Kindle books",
+        "mobi" | "azw" | "azw3" | "prc" => "Kindle books of that kind",
         "djvu" | "djv" => "DjVu files",
         "pages" | "numbers" | "key" => "iWork documents",
         "msg" => "Outlook messages",
