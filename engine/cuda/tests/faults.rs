@@ -303,12 +303,39 @@ const FAULTS: &[Seeded] = &[
     ),
     seeded(
         "codes are rounded up",
-        ("quantize.cu", "rintf(", "ceilf("),
+        (
+            "quantize.cu",
+            "rintf(__fdiv_rn(number",
+            "ceilf(__fdiv_rn(number",
+        ),
         SEALED,
     ),
     seeded(
         "ties go away from 0",
-        ("quantize.cu", "rintf(", "roundf("),
+        (
+            "quantize.cu",
+            "rintf(__fdiv_rn(number",
+            "roundf(__fdiv_rn(number",
+        ),
+        SEALED,
+    ),
+    seeded(
+        "a grid's offset is rounded up",
+        (
+            "quantize.cu",
+            "rintf((__fdiv_rn(middle",
+            "ceilf((__fdiv_rn(middle",
+        ),
+        SEALED,
+    ),
+    seeded(
+        "a grid's step is cut off",
+        ("quantize.cu", "close) + 0x40u) >> 7", "close)) >> 7"),
+        SEALED,
+    ),
+    seeded(
+        "an offset of nothing is the least",
+        ("quantize.cu", "isnan(offset) ? 0 : ", ""),
         SEALED,
     ),
     seeded(

@@ -128,10 +128,10 @@ fn memory_that_others_took_meanwhile_steps_down() {
     }
 }
 
-/// A 7B model of 4 bits on a GPU of 8 GB, 100,000 tokens: what the person would read.
+/// A 7B model of 4 bits on a GPU of 8 GB, 120,000 tokens: what the person would read.
 #[test]
 fn a_plan_says_what_lies_where() {
-    let mut demand = demand((28, 28, 4, 128), 100_000, Some(32));
+    let mut demand = demand((28, 28, 4, 128), 120_000, Some(32));
     demand.weight_bytes = 4_700 << 20;
     let plan = Plan::within(&demand, Plan::room(8 << 30)).unwrap();
     assert_eq!(plan.step, Step::HotPages);
