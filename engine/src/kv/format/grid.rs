@@ -7,8 +7,8 @@
 //!
 //! In two bytes the least number is `offset / OFFSETS` steps. Both are halves all the same, to the last bit: 7 bits of
 //! an offset times 4 of a step are the 11 that a half has. Levels that are spread by up to 6% more or less than the
-//! numbers are, and begin up to an eighth of a step beside them, hardly cost anything when there are so few of them
-//! anyway; what a grid of more bytes costs is a twentieth of the cache.
+//! numbers are, and begin up to a quarter of a step beside them, hardly cost anything when there are so few of them
+//! anyway (`docs/long-context.md` has what was measured); two bytes more a grid cost a twelfth of the cache.
 
 use half::f16;
 
@@ -34,7 +34,7 @@ pub struct Grid {
 pub enum Grids<'a> {
     /// Of codes of 8 bits: step and least number, both half precision, little-endian.
     Halves(&'a [[u8; 4]]),
-    /// Of codes of fewer: offset and step; see [`offset_and_step`].
+    /// Of codes of fewer: offset, a signed byte, and step.
     Bytes(&'a [[u8; 2]]),
 }
 
@@ -201,10 +201,10 @@ mod tests {
                         .collect();
                     let (grid, bytes) = Grid::over(bits, numbers.iter().copied());
                     assert_eq!(grid, Grids::of(bits, &bytes[..2]).at(0));
-                    let far = middle.abs() / (31.5 - top / 2.0);
+                    let far = middle.abs() / (63.0 - top / 2.0);
                     let step = (2.0 * size / top).max(far) * 17.0 / 16.0;
                     // Half a step, half of a sixteenth of all steps, half an offset.
-                    let bound = step * (0.5 + top / 32.0 + 0.125) + 1e-6;
+                    let bound = step * (0.5 + top / 32.0 + 0.25) + 1e-6;
                     for number in numbers {
                         let code = f32::from(grid.code(number, top));
                         let error = (grid.least + code * grid.step - number).abs();
