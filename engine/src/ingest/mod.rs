@@ -12,8 +12,8 @@
 //! as it is done, and what they read is part of the next extraction.
 //!
 //! The child's body is [`extract_here`]; each format has a module. All flowing formats put blocks into one builder;
-//! HTML, EPUB, Kindle books, Markdown and mail share one HTML reader; the office formats share one stream of XML and one flow of
-//! paragraphs, rows and notes; PDF is rebuilt from the places of its characters.
+//! HTML, EPUB, Kindle books, Markdown and mail share one HTML reader; the office formats share one stream of XML and one
+//! flow of paragraphs, rows and notes; PDF is rebuilt from the places of its characters.
 //!
 //! Peak memory of the child, measured: 3 times a text file (55 MB: 177 MB), 8 times an HTML page (11 MB: 79 MB; most of
 //! it html5ever's tree), and for PDF the file, its objects and about 60 bytes a character (352 pages: 41 MB). The parent
