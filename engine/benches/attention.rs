@@ -15,7 +15,7 @@ use lectern_engine::attention::kernels::{
 use lectern_engine::attention::{CancelFlag, DenseAttention};
 use lectern_engine::kv::format::{Grids, grid_bytes};
 use lectern_engine::kv::{BlockFormat, CacheIdentity, Codes, KvCache, KvShape, OpenBlock};
-use lectern_models::attention::{Attention, AttentionShape, Rotary, RotaryPairing};
+use lectern_models::attention::{Attention, AttentionShape, Projected, Rotary, RotaryPairing};
 use std::time::{Duration, Instant};
 
 fn shape(layers: usize, query_heads: usize, kv_heads: usize, head_dim: usize) -> AttentionShape {
@@ -36,17 +36,20 @@ fn shape(layers: usize, query_heads: usize, kv_heads: usize, head_dim: usize) ->
 }
 
 fn pass(shape: &AttentionShape, attention: &mut DenseAttention, tokens: usize) -> [Duration; 2] {
-    let noise = |heads: usize| {
-        Tensor::randn(0f32, 1.0, (tokens, heads, shape.head_dim), &Device::Cpu).unwrap()
+    let noise = |heads: usize| -> Vec<f32> {
+        let numbers = Tensor::randn(0f32, 1.0, tokens * heads * shape.head_dim, &Device::Cpu);
+        numbers.unwrap().to_vec1().unwrap()
     };
-    let (queries, keys, values) = (
-        noise(shape.query_heads),
-        noise(shape.kv_heads),
-        noise(shape.kv_heads),
-    );
+    let projected = Projected {
+        tokens,
+        queries: noise(shape.query_heads),
+        keys: noise(shape.kv_heads),
+        values: noise(shape.kv_heads),
+    };
+    let mut attended = Vec::new();
     let (began, processor) = (Instant::now(), processor_time());
     for layer in 0..shape.layers {
-        attention.attend(layer, &queries, &keys, &values).unwrap();
+        attention.attend(layer, &projected, &mut attended).unwrap();
     }
     [began.elapsed(), processor_time() - processor]
 }

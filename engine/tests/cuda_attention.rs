@@ -8,11 +8,10 @@ mod fake_driver;
 #[path = "../cuda/tests/support/noise.rs"]
 mod noise;
 
-use candle_core::{Device, Tensor};
 use fake_driver::{Checked, FakeDriver, build};
 use lectern_engine::attention::{CancelFlag, DenseAttention, GpuRead, PagePolicy, SparseRead};
 use lectern_engine::kv::{BlockFormat, CacheIdentity, KvCache};
-use lectern_models::attention::{Attention, AttentionShape, Rotary, RotaryPairing};
+use lectern_models::attention::{Attention, AttentionShape, Projected, Rotary, RotaryPairing};
 use noise::Noise;
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use tempfile::TempDir;
@@ -51,29 +50,25 @@ fn pass(
     shape: &AttentionShape,
     (first, last): (usize, usize),
 ) -> Vec<Vec<f32>> {
-    let tensor = |layer: usize, heads: usize, what: u64, size: f32| {
-        let numbers: Vec<f32> = (first..last)
+    let numbers = |layer: usize, heads: usize, what: u64, size: f32| {
+        (first..last)
             .flat_map(|position| {
                 Noise::new(what + 10 * layer as u64 + 1000 * position as u64)
                     .numbers(heads * shape.head_dim, size)
             })
-            .collect();
-        Tensor::from_vec(numbers, (last - first, heads, shape.head_dim), &Device::Cpu).unwrap()
+            .collect()
     };
     (0..shape.layers)
         .map(|layer| {
-            attention
-                .attend(
-                    layer,
-                    &tensor(layer, shape.query_heads, 1, 2.0),
-                    &tensor(layer, shape.kv_heads, 2, 1.0),
-                    &tensor(layer, shape.kv_heads, 3, 1.0),
-                )
-                .unwrap()
-                .flatten_all()
-                .unwrap()
-                .to_vec1()
-                .unwrap()
+            let projected = Projected {
+                tokens: last - first,
+                queries: numbers(layer, shape.query_heads, 1, 2.0),
+                keys: numbers(layer, shape.kv_heads, 2, 1.0),
+                values: numbers(layer, shape.kv_heads, 3, 1.0),
+            };
+            let mut attended = Vec::new();
+            attention.attend(layer, &projected, &mut attended).unwrap();
+            attended
         })
         .collect()
 }

@@ -7,16 +7,21 @@
 //! Why the seam is here: between two attentions a block is norms, products and a gate over the same rows, some tens of
 //! megabytes a layer that had better stay where the weights are. What crosses it is what attention wants anyway.
 
+use crate::attention::Projected;
+use crate::error::ForwardError;
 use std::any::Any;
 
 /// Something that computes blocks. Shared between threads; passes come one at a time.
 pub trait Backend: Send + Sync {
-    /// Begins a pass over `hidden`, the embedded tokens, `[tokens, width]`.
+    /// Calls `work` with a pass over `hidden`, the embedded tokens, `[tokens, width]`, which the pass may write over.
     ///
     /// # Errors
-    /// [`BackendError::Failed`] if it cannot take them.
-    fn begin<'a>(&'a self, hidden: Vec<f32>) -> Result<Box<dyn BackendPass + 'a>, BackendError>;
+    /// [`BackendError::Failed`] if it cannot take them; those of `work`.
+    fn run(&self, hidden: &mut [f32], work: &mut Work<'_>) -> Result<(), ForwardError>;
 }
+
+/// What is to be done with a pass.
+pub type Work<'w> = dyn FnMut(&mut dyn BackendPass) -> Result<(), ForwardError> + 'w;
 
 /// One pass over a chunk of tokens; it has their hidden state. Layers come in order, each `project` before `finish`.
 pub trait BackendPass {
@@ -30,7 +35,7 @@ pub trait BackendPass {
     ///
     /// # Errors
     /// [`BackendError`].
-    fn projected(&mut self) -> Result<Projected, BackendError>;
+    fn projected(&mut self) -> Result<&Projected, BackendError>;
 
     /// Where the projections lie if not here, and where what is attended is wanted: for an
     /// [`Attention`](crate::Attention) that knows such places.
@@ -54,22 +59,11 @@ pub trait BackendPass {
         is_cancelled: &dyn Fn() -> bool,
     ) -> Result<(), BackendError>;
 
-    /// The last norm and the head: logits, `[rows, vocabulary]`.
+    /// The last norm and the head: logits, `[rows, vocabulary]`, in place of what `logits` holds.
     ///
     /// # Errors
     /// [`BackendError`].
-    fn logits(&mut self) -> Result<Vec<f32>, BackendError>;
-}
-
-/// What attention is given, as the seam wants it: with biases, but for the keys', and not rotated.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Projected {
-    /// `[tokens, query_heads, head_dim]`.
-    pub queries: Vec<f32>,
-    /// `[tokens, kv_heads, head_dim]`.
-    pub keys: Vec<f32>,
-    /// `[tokens, kv_heads, head_dim]`.
-    pub values: Vec<f32>,
+    fn logits(&mut self, logits: &mut Vec<f32>) -> Result<(), BackendError>;
 }
 
 /// Why a backend gave no result.

@@ -1,70 +1,105 @@
 //! The blocks on this processor, with packed weights.
 
-use crate::backend::{Backend, BackendError, BackendPass, Projected};
+use crate::attention::Projected;
+use crate::backend::{Backend, BackendError, BackendPass, Work};
 use crate::block::{DecoderWeights, Sizes};
-use crate::matrix::{Input, Matrix};
-use crate::packed::{rms_norm, swiglu};
+use crate::error::ForwardError;
+use crate::matrix::{Matrix, multiply};
+use crate::packed::{Quantized, rms_norm, swiglu};
+use crate::spare::Spare;
 
 /// Packed weights and what multiplies with them.
-pub(crate) struct Cpu(pub(crate) DecoderWeights<Matrix>);
+pub(crate) struct Cpu {
+    weights: DecoderWeights<Matrix>,
+    spare: Spare<Buffers>,
+}
+
+impl Cpu {
+    pub(crate) fn new(weights: DecoderWeights<Matrix>) -> Self {
+        Self {
+            weights,
+            spare: Spare::default(),
+        }
+    }
+}
 
 impl Backend for Cpu {
-    fn begin<'a>(&'a self, hidden: Vec<f32>) -> Result<Box<dyn BackendPass + 'a>, BackendError> {
-        Ok(Box::new(Pass {
-            weights: &self.0,
-            hidden,
-            projected: Projected::default(),
-            scratch: Scratch::default(),
-        }))
+    fn run(&self, hidden: &mut [f32], work: &mut Work<'_>) -> Result<(), ForwardError> {
+        let tokens = hidden.len() / self.weights.sizes.width;
+        self.spare.with(tokens, |buffers| {
+            work(&mut Pass {
+                weights: &self.weights,
+                hidden,
+                tokens,
+                buffers,
+            })
+        })
     }
 }
 
 struct Pass<'a> {
     weights: &'a DecoderWeights<Matrix>,
-    /// `[rows, width]`.
-    hidden: Vec<f32>,
+    /// `[rows, width]`, of all tokens or of the last.
+    hidden: &'a mut [f32],
+    tokens: usize,
+    buffers: &'a mut Buffers,
+}
+
+/// Memory for what a block computes, used again by the next one and the next pass.
+#[derive(Default)]
+struct Buffers {
     projected: Projected,
-    scratch: Scratch,
+    rounded: Quantized,
+    /// `[rows, width]`.
+    normed: Vec<f32>,
+    /// What is added to the hidden state: `[rows, width]`.
+    sum: Vec<f32>,
+    /// `[rows, feed_forward]`.
+    gate: Vec<f32>,
+    /// `[rows, feed_forward]`.
+    up: Vec<f32>,
 }
 
 impl BackendPass for Pass<'_> {
     fn project(&mut self, layer: usize) -> Result<(), BackendError> {
         let (block, sizes) = (&self.weights.blocks[layer], self.weights.sizes);
-        let normed = self
-            .scratch
-            .norm(&self.hidden, &block.attention_norm, sizes);
-        let (mut queries, mut keys, mut values) = (Vec::new(), Vec::new(), Vec::new());
-        Input::new(normed, sizes.width).times(
-            [&block.query, &block.key, &block.value],
-            [&mut queries, &mut keys, &mut values],
-        )?;
-        if let Some(bias) = &block.query_bias {
-            add_to_rows(&mut queries, bias);
-        }
-        if let Some(bias) = &block.value_bias {
-            add_to_rows(&mut values, bias);
-        }
-        if let Some(norm) = &block.query_norm {
-            rms_norm(&mut queries, norm, sizes.norm_epsilon);
-        }
-        if let Some(norm) = &block.key_norm {
-            rms_norm(&mut keys, norm, sizes.norm_epsilon);
-        }
-        self.projected = Projected {
+        self.buffers.norm(self.hidden, &block.attention_norm, sizes);
+        let Projected {
+            tokens,
             queries,
             keys,
             values,
-        };
+        } = &mut self.buffers.projected;
+        *tokens = self.tokens;
+        multiply(
+            &self.buffers.normed,
+            sizes.width,
+            [&block.query, &block.key, &block.value],
+            [&mut *queries, &mut *keys, &mut *values],
+            &mut self.buffers.rounded,
+        )?;
+        if let Some(bias) = &block.query_bias {
+            add_to_rows(queries, bias);
+        }
+        if let Some(bias) = &block.value_bias {
+            add_to_rows(values, bias);
+        }
+        if let Some(norm) = &block.query_norm {
+            rms_norm(queries, norm, sizes.norm_epsilon);
+        }
+        if let Some(norm) = &block.key_norm {
+            rms_norm(keys, norm, sizes.norm_epsilon);
+        }
         Ok(())
     }
 
-    fn projected(&mut self) -> Result<Projected, BackendError> {
-        Ok(std::mem::take(&mut self.projected))
+    fn projected(&mut self) -> Result<&Projected, BackendError> {
+        Ok(&self.buffers.projected)
     }
 
     fn keep_last(&mut self) {
-        let width = self.weights.sizes.width;
-        self.hidden.drain(..self.hidden.len() - width);
+        let hidden = std::mem::take(&mut self.hidden);
+        self.hidden = &mut hidden[(self.tokens - 1) * self.weights.sizes.width..];
     }
 
     fn finish(
@@ -78,55 +113,53 @@ impl BackendPass for Pass<'_> {
             false => Ok(()),
         };
         let (block, sizes) = (&self.weights.blocks[layer], self.weights.sizes);
-        let (hidden, scratch) = (&mut self.hidden, &mut self.scratch);
-        // It names no place, so it is given everything.
-        Input::new(
+        let (hidden, buffers) = (&mut *self.hidden, &mut *self.buffers);
+        multiply(
+            // It names no place, so it is given everything.
             attended.unwrap_or_default(),
             sizes.query_heads * sizes.head_dim,
-        )
-        .times([&block.attention_output], [&mut scratch.sum])?;
-        add(hidden, &scratch.sum);
+            [&block.attention_output],
+            [&mut buffers.sum],
+            &mut buffers.rounded,
+        )?;
+        add(hidden, &buffers.sum);
         go_on()?;
-        scratch.norm(hidden, &block.feed_forward_norm, sizes);
-        Input::new(&scratch.normed, sizes.width).times(
+        buffers.norm(hidden, &block.feed_forward_norm, sizes);
+        multiply(
+            &buffers.normed,
+            sizes.width,
             [&block.gate, &block.up],
-            [&mut scratch.gate, &mut scratch.up],
+            [&mut buffers.gate, &mut buffers.up],
+            &mut buffers.rounded,
         )?;
         go_on()?;
-        swiglu(&mut scratch.gate, &scratch.up);
-        Input::new(&scratch.gate, sizes.feed_forward).times([&block.down], [&mut scratch.sum])?;
-        add(hidden, &scratch.sum);
+        swiglu(&mut buffers.gate, &buffers.up);
+        multiply(
+            &buffers.gate,
+            sizes.feed_forward,
+            [&block.down],
+            [&mut buffers.sum],
+            &mut buffers.rounded,
+        )?;
+        add(hidden, &buffers.sum);
         Ok(())
     }
 
-    fn logits(&mut self) -> Result<Vec<f32>, BackendError> {
+    fn logits(&mut self, logits: &mut Vec<f32>) -> Result<(), BackendError> {
         let sizes = self.weights.sizes;
-        rms_norm(&mut self.hidden, &self.weights.norm, sizes.norm_epsilon);
-        let mut logits = Vec::new();
-        Input::new(&self.hidden, sizes.width).times([&self.weights.head], [&mut logits])?;
-        Ok(logits)
+        rms_norm(self.hidden, &self.weights.norm, sizes.norm_epsilon);
+        let head = [&self.weights.head];
+        let rounded = &mut self.buffers.rounded;
+        multiply(self.hidden, sizes.width, head, [logits], rounded)?;
+        Ok(())
     }
 }
 
-/// Memory for what a block computes, used again by the next one.
-#[derive(Default)]
-struct Scratch {
-    /// `[rows, width]`.
-    normed: Vec<f32>,
-    /// What is added to the hidden state: `[rows, width]`.
-    sum: Vec<f32>,
-    /// `[rows, feed_forward]`.
-    gate: Vec<f32>,
-    /// `[rows, feed_forward]`.
-    up: Vec<f32>,
-}
-
-impl Scratch {
-    fn norm(&mut self, hidden: &[f32], weights: &[f32], sizes: Sizes) -> &[f32] {
+impl Buffers {
+    fn norm(&mut self, hidden: &[f32], weights: &[f32], sizes: Sizes) {
         self.normed.clear();
         self.normed.extend_from_slice(hidden);
         rms_norm(&mut self.normed, weights, sizes.norm_epsilon);
-        &self.normed
     }
 }
 

@@ -12,8 +12,6 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{Device, Tensor};
-
 use crate::architecture::Hyperparameters;
 use crate::attention::{Attention, AttentionError};
 use crate::backend::{Backend, BackendError, BackendPass};
@@ -22,6 +20,7 @@ use crate::cpu::Cpu;
 use crate::error::{ForwardError, ModelError};
 use crate::gguf::Gguf;
 use crate::packed::FileMatrix;
+use crate::spare::Spare;
 use crate::weights::{Embedding, Weights};
 
 /// For which positions of a chunk the logits are wanted.
@@ -41,6 +40,16 @@ pub(crate) struct Decoder {
     embedding: Embedding,
     vocabulary: usize,
     blocks: Mutex<Blocks>,
+    spare: Spare<Rows>,
+}
+
+/// Memory of a pass.
+#[derive(Default)]
+struct Rows {
+    /// `[tokens, width]`.
+    hidden: Vec<f32>,
+    /// `[tokens, query_heads * head_dim]`.
+    attended: Vec<f32>,
 }
 
 /// Who has the weights of the blocks.
@@ -83,6 +92,7 @@ impl Decoder {
             embedding,
             vocabulary,
             blocks: Mutex::new(blocks),
+            spare: Spare::default(),
         })
     }
 
@@ -105,12 +115,14 @@ impl Decoder {
         blocks.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// See [`Model::forward_to`](crate::Model::forward_to).
     pub(crate) fn forward(
         &self,
         tokens: &[u32],
         attention: &mut dyn Attention,
-        logits: Logits,
-    ) -> Result<Option<Tensor>, ForwardError> {
+        wanted: Logits,
+        logits: &mut Vec<f32>,
+    ) -> Result<(), ForwardError> {
         if tokens.is_empty() {
             return Err(ForwardError::NoTokens);
         }
@@ -122,13 +134,16 @@ impl Decoder {
         }
         // Whether attention has the whole pass: then repeating it would give it the same tokens twice.
         let mut whole = false;
+        let mut pass = |backend: &dyn Backend, attention: &mut dyn Attention| {
+            self.pass(backend, tokens, attention, wanted, logits, &mut whole)
+        };
         let (backend, file) = match self.blocks() {
-            Blocks::Here(cpu) => return self.pass(&*cpu, tokens, attention, logits, &mut whole),
+            Blocks::Here(cpu) => return pass(&*cpu, attention),
             Blocks::Elsewhere(backend, file) => (backend, file),
         };
-        let mut passed = self.pass(&*backend, tokens, attention, logits, &mut whole);
+        let mut passed = pass(&*backend, attention);
         if let Err(ForwardError::Attention(AttentionError::Left)) = passed {
-            passed = self.pass(&*backend, tokens, attention, logits, &mut whole);
+            passed = pass(&*backend, attention);
         }
         match passed {
             Err(ForwardError::Backend(BackendError::Failed(error))) => {
@@ -139,7 +154,7 @@ impl Decoder {
                 if whole && !attention.take_back(tokens.len()) {
                     return Err(BackendError::Failed(error).into());
                 }
-                self.pass(&*cpu, tokens, attention, logits, &mut whole)
+                self.pass(&*cpu, tokens, attention, wanted, logits, &mut whole)
             }
             passed => passed,
         }
@@ -160,32 +175,51 @@ impl Decoder {
         backend: &dyn Backend,
         tokens: &[u32],
         attention: &mut dyn Attention,
-        logits: Logits,
+        wanted: Logits,
+        logits: &mut Vec<f32>,
         whole: &mut bool,
-    ) -> Result<Option<Tensor>, ForwardError> {
-        let shape = &self.parameters.shape;
-        let mut pass = backend.begin(self.embedding.forward(tokens)?)?;
-        let mut rows = tokens.len();
-        for layer in 0..shape.layers {
+    ) -> Result<(), ForwardError> {
+        self.spare.with(tokens.len(), |Rows { hidden, attended }| {
+            self.embedding.embed(tokens, hidden);
+            backend.run(hidden, &mut |pass| {
+                let attended = &mut *attended;
+                self.through_layers(pass, tokens.len(), attention, attended, wanted, whole)?;
+                match wanted {
+                    Logits::None => logits.clear(),
+                    Logits::Last | Logits::All => pass.logits(logits)?,
+                }
+                Ok(())
+            })
+        })
+    }
+
+    fn through_layers(
+        &self,
+        pass: &mut dyn BackendPass,
+        tokens: usize,
+        attention: &mut dyn Attention,
+        attended: &mut Vec<f32>,
+        wanted: Logits,
+        whole: &mut bool,
+    ) -> Result<(), ForwardError> {
+        let layers = self.parameters.shape.layers;
+        for layer in 0..layers {
             pass.project(layer)?;
             let is_there = match pass.place() {
-                Some(place) => attention.attend_at(layer, tokens.len(), &*place)?,
+                Some(place) => attention.attend_at(layer, tokens, &*place)?,
                 None => false,
             };
-            let attended = match is_there {
-                true => None,
-                false => Some(self.attend(layer, tokens.len(), &mut *pass, attention)?),
-            };
-            let mut wanted = attended.as_deref();
-            if layer + 1 == shape.layers {
+            if !is_there {
+                attention.attend(layer, pass.projected()?, attended)?;
+            }
+            let mut rows = (!is_there).then_some(attended.as_slice());
+            if layer + 1 == layers {
                 *whole = true;
-                match logits {
-                    Logits::None => return Ok(None),
+                match wanted {
+                    Logits::None => return Ok(()),
                     Logits::Last => {
                         pass.keep_last();
-                        wanted = wanted
-                            .map(|rows| &rows[rows.len() / tokens.len() * (tokens.len() - 1)..]);
-                        rows = 1;
+                        rows = rows.map(|rows| &rows[rows.len() / tokens * (tokens - 1)..]);
                     }
                     Logits::All => {}
                 }
@@ -194,33 +228,9 @@ impl Decoder {
             if is_cancelled() {
                 return Err(AttentionError::Cancelled.into());
             }
-            pass.finish(layer, wanted, &is_cancelled)?;
+            pass.finish(layer, rows, &is_cancelled)?;
         }
-        let logits = pass.logits()?;
-        let shape = (rows, self.vocabulary);
-        Ok(Some(Tensor::from_vec(logits, shape, &Device::Cpu)?))
-    }
-
-    /// Attention to projections that are brought here: `[tokens, query_heads * head_dim]`.
-    fn attend(
-        &self,
-        layer: usize,
-        tokens: usize,
-        pass: &mut (dyn BackendPass + '_),
-        attention: &mut dyn Attention,
-    ) -> Result<Vec<f32>, ForwardError> {
-        let shape = &self.parameters.shape;
-        let projected = pass.projected()?;
-        let by_head = |values: Vec<f32>, heads: usize| {
-            Tensor::from_vec(values, (tokens, heads, shape.head_dim), &Device::Cpu)
-        };
-        let attended = attention.attend(
-            layer,
-            &by_head(projected.queries, shape.query_heads)?,
-            &by_head(projected.keys, shape.kv_heads)?,
-            &by_head(projected.values, shape.kv_heads)?,
-        )?;
-        Ok(attended.flatten_all()?.to_vec1()?)
+        Ok(())
     }
 }
 
@@ -234,7 +244,7 @@ fn pack(
         |weights: &mut Weights<'_>, name: &str, rows, columns| weights.matrix(name, rows, columns);
     let taken = DecoderWeights::take(&mut weights, parameters, vocabulary, &mut matrix)?;
     weights.finish()?;
-    Ok(Cpu(taken))
+    Ok(Cpu::new(taken))
 }
 
 /// The blocks' weights as the file has them; `None` if one of the matrices is in a format that is not packed.

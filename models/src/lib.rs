@@ -21,12 +21,13 @@ mod matrix;
 mod model;
 pub mod packed;
 mod positions;
+mod spare;
 mod storage;
 mod tokenizer;
 mod weights;
 
 pub use architecture::Architecture;
-pub use attention::{Attention, AttentionError, AttentionShape};
+pub use attention::{Attention, AttentionError, AttentionShape, Projected};
 pub use block::{BlockWeights, DecoderWeights, Sizes};
 pub use catalogue::{Catalogue, CatalogueEntry, CatalogueError, DownloadProgress};
 pub use chat::{ChatMessage, ChatTemplate, ChatTemplateError, Role};

@@ -8,7 +8,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::architecture::Hyperparameters;
@@ -171,22 +171,48 @@ impl Model {
 
     /// Runs the model over `tokens`, which follow whatever `attention` holds.
     ///
-    /// Result: `None`, or F32 logits of shape `[1, vocabulary_size]` or `[tokens, vocabulary_size]`, as `logits`
-    /// asks. On an error, and in particular on [`AttentionError::Cancelled`](crate::attention::AttentionError), the
-    /// pass is abandoned; what that means for the cache is the attention's business.
+    /// Result: `None`, or F32 logits of shape `[1, vocabulary_size]` or `[tokens, vocabulary_size]`, as `wanted` says.
+    ///
+    /// # Errors
+    /// As [`Model::forward_to`].
     pub fn forward(
         &self,
         tokens: &[u32],
         attention: &mut dyn Attention,
-        logits: Logits,
+        wanted: Logits,
     ) -> Result<Option<Tensor>, ForwardError> {
+        let mut logits = Vec::new();
+        self.forward_to(tokens, attention, wanted, &mut logits)?;
+        if wanted == Logits::None {
+            return Ok(None);
+        }
+        let shape = (
+            logits.len() / self.vocabulary_size(),
+            self.vocabulary_size(),
+        );
+        Ok(Some(Tensor::from_vec(logits, shape, &Device::Cpu)?))
+    }
+
+    /// The same with logits, or none, in place of what `logits` holds: for who decodes many tokens and uses the memory
+    /// again. A pass over one token then allocates nothing, if its attention does not.
+    ///
+    /// # Errors
+    /// In particular [`AttentionError::Cancelled`](crate::attention::AttentionError). The pass is abandoned; what that
+    /// means for the cache is the attention's business. What is left in `logits` means nothing.
+    pub fn forward_to(
+        &self,
+        tokens: &[u32],
+        attention: &mut dyn Attention,
+        wanted: Logits,
+        logits: &mut Vec<f32>,
+    ) -> Result<(), ForwardError> {
         if !self.decoder.is_here() {
-            return self.decoder.forward(tokens, attention, logits);
+            return self.decoder.forward(tokens, attention, wanted, logits);
         }
         // On one of the threads that compute. A product that another thread hands to them first has to wake one, and to
         // be woken when it is done, which for a single token would happen a hundred times.
         awake::pass(tokens.len(), || {
-            self.decoder.forward(tokens, attention, logits)
+            self.decoder.forward(tokens, attention, wanted, logits)
         })
     }
 }

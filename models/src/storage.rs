@@ -37,9 +37,22 @@ pub(crate) struct MappedBlocks<T> {
     block: PhantomData<fn() -> T>,
 }
 
+/// A tensor's rows, one at a time.
+pub(crate) trait MappedRows: QuantizedType {
+    /// Dequantizes row `row` of rows as long as `numbers`.
+    fn row(&self, row: usize, numbers: &mut [f32]);
+}
+
+impl<T: GgmlType + Send + Sync + 'static> MappedRows for MappedBlocks<T> {
+    fn row(&self, row: usize, numbers: &mut [f32]) {
+        let blocks = numbers.len() / T::BLCK_SIZE;
+        T::to_float(&self.blocks()[row * blocks..][..blocks], numbers);
+    }
+}
+
 impl<T: GgmlType + Send + Sync + 'static> MappedBlocks<T> {
     /// `None` if the bytes are not aligned blocks, which the alignment of GGUF rules out for every type used here.
-    pub(crate) fn boxed(map: &Arc<Mmap>, info: &TensorInfo) -> Option<Box<dyn QuantizedType>> {
+    pub(crate) fn boxed(map: &Arc<Mmap>, info: &TensorInfo) -> Option<Box<dyn MappedRows>> {
         let bytes = map.get(info.bytes.clone())?;
         let aligned = bytes.as_ptr().align_offset(align_of::<T>()) == 0;
         let whole = bytes.len().is_multiple_of(size_of::<T>());
@@ -93,14 +106,13 @@ impl<T: GgmlType + Send + Sync + 'static> QuantizedType for MappedBlocks<T> {
         rows: usize,
         hidden: usize,
     ) -> candle_core::Result<CpuStorage> {
-        let row_blocks = hidden / T::BLCK_SIZE;
         let mut out = vec![0f32; ids.len() * hidden];
         for (&id, out) in ids.iter().zip(out.chunks_exact_mut(hidden)) {
             let row = id as usize;
             if row >= rows {
                 candle_core::bail!("embedding id {row} is out of range for {rows} rows")
             }
-            T::to_float(&self.blocks()[row * row_blocks..][..row_blocks], out);
+            self.row(row, out);
         }
         Ok(CpuStorage::F32(out))
     }

@@ -6,12 +6,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use candle_core::Device;
 use candle_core::quantized::k_quants::{
     BlockQ2K, BlockQ3K, BlockQ4_0, BlockQ4_1, BlockQ4K, BlockQ5_0, BlockQ5_1, BlockQ5K, BlockQ6K,
     BlockQ8_0,
 };
-use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor, QuantizedType};
-use candle_core::{Device, Tensor};
+use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use half::{bf16, f16};
 use memmap2::Mmap;
 
@@ -19,31 +19,32 @@ use crate::error::ModelError;
 use crate::gguf::{Gguf, TensorInfo};
 use crate::matrix::Matrix;
 use crate::packed::{Arena, FileMatrix, PackedMatrix};
-use crate::storage::{MappedBlocks, release};
+use crate::storage::{MappedBlocks, MappedRows, release};
 
 /// An embedding table, `[rows, width]`, left in the file: only the rows of a chunk's tokens are ever dequantized.
-#[derive(Debug)]
 pub(crate) struct Embedding {
-    table: QTensor,
+    table: Box<dyn MappedRows>,
+    width: usize,
     map: Arc<Mmap>,
     /// Of the table in the map.
     bytes: Range<usize>,
 }
 
 impl Embedding {
-    /// Token ids to `[tokens, width]` F32.
-    pub(crate) fn forward(&self, tokens: &[u32]) -> candle_core::Result<Vec<f32>> {
+    /// Ids of tokens that there are rows for to `[tokens, width]`, in place of what `hidden` holds.
+    pub(crate) fn embed(&self, tokens: &[u32], hidden: &mut Vec<f32>) {
         /// Each row that is looked up brings 64 KB of the file: soon all of the table, if nothing is given back.
         const TOGETHER: usize = 32;
-        let mut values = Vec::new();
-        for tokens in tokens.chunks(TOGETHER) {
-            let rows = self.table.embedding(&Tensor::new(tokens, &Device::Cpu)?)?;
-            values.extend(rows.flatten_all()?.to_vec1::<f32>()?);
+        hidden.resize(tokens.len() * self.width, 0.0);
+        let rows = hidden.chunks_mut(TOGETHER * self.width);
+        for (tokens, rows) in tokens.chunks(TOGETHER).zip(rows) {
+            for (token, row) in tokens.iter().zip(rows.chunks_exact_mut(self.width)) {
+                self.table.row(*token as usize, row);
+            }
             if tokens.len() == TOGETHER {
                 release(&self.map, self.bytes.clone());
             }
         }
-        Ok(values)
     }
 }
 
@@ -70,9 +71,10 @@ impl<'a> Weights<'a> {
     pub(crate) fn embedding(&mut self, name: &str, width: usize) -> Result<Embedding, ModelError> {
         let rows = self.rows(name)?;
         let info = self.take(name, &[rows, width])?;
-        let table = self.failing(self.mapped(name, info))?;
+        let table = self.failing(self.mapped_rows(name, info))?;
         Ok(Embedding {
             table,
+            width,
             map: self.file.map().clone(),
             bytes: info.bytes.clone(),
         })
@@ -194,9 +196,14 @@ impl<'a> Weights<'a> {
 
     /// A tensor whose blocks stay where they are in the file.
     fn mapped(&self, name: &str, info: &TensorInfo) -> Result<QTensor, Refusal> {
+        let storage = QStorage::Cpu(self.mapped_rows(name, info)?);
+        QTensor::new(storage, info.shape.clone()).map_err(Refusal::Tensor)
+    }
+
+    fn mapped_rows(&self, name: &str, info: &TensorInfo) -> Result<Box<dyn MappedRows>, Refusal> {
         let refuse = || Refusal::Quantization(name.to_owned());
         let map = self.file.map();
-        let storage: Option<Box<dyn QuantizedType>> =
+        let rows: Option<Box<dyn MappedRows>> =
             match info.quantization.dtype().ok_or_else(refuse)? {
                 GgmlDType::F32 => MappedBlocks::<f32>::boxed(map, info),
                 GgmlDType::F16 => MappedBlocks::<f16>::boxed(map, info),
@@ -213,8 +220,7 @@ impl<'a> Weights<'a> {
                 GgmlDType::Q6K => MappedBlocks::<BlockQ6K>::boxed(map, info),
                 GgmlDType::Q8_1 | GgmlDType::Q8K => None,
             };
-        let storage = QStorage::Cpu(storage.ok_or_else(refuse)?);
-        QTensor::new(storage, info.shape.clone()).map_err(Refusal::Tensor)
+        rows.ok_or_else(refuse)
     }
 
     fn failing<T>(&self, result: Result<T, Refusal>) -> Result<T, ModelError> {

@@ -6,8 +6,8 @@ mod reference;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lectern_models::backend::{Backend, BackendError, BackendPass, Projected};
-use lectern_models::{Logits, Model, Sizes};
+use lectern_models::backend::{Backend, BackendError, BackendPass, Work};
+use lectern_models::{ForwardError, Logits, Model, Projected, Sizes};
 use reference::{PlainAttention, SMOLLM2, load, model_path};
 
 /// Answers with zeros, so many times; then it fails.
@@ -30,18 +30,20 @@ impl Failing {
 }
 
 impl Backend for Failing {
-    fn begin<'a>(&'a self, hidden: Vec<f32>) -> Result<Box<dyn BackendPass + 'a>, BackendError> {
-        self.answer(Box::new(Pass {
+    fn run(&self, hidden: &mut [f32], work: &mut Work<'_>) -> Result<(), ForwardError> {
+        let mut pass = self.answer(Pass {
             of: self,
             rows: hidden.len() / self.sizes.width,
-        }))
-        .map(|pass| pass as Box<dyn BackendPass>)
+            projected: Projected::default(),
+        })?;
+        work(&mut pass)
     }
 }
 
 struct Pass<'a> {
     of: &'a Failing,
     rows: usize,
+    projected: Projected,
 }
 
 impl BackendPass for Pass<'_> {
@@ -49,14 +51,16 @@ impl BackendPass for Pass<'_> {
         self.of.answer(())
     }
 
-    fn projected(&mut self) -> Result<Projected, BackendError> {
+    fn projected(&mut self) -> Result<&Projected, BackendError> {
         let sizes = self.of.sizes;
         let zeros = |heads: usize| vec![0.0; self.rows * heads * sizes.head_dim];
-        self.of.answer(Projected {
+        self.projected = Projected {
+            tokens: self.rows,
             queries: zeros(sizes.query_heads),
             keys: zeros(sizes.kv_heads),
             values: zeros(sizes.kv_heads),
-        })
+        };
+        self.of.answer(&self.projected)
     }
 
     fn keep_last(&mut self) {
@@ -72,8 +76,9 @@ impl BackendPass for Pass<'_> {
         self.of.answer(())
     }
 
-    fn logits(&mut self) -> Result<Vec<f32>, BackendError> {
-        self.of.answer(vec![0.0; self.rows * self.of.vocabulary])
+    fn logits(&mut self, logits: &mut Vec<f32>) -> Result<(), BackendError> {
+        *logits = vec![0.0; self.rows * self.of.vocabulary];
+        self.of.answer(())
     }
 }
 

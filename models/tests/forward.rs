@@ -3,8 +3,9 @@
 
 mod reference;
 
-use candle_core::Tensor;
-use lectern_models::{Attention, AttentionError, ChatMessage, ForwardError, Logits, Role};
+use lectern_models::{
+    Attention, AttentionError, ChatMessage, ForwardError, Logits, Projected, Role,
+};
 use reference::{PlainAttention, QWEN_HALF_B, SMOLLM2, continue_greedily, greedy, load};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -67,11 +68,10 @@ impl Attention for Stopping {
     fn attend(
         &mut self,
         layer: usize,
-        queries: &Tensor,
-        keys: &Tensor,
-        values: &Tensor,
-    ) -> Result<Tensor, AttentionError> {
-        self.attention.attend(layer, queries, keys, values)
+        projected: &Projected,
+        attended: &mut Vec<f32>,
+    ) -> Result<(), AttentionError> {
+        self.attention.attend(layer, projected, attended)
     }
 
     fn is_cancelled(&self) -> bool {

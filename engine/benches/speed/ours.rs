@@ -2,12 +2,13 @@
 
 use crate::command::Command;
 use anyhow::{Context, Result, anyhow, bail};
-use candle_core::{D, Tensor, quantized::gguf_file};
+use candle_core::quantized::gguf_file;
 use lectern_engine::attention::{CancelFlag, DenseAttention};
 use lectern_engine::kv::{BlockFormat, CacheIdentity, KvCache};
 use lectern_engine::reading::{Followers, ReadingInput, read};
 use lectern_models::{Logits, Model, Token};
 use serde_json::{Value, json};
+use std::cell::RefCell;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -25,6 +26,8 @@ pub struct Engine {
     /// Caches made so far: each gets a folder and an identity of its own.
     caches: u64,
     cache: Option<KvCache>,
+    /// Memory, as whoever decodes keeps it.
+    logits: RefCell<Vec<f32>>,
 }
 
 impl Engine {
@@ -35,6 +38,7 @@ impl Engine {
             folder: tempfile::tempdir()?,
             caches: 0,
             cache: None,
+            logits: RefCell::default(),
         })
     }
 
@@ -166,11 +170,14 @@ impl Engine {
     }
 
     fn next_token(&self, tokens: &[u32], attention: &mut DenseAttention) -> Result<u32> {
-        let logits: Tensor = self
-            .model
-            .forward(tokens, attention, Logits::Last)?
-            .context("logits were asked for")?;
-        Ok(logits.flatten_all()?.argmax(D::Minus1)?.to_scalar()?)
+        let logits = &mut *self.logits.borrow_mut();
+        self.model
+            .forward_to(tokens, attention, Logits::Last, logits)?;
+        let numbered = (0..).zip(logits.iter());
+        let (token, _) = numbered
+            .max_by(|(_, a), (_, b)| a.total_cmp(b))
+            .context("there are no logits")?;
+        Ok(token)
     }
 
     fn attention(&self) -> Result<DenseAttention> {

@@ -21,9 +21,9 @@ use crate::matrix::GpuMatrix;
 use crate::parameters::{Gate, Halve, Norm, Product, Rows};
 use crate::products::FEW_TOKENS;
 use crate::soundness;
-use lectern_models::backend::{Backend, BackendError, BackendPass, Projected};
+use lectern_models::backend::{Backend, BackendError, BackendPass, Work};
 use lectern_models::packed::FileMatrix;
-use lectern_models::{DecoderWeights, Sizes};
+use lectern_models::{DecoderWeights, ForwardError, Projected, Sizes};
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -110,7 +110,7 @@ impl GpuDecoder {
 }
 
 impl Backend for GpuDecoder {
-    fn begin<'a>(&'a self, hidden: Vec<f32>) -> Result<Box<dyn BackendPass + 'a>, BackendError> {
+    fn run(&self, hidden: &mut [f32], work: &mut Work<'_>) -> Result<(), ForwardError> {
         let rows = hidden.len() / self.weights.sizes.width;
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         if rows > scratch.rows {
@@ -118,14 +118,15 @@ impl Backend for GpuDecoder {
             *scratch = larger.map_err(failed)?;
         }
         self.device
-            .write(&hidden, &mut scratch.hidden, 0)
+            .write(hidden, &mut scratch.hidden, 0)
             .map_err(failed)?;
-        Ok(Box::new(Pass {
+        work(&mut Pass {
             decoder: self,
             scratch,
             rows,
             first_row: 0,
-        }))
+            projected: Projected::default(),
+        })
     }
 }
 
@@ -139,6 +140,8 @@ struct Pass<'a> {
     scratch: MutexGuard<'a, Scratch>,
     rows: usize,
     first_row: usize,
+    /// What was brought here.
+    projected: Projected,
 }
 
 /// A product's matrix, bias, where it goes, and whether it is added to what is there.
@@ -272,18 +275,20 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn projected_on_gpu(&self) -> Result<Projected, CudaError> {
+    fn projected_on_gpu(&mut self) -> Result<&Projected, CudaError> {
         let (queries, keys) = self.lengths();
         let mut numbers = self
             .device()
             .download(&self.scratch.projected, queries + 2 * keys)?;
         let mut keys_and_values = numbers.split_off(queries);
         let values = keys_and_values.split_off(keys);
-        Ok(Projected {
+        self.projected = Projected {
+            tokens: self.rows,
             queries: numbers,
             keys: keys_and_values,
             values,
-        })
+        };
+        Ok(&self.projected)
     }
 
     fn finish_on_gpu(&mut self, layer: usize, attended: Option<&[f32]>) -> Result<(), CudaError> {
@@ -352,7 +357,7 @@ impl BackendPass for Pass<'_> {
         self.project_on_gpu(layer).map_err(failed)
     }
 
-    fn projected(&mut self) -> Result<Projected, BackendError> {
+    fn projected(&mut self) -> Result<&Projected, BackendError> {
         self.projected_on_gpu().map_err(failed)
     }
 
@@ -382,7 +387,8 @@ impl BackendPass for Pass<'_> {
         self.finish_on_gpu(layer, attended).map_err(failed)
     }
 
-    fn logits(&mut self) -> Result<Vec<f32>, BackendError> {
-        self.logits_on_gpu().map_err(failed)
+    fn logits(&mut self, logits: &mut Vec<f32>) -> Result<(), BackendError> {
+        *logits = self.logits_on_gpu().map_err(failed)?;
+        Ok(())
     }
 }

@@ -30,8 +30,11 @@ pub(super) struct Conversation<'c> {
     /// Tokens of an answer at most: what was asked for, or what the window leaves.
     max_tokens: usize,
     recorded: bool,
-    /// Tokens that were guessed to come next and are in the attention's tail already, each with the logits after it.
-    guessed: VecDeque<(u32, Vec<f32>)>,
+    /// `[rows, vocabulary]`, of the last pass of which any were wanted.
+    logits: Vec<f32>,
+    /// Tokens that were guessed to come next and are in the attention's tail already; the last rows of `logits` are what
+    /// comes after each.
+    guessed: VecDeque<u32>,
     mass: QuestionMass,
     growing: GrowingAnswer,
     timings: Timings,
@@ -101,6 +104,7 @@ impl<'c> Conversation<'c> {
             suffix,
             max_tokens: question.max_tokens.min(window - tokens),
             recorded: !reader.retrieval_heads.is_empty(),
+            logits: Vec::new(),
             guessed: VecDeque::new(),
             mass: QuestionMass::default(),
             growing: GrowingAnswer::default(),
@@ -109,16 +113,16 @@ impl<'c> Conversation<'c> {
         })
     }
 
-    /// Reads the question; returns the logits of the answer's first token, or `None` if it was stopped.
-    pub fn read_question(&mut self) -> Result<Option<Vec<f32>>, AskError> {
+    /// Reads the question, so that the answer's first token can be chosen; `false` if it was stopped.
+    pub fn read_question(&mut self) -> Result<bool, AskError> {
         let tokens = std::mem::take(&mut self.suffix.tokens);
         let (before, from_question) = tokens.split_at(self.suffix.question.start);
         let (opening, earlier) = before.split_at(self.suffix.opening);
         // only the rows before any question are a null: earlier turns know what they were about
         for (rows, null) in [(opening, true), (earlier, false)] {
             for chunk in rows.chunks(QUESTION_CHUNK) {
-                if self.forward(chunk, Logits::None)?.is_none() {
-                    return Ok(None);
+                if !self.forward(chunk, Logits::None)? {
+                    return Ok(false);
                 }
             }
             let mass = self.take_mass();
@@ -126,30 +130,27 @@ impl<'c> Conversation<'c> {
                 self.mass.null = mass;
             }
         }
-        let mut logits = None;
         for chunk in from_question.chunks(QUESTION_CHUNK) {
-            logits = self.forward(chunk, Logits::Last)?;
-            if logits.is_none() {
-                return Ok(None);
+            if !self.forward(chunk, Logits::Last)? {
+                return Ok(false);
             }
         }
         self.mass.question = self.take_mass();
-        Ok(logits)
+        Ok(true)
     }
 
-    /// Draws the answer and cites its sentences as they become whole.
-    pub fn answer(
-        &mut self,
-        mut logits: Option<Vec<f32>>,
-        started: Instant,
-        listener: &mut Listener,
-    ) -> Result<(), AskError> {
+    /// Draws the answer to the question that was read, and cites its sentences as they become whole.
+    pub fn answer(&mut self, started: Instant, listener: &mut Listener) -> Result<(), AskError> {
         let mut sampler = Sampler::new(self.question.sampling);
         let mut stream = self.model.tokenizer().stream();
         let mut said: Vec<u32> = Vec::new();
         let mut first_at: Option<Instant> = None;
-        while let Some(values) = logits.take() {
-            let token = sampler.next(&values).ok_or(AskError::NoLogits)?;
+        let mut row = Some(0);
+        while let Some(nth) = row {
+            let vocabulary = self.model.vocabulary_size();
+            let after_last = self.logits.chunks_exact(vocabulary).nth(nth);
+            let token = after_last.and_then(|logits| sampler.next(logits));
+            let token = token.ok_or(AskError::NoLogits)?;
             if first_at.is_none() {
                 self.timings.first_token_ms = started.elapsed().as_secs_f64() * 1e3;
                 first_at = Some(Instant::now());
@@ -173,7 +174,7 @@ impl<'c> Conversation<'c> {
                 self.stopped = true;
                 break;
             }
-            logits = self.after(&said)?;
+            row = self.after(&said)?;
         }
         if let Some(rest) = stream.finish() {
             let text = self.growing.push(&rest).to_owned();
@@ -226,17 +227,17 @@ impl<'c> Conversation<'c> {
         }
     }
 
-    /// The logits after the last of `said`: of a guess that came true, or of a new pass, which new guesses join.
-    fn after(&mut self, said: &[u32]) -> Result<Option<Vec<f32>>, AskError> {
+    /// The row of the logits after the last of `said`: of a guess that came true, or of a new pass, which new guesses
+    /// join.
+    fn after(&mut self, said: &[u32]) -> Result<Option<usize>, AskError> {
         let Some(&token) = said.last() else {
             return Ok(None);
         };
         let tokens = self.verified_tokens();
-        if let Some((guess, logits)) = self.guessed.pop_front()
-            && guess == token
-        {
+        if self.guessed.pop_front() == Some(token) {
             self.timings.guessed_tokens += 1;
-            return Ok(Some(logits));
+            let rows = self.logits.len() / self.model.vocabulary_size();
+            return Ok(Some(rows - 1 - self.guessed.len()));
         }
         self.guessed.clear();
         self.opened.attention.rewind(tokens);
@@ -246,18 +247,18 @@ impl<'c> Conversation<'c> {
         };
         // The last token that may be said needs no guess after it.
         let left = self.max_tokens.saturating_sub(said.len() + 1);
-        let guesses = guesses[..guesses.len().min(left)].to_vec();
-        if guesses.is_empty() {
-            return self.forward(&[token], Logits::Last);
-        }
-        let Some(logits) = self.forward(&[&[token], &guesses[..]].concat(), Logits::All)? else {
-            return Ok(None);
+        let guesses = &guesses[..guesses.len().min(left)];
+        let went_on = if guesses.is_empty() {
+            self.forward(&[token], Logits::Last)?
+        } else {
+            let tokens = [&[token], guesses].concat();
+            let went_on = self.forward(&tokens, Logits::All)?;
+            if went_on {
+                self.guessed.extend(&tokens[1..]);
+            }
+            went_on
         };
-        let vocabulary = logits.len() / (guesses.len() + 1);
-        let mut rows = logits.chunks_exact(vocabulary).map(<[f32]>::to_vec);
-        let first = rows.next();
-        self.guessed = guesses.into_iter().zip(rows).collect();
-        Ok(first)
+        Ok(went_on.then_some(0))
     }
 
     /// Tokens behind which the answer goes on: those of the attention without what is only guessed.
@@ -265,27 +266,19 @@ impl<'c> Conversation<'c> {
         self.opened.attention.tokens() - self.guessed.len()
     }
 
-    /// One pass; `None` (and `stopped`) if it was stopped.
-    fn forward(&mut self, tokens: &[u32], wanted: Logits) -> Result<Option<Vec<f32>>, AskError> {
-        let logits = match self
+    /// One pass; `false` (and `stopped`) if it was stopped.
+    fn forward(&mut self, tokens: &[u32], wanted: Logits) -> Result<bool, AskError> {
+        let attention = &mut self.opened.attention;
+        let passed = self
             .model
-            .forward(tokens, &mut self.opened.attention, wanted)
-        {
-            Ok(logits) => logits,
+            .forward_to(tokens, attention, wanted, &mut self.logits);
+        match passed {
+            Ok(()) => Ok(true),
             Err(ForwardError::Attention(AttentionError::Cancelled)) => {
                 self.stopped = true;
-                return Ok(None);
+                Ok(false)
             }
-            Err(error) => return Err(error.into()),
-        };
-        match logits {
-            Some(logits) => Ok(Some(
-                logits
-                    .flatten_all()
-                    .and_then(|l| l.to_vec1())
-                    .map_err(ForwardError::from)?,
-            )),
-            None => Ok(Some(Vec::new())),
+            Err(error) => Err(error.into()),
         }
     }
 

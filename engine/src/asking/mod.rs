@@ -116,8 +116,9 @@ pub(crate) fn ask_observed(
     let mut conversation =
         Conversation::open(reader, document, ground, question, cancel, &mut listener)?;
     listener.stage(AskStage::ReadingQuestion);
-    let first = conversation.read_question()?;
-    conversation.answer(first, started, &mut listener)?;
+    if conversation.read_question()? {
+        conversation.answer(started, &mut listener)?;
+    }
     conversation.leave_index(ground);
     listener.stage(AskStage::Citing);
     Ok(conversation.finish(&mut listener))

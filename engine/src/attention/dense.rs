@@ -5,13 +5,12 @@ use super::CancelFlag;
 use super::kernels::Kernels;
 use super::mass::{Mass, RECORDED_TOKENS};
 use super::rotation::{Rotation, Turn};
-use super::span::{LayerPass, Tile};
+use super::span::{LayerPass, Tile, TileRows};
 use super::sparse::{Audit, KeptIndex, Recall, Sparse, SparseRead};
 use super::tail::Tail;
 use super::threads::is_enough;
 use crate::kv::{BLOCK_TOKENS, KvCache, KvError, KvShape, KvView, OpenBlock};
-use candle_core::Tensor;
-use lectern_models::attention::{Attention, AttentionError, AttentionShape};
+use lectern_models::attention::{Attention, AttentionError, AttentionShape, Projected};
 use rayon::prelude::*;
 
 /// Tokens of a tile: enough rows that loading a block is small beside multiplying it.
@@ -35,7 +34,11 @@ pub struct DenseAttention {
     pub(super) view: KvView,
     pub(super) tail: Tail,
     block_turns: Vec<Turn>,
-    pass: Option<Pass>,
+    /// The layer that is due of a pass under way.
+    next_layer: Option<usize>,
+    /// Of each position of the pass.
+    query_turns: Vec<Turn>,
+    tiles: Vec<Tile>,
     pub(super) mass: Option<Mass>,
     /// What is looked at; everything without.
     pub(super) sparse: Option<Sparse>,
@@ -44,13 +47,6 @@ pub struct DenseAttention {
     /// Where the GPU does the work; see [`super::gpu`].
     #[cfg(feature = "cuda")]
     pub(super) gpu: Option<super::gpu::Gpu>,
-}
-
-/// A forward pass under way.
-#[derive(Debug)]
-struct Pass {
-    next_layer: usize,
-    query_turns: Vec<Turn>,
 }
 
 /// A call that the seam does not allow: a fault of the model's forward pass.
@@ -107,7 +103,9 @@ impl DenseAttention {
             tail: Tail::after(&view)?,
             view,
             block_turns: Vec::new(),
-            pass: None,
+            next_layer: None,
+            query_turns: Vec::new(),
+            tiles: Vec::new(),
             mass: None,
             sparse: None,
             audit: None,
@@ -125,7 +123,7 @@ impl DenseAttention {
         view.will_need();
         self.tail = Tail::after(&view)?;
         self.view = view;
-        self.pass = None;
+        self.next_layer = None;
         self.mass = None;
         self.sparse = None;
         #[cfg(feature = "cuda")]
@@ -146,7 +144,7 @@ impl DenseAttention {
     /// Drops everything from position `tokens` on; only the tail can be dropped, so `tokens` is raised to
     /// [`DenseAttention::cached_tokens`].
     pub fn rewind(&mut self, tokens: usize) {
-        self.pass = None;
+        self.next_layer = None;
         let tokens = tokens.clamp(self.view.tokens(), self.tail.end());
         self.tail.set_end(tokens);
         if let Some(mass) = &mut self.mass {
@@ -273,12 +271,11 @@ impl DenseAttention {
         if let Some(mass) = &mut self.mass {
             mass.begin_pass(start, tokens);
         }
-        self.pass = Some(Pass {
-            next_layer: 0,
-            query_turns: (start..start + tokens)
-                .map(|position| self.rotation.at(position))
-                .collect(),
-        });
+        self.query_turns.resize(tokens, Turn::default());
+        for (position, turn) in (start..).zip(&mut self.query_turns) {
+            self.rotation.turn_to(position, turn);
+        }
+        self.next_layer = Some(0);
     }
 
     /// Checks what the file holds of a layer, where that was not done before.
@@ -293,22 +290,25 @@ impl DenseAttention {
     pub(super) fn end_layer(&mut self, layer: usize, tokens: usize) {
         if layer + 1 == self.shape.layers {
             self.tail.set_end(self.tail.end() + tokens);
-            self.pass = None;
+            self.next_layer = None;
             if let Some(mass) = &mut self.mass {
                 mass.finish_pass();
             }
-        } else if let Some(pass) = &mut self.pass {
-            pass.next_layer = layer + 1;
+        } else {
+            self.next_layer = Some(layer + 1);
         }
     }
 
-    /// One layer: the attended values, `[tokens, query_heads * head_dim]`.
-    fn attend_layer(&mut self, layer: usize, queries: &[f32]) -> Result<Vec<f32>, AttentionError> {
-        let query_turns = self.pass.as_ref().map_or(&[][..], |pass| &pass.query_turns);
-        let tokens = query_turns.len();
+    /// One layer: the attended values, `[tokens, query_heads * head_dim]`, in place of what `attended` holds.
+    fn attend_layer(
+        &mut self,
+        layer: usize,
+        queries: &[f32],
+        attended: &mut Vec<f32>,
+    ) -> Result<(), AttentionError> {
+        let tokens = self.query_turns.len();
         let sealed = self.tail.first_block();
-        let sparse = self.sparse.as_mut().filter(|s| s.chooses(layer, sealed));
-        let pass = LayerPass {
+        let mut pass = LayerPass {
             kernels: self.kernels,
             shape: &self.shape,
             layer,
@@ -317,24 +317,12 @@ impl DenseAttention {
             tail: &self.tail,
             rotation: &self.rotation,
             block_turns: &self.block_turns,
-            query_turns,
+            query_turns: &self.query_turns,
             queries,
             start: self.tail.end(),
+            sparse: None,
             cancel: &self.cancel,
         };
-        let large_tiles = tokens.div_ceil(TILE_TOKENS) * self.shape.kv_heads;
-        let mut tile_tokens = match is_enough(large_tiles) {
-            true => TILE_TOKENS,
-            false => SMALL_TILE_TOKENS,
-        };
-        let sparse = sparse.map(|sparse| {
-            sparse.extend(layer, sealed, |block, kv_head, keys| {
-                pass.turned_keys(block, kv_head, keys);
-            });
-            // Each token chooses for itself.
-            tile_tokens = 1;
-            &*sparse
-        });
         if let Some(audit) = &mut self.audit {
             audit.extend(layer, sealed, |block, kv_head, keys| {
                 pass.turned_keys(block, kv_head, keys);
@@ -342,96 +330,107 @@ impl DenseAttention {
             let rows = (0..tokens).flat_map(|t| (0..self.shape.kv_heads).map(move |h| (t, h)));
             let rows: Vec<(usize, usize)> = rows.collect();
             rows.par_iter().for_each(|&(token, kv_head)| {
-                let tile = Tile {
+                let mut rows = TileRows {
                     tokens: token..token + 1,
                     kv_head,
-                    logged_heads: Vec::new(),
-                    blocks: Vec::new(),
+                    ..TileRows::default()
                 };
-                let queries = pass.tile_queries(&tile).rows;
-                audit.add(self.kernels, layer, kv_head, &queries, sealed);
+                pass.turn_queries(&mut rows);
+                audit.add(self.kernels, layer, kv_head, &rows.queries, sealed);
             });
         }
+        let large_tiles = tokens.div_ceil(TILE_TOKENS) * self.shape.kv_heads;
+        let mut tile_tokens = match is_enough(large_tiles) {
+            true => TILE_TOKENS,
+            false => SMALL_TILE_TOKENS,
+        };
+        if let Some(sparse) = self.sparse.as_mut().filter(|s| s.chooses(layer, sealed)) {
+            sparse.extend(layer, sealed, |block, kv_head, keys| {
+                pass.turned_keys(block, kv_head, keys);
+            });
+            pass.sparse = Some(sparse);
+            // Each token chooses for itself.
+            tile_tokens = 1;
+        }
+        let (kv_heads, group) = (self.shape.kv_heads, self.shape.group_size());
+        let tiles = tokens.div_ceil(tile_tokens) * kv_heads;
+        self.tiles.resize(tiles, Tile::default());
         let logged = self.mass.as_ref().filter(|_| tokens <= RECORDED_TOKENS);
-        let mut tiles: Vec<Tile> = (0..tokens)
-            .step_by(tile_tokens)
-            .flat_map(|first| (0..self.shape.kv_heads).map(move |kv_head| (first, kv_head)))
-            .map(|(first, kv_head)| Tile {
-                tokens: first..tokens.min(first + tile_tokens),
-                kv_head,
-                logged_heads: logged.map_or(Vec::new(), |mass| {
-                    mass.heads_in_group(layer, kv_head, self.shape.group_size())
-                }),
-                blocks: Vec::new(),
-            })
-            .collect();
-        tiles.par_iter_mut().for_each(|tile| {
-            let visible = pass.visible_blocks(tile) as u32;
-            tile.blocks = match sparse {
-                None => (0..visible).collect(),
-                Some(sparse) => {
-                    let queries = pass.tile_queries(tile).rows;
-                    let kernels = self.kernels;
-                    let mut chosen = sparse.choose(kernels, layer, tile.kv_head, &queries, sealed);
-                    chosen.extend(sealed as u32..visible);
-                    chosen
+        for (nth, Tile { rows, .. }) in self.tiles.iter_mut().enumerate() {
+            let first = nth / kv_heads * tile_tokens;
+            rows.tokens = first..tokens.min(first + tile_tokens);
+            rows.kv_head = nth % kv_heads;
+            match logged {
+                None => rows.logged_heads.clear(),
+                Some(mass) => {
+                    mass.heads_in_group(layer, rows.kv_head, group, &mut rows.logged_heads);
                 }
-            };
-        });
-        let finished = pass.attend(&tiles);
+            }
+        }
+        pass.attend(&mut self.tiles);
         if self.cancel.is_cancelled() {
             return Err(AttentionError::Cancelled);
         }
-        let row = self.shape.group_size() * self.shape.head_dim;
-        let mut attended = vec![0.0; tokens * self.shape.kv_heads * row];
-        for (tile, (mut softmax, logs)) in tiles.iter().zip(finished) {
+        let row = group * self.shape.head_dim;
+        // Every number will be written.
+        attended.resize(tokens * kv_heads * row, 0.0);
+        for tile in &mut self.tiles {
+            let TileRows {
+                tokens, kv_head, ..
+            } = &tile.rows;
             if let Some(mass) = &mut self.mass {
-                let group = self.shape.group_size();
-                mass.add(tile.tokens.start, group, &logs, &softmax, self.kernels);
+                mass.add(
+                    tokens.start,
+                    group,
+                    &tile.logs,
+                    &tile.attended,
+                    self.kernels,
+                );
             }
-            softmax.normalise(self.kernels);
-            for (token, values) in tile.tokens.clone().zip(softmax.values.chunks_exact(row)) {
-                let first = (token * self.shape.kv_heads + tile.kv_head) * row;
+            tile.attended.normalise(self.kernels);
+            let values = tile.attended.values.chunks_exact(row);
+            for (token, values) in tokens.clone().zip(values) {
+                let first = (token * kv_heads + kv_head) * row;
                 attended[first..first + row].copy_from_slice(values);
             }
         }
-        Ok(attended)
+        Ok(())
     }
 
-    fn check(&self, layer: usize, tensors: [&Tensor; 3]) -> Result<usize, AttentionError> {
+    fn check(&self, layer: usize, projected: &Projected) -> Result<(), AttentionError> {
         let refuse = |fact: String| AttentionError::Cache(Box::new(BadCall(fact)));
-        let tokens = tensors[0].dims().first().copied().unwrap_or(0);
-        let heads = [
-            self.shape.query_heads,
-            self.shape.kv_heads,
-            self.shape.kv_heads,
-        ];
-        for (tensor, heads) in tensors.iter().zip(heads) {
-            if tensor.dims() != [tokens, heads, self.shape.head_dim] {
+        let Projected {
+            tokens,
+            queries,
+            keys,
+            values,
+        } = projected;
+        let (heads, kv_heads) = (self.shape.query_heads, self.shape.kv_heads);
+        for (numbers, heads) in [(queries, heads), (keys, kv_heads), (values, kv_heads)] {
+            if numbers.len() != tokens * heads * self.shape.head_dim {
                 return Err(refuse(format!(
-                    "a tensor of shape {:?} where {tokens} tokens of {heads} heads were expected",
-                    tensor.dims()
+                    "{} numbers where {tokens} tokens of {heads} heads were expected",
+                    numbers.len()
                 )));
             }
         }
-        let expected = match &self.pass {
-            Some(pass) if layer != 0 => {
-                if pass.query_turns.len() != tokens {
-                    return Err(refuse(format!(
-                        "layer {layer} got {tokens} tokens, the layers before it {}",
-                        pass.query_turns.len()
-                    )));
-                }
-                pass.next_layer
-            }
+        // A pass that was abandoned is forgotten.
+        let expected = match self.next_layer {
+            Some(next) if layer != 0 => next,
             _ => 0,
         };
-        if layer != expected || tokens == 0 {
+        if layer != expected || *tokens == 0 {
             return Err(refuse(format!(
                 "layer {layer} with {tokens} tokens where layer {expected} was due"
             )));
         }
-        Ok(tokens)
+        if layer != 0 && self.query_turns.len() != *tokens {
+            return Err(refuse(format!(
+                "layer {layer} got {tokens} tokens, the layers before it {}",
+                self.query_turns.len()
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -439,32 +438,27 @@ impl Attention for DenseAttention {
     fn attend(
         &mut self,
         layer: usize,
-        queries: &Tensor,
-        keys: &Tensor,
-        values: &Tensor,
-    ) -> Result<Tensor, AttentionError> {
+        projected: &Projected,
+        attended: &mut Vec<f32>,
+    ) -> Result<(), AttentionError> {
         if self.cancel.is_cancelled() {
             return Err(AttentionError::Cancelled);
         }
-        let tokens = self.check(layer, [queries, keys, values])?;
+        self.check(layer, projected)?;
         if layer == 0 {
-            self.begin_pass(tokens);
+            self.begin_pass(projected.tokens);
         }
-        let numbers = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
-        let (queries_in, keys, values) = (numbers(queries)?, numbers(keys)?, numbers(values)?);
-        self.tail.put(layer, &keys, &values);
+        self.tail.put(layer, &projected.keys, &projected.values);
         self.verify_layer(layer)?;
         #[cfg(feature = "cuda")]
-        let attended = self.attend_on_gpu(layer, &queries_in, &keys, &values);
+        let on_gpu = self.attend_on_gpu(layer, projected, attended);
         #[cfg(not(feature = "cuda"))]
-        let attended = None;
-        let attended = match attended {
-            Some(attended) => attended,
-            None => self.attend_layer(layer, &queries_in)?,
-        };
-        self.end_layer(layer, tokens);
-        let row = self.shape.query_heads * self.shape.head_dim;
-        Ok(Tensor::from_vec(attended, (tokens, row), queries.device())?)
+        let on_gpu = false;
+        if !on_gpu {
+            self.attend_layer(layer, &projected.queries, attended)?;
+        }
+        self.end_layer(layer, projected.tokens);
+        Ok(())
     }
 
     #[cfg(feature = "cuda")]

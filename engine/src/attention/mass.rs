@@ -8,8 +8,11 @@ use std::collections::VecDeque;
 /// Passes of more tokens than this are not recorded: their scores would have to be kept until the row's sum is known.
 pub(super) const RECORDED_TOKENS: usize = 64;
 
+/// Rows of masses that are kept to be used again: more are for passes over many tokens.
+const SPARE_ROWS: usize = 16;
+
 /// Scores of the recorded rows of one tile and span of keys, kept until the rows' softmax is complete.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct ScoreLog {
     /// Blocks of the span.
     pub(super) blocks: Vec<u32>,
@@ -17,6 +20,15 @@ pub(super) struct ScoreLog {
     pub(super) rows: Vec<usize>,
     /// `[blocks][rows][64]`.
     pub(super) scores: Vec<[f32; BLOCK_TOKENS]>,
+}
+
+impl ScoreLog {
+    /// Makes it that of no scores yet.
+    pub(super) fn clear(&mut self) {
+        self.blocks.clear();
+        self.rows.clear();
+        self.scores.clear();
+    }
 }
 
 /// Sums of attention probability by cached token.
@@ -34,6 +46,8 @@ pub(super) struct Mass {
     first: usize,
     /// Whether that pass was finished.
     finished: bool,
+    /// Memory of rows that were counted.
+    spare: Vec<Vec<f32>>,
 }
 
 impl Mass {
@@ -44,21 +58,29 @@ impl Mass {
             rows: VecDeque::new(),
             first: 0,
             finished: true,
+            spare: Vec::new(),
         }
     }
 
-    /// The recorded heads among the `group` query heads of a key/value head, counted from 0 in the group.
-    pub(super) fn heads_in_group(&self, layer: usize, kv_head: usize, group: usize) -> Vec<usize> {
+    /// The recorded heads among the `group` query heads of a key/value head, counted from 0 in the group, in place of
+    /// what `heads` holds.
+    pub(super) fn heads_in_group(
+        &self,
+        layer: usize,
+        kv_head: usize,
+        group: usize,
+        heads: &mut Vec<usize>,
+    ) {
         let first = kv_head * group;
-        let mut heads: Vec<usize> = self
+        let of_group = self
             .heads
             .iter()
             .filter(|(l, head)| *l == layer && (first..first + group).contains(head))
-            .map(|(_, head)| head - first)
-            .collect();
+            .map(|(_, head)| head - first);
+        heads.clear();
+        heads.extend(of_group);
         heads.sort_unstable();
         heads.dedup();
-        heads
     }
 
     /// Adds the probabilities of a tile's logged scores, now that its softmax is complete. The tile begins at row
@@ -130,7 +152,16 @@ impl Mass {
             self.count_before(usize::MAX);
         }
         let recorded = if tokens <= RECORDED_TOKENS { tokens } else { 0 };
-        self.rows = (0..recorded).map(|_| vec![0.0; self.total.len()]).collect();
+        while let Some(row) = self.rows.pop_front() {
+            self.spare.push(row);
+        }
+        for _ in 0..recorded {
+            let mut row = self.spare.pop().unwrap_or_default();
+            row.clear();
+            row.resize(self.total.len(), 0.0);
+            self.rows.push_back(row);
+        }
+        self.spare.truncate(SPARE_ROWS);
         self.first = first;
         self.finished = false;
     }
@@ -159,9 +190,10 @@ impl Mass {
             && let Some(row) = self.rows.pop_front()
         {
             self.first += 1;
-            for (total, mass) in self.total.iter_mut().zip(row) {
+            for (total, mass) in self.total.iter_mut().zip(&row) {
                 *total += mass;
             }
+            self.spare.push(row);
         }
     }
 }

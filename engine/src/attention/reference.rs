@@ -5,9 +5,10 @@
 use super::kernels::tests::noise;
 use super::{CancelFlag, DenseAttention};
 use crate::kv::{BlockFormat, CacheIdentity, KvCache};
-use candle_core::{Device, Tensor};
 use half::f16;
-use lectern_models::attention::{Attention, AttentionError, AttentionShape, Rotary, RotaryPairing};
+use lectern_models::attention::{
+    Attention, AttentionError, AttentionShape, Projected, Rotary, RotaryPairing,
+};
 use tempfile::TempDir;
 
 pub(super) fn shape(
@@ -82,17 +83,22 @@ impl Text {
         self
     }
 
-    fn tensor(
+    fn projected(
         &self,
         shape: &AttentionShape,
-        all: &[f32],
-        heads: usize,
-        range: (usize, usize),
-    ) -> Tensor {
-        let row = heads * shape.head_dim;
-        let rows = all[range.0 * row..range.1 * row].to_vec();
-        let dims = (range.1 - range.0, heads, shape.head_dim);
-        Tensor::from_vec(rows, dims, &Device::Cpu).unwrap()
+        layer: usize,
+        (first, last): (usize, usize),
+    ) -> Projected {
+        let of_range = |all: &[f32], heads: usize| {
+            let row = heads * shape.head_dim;
+            all[first * row..last * row].to_vec()
+        };
+        Projected {
+            tokens: last - first,
+            queries: of_range(&self.queries[layer], shape.query_heads),
+            keys: of_range(&self.keys[layer], shape.kv_heads),
+            values: of_range(&self.values[layer], shape.kv_heads),
+        }
     }
 
     /// One pass over tokens `range`; the attended values of every layer.
@@ -104,13 +110,9 @@ impl Text {
     ) -> Result<Vec<Vec<f32>>, AttentionError> {
         (0..shape.layers)
             .map(|layer| {
-                let attended = attention.attend(
-                    layer,
-                    &self.tensor(shape, &self.queries[layer], shape.query_heads, range),
-                    &self.tensor(shape, &self.keys[layer], shape.kv_heads, range),
-                    &self.tensor(shape, &self.values[layer], shape.kv_heads, range),
-                )?;
-                Ok(attended.flatten_all()?.to_vec1()?)
+                let mut attended = Vec::new();
+                attention.attend(layer, &self.projected(shape, layer, range), &mut attended)?;
+                Ok(attended)
             })
             .collect()
     }
@@ -337,14 +339,8 @@ fn an_abandoned_pass_leaves_the_tail_as_it_was() {
     let whole = text.pass(&shape, &mut attention, (0, 90)).unwrap();
     attention.rewind(30);
     // Layer 0 of a pass of NaNs, then nothing more of it.
-    attention
-        .attend(
-            0,
-            &other.tensor(&shape, &other.queries[0], 2, (0, 200)),
-            &other.tensor(&shape, &other.keys[0], 1, (0, 200)),
-            &other.tensor(&shape, &other.values[0], 1, (0, 200)),
-        )
-        .unwrap();
+    let nans = other.projected(&shape, 0, (0, 200));
+    attention.attend(0, &nans, &mut Vec::new()).unwrap();
     cancel.cancel();
     assert!(matches!(
         text.pass(&shape, &mut attention, (30, 90)),
@@ -366,13 +362,20 @@ fn layers_out_of_order_and_wrong_shapes_are_refused() {
     let folder = TempDir::new().unwrap();
     let cache = cache(&folder, &shape);
     let mut attention = DenseAttention::over(&cache, &shape, CancelFlag::new()).unwrap();
-    let queries = text.tensor(&shape, &text.queries[0], 2, (0, 4));
-    let keys = text.tensor(&shape, &text.keys[0], 1, (0, 4));
-    assert!(attention.attend(1, &queries, &keys, &keys).is_err());
-    attention.attend(0, &queries, &keys, &keys).unwrap();
-    let fewer = text.tensor(&shape, &text.keys[0], 1, (0, 3));
-    assert!(attention.attend(1, &queries, &fewer, &keys).is_err());
-    assert!(attention.attend(2, &queries, &keys, &keys).is_err());
+    let mut attend = |layer: usize, projected: &Projected| {
+        attention.attend(layer, projected, &mut Vec::new()).is_ok()
+    };
+    let four = text.projected(&shape, 0, (0, 4));
+    assert!(!attend(1, &four));
+    assert!(attend(0, &four));
+    let too_few_keys = Projected {
+        keys: text.projected(&shape, 0, (0, 3)).keys,
+        ..four.clone()
+    };
+    assert!(!attend(1, &too_few_keys));
+    assert!(!attend(1, &text.projected(&shape, 0, (0, 3))));
+    assert!(!attend(2, &four));
+    assert!(attend(1, &four));
 }
 
 #[test]

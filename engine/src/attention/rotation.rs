@@ -10,7 +10,7 @@ use crate::kv::BLOCK_TOKENS;
 use lectern_models::attention::{Rotary, RotaryPairing};
 
 /// Cosines and sines of every pair's angle.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Turn {
     pub(super) cos: Vec<f32>,
     pub(super) sin: Vec<f32>,
@@ -30,10 +30,11 @@ impl Rotation {
             let frequency = f64::from(*frequency);
             (0..BLOCK_TOKENS).map(move |place| place as f64 * frequency)
         };
-        let angles: Vec<f64> = rotary.inverse_frequencies.iter().flat_map(angles).collect();
+        let mut places = Turn::default();
+        places.fill(rotary.inverse_frequencies.iter().flat_map(angles));
         Rotation {
             rotary: rotary.clone(),
-            places: turn(&angles),
+            places,
         }
     }
 
@@ -43,13 +44,15 @@ impl Rotation {
 
     /// `[pairs]`: the turn of one position.
     pub(super) fn at(&self, position: usize) -> Turn {
-        let angles: Vec<f64> = self
-            .rotary
-            .inverse_frequencies
-            .iter()
-            .map(|frequency| position as f64 * f64::from(*frequency))
-            .collect();
-        turn(&angles)
+        let mut turn = Turn::default();
+        self.turn_to(position, &mut turn);
+        turn
+    }
+
+    /// The same, in place of another turn.
+    pub(super) fn turn_to(&self, position: usize, turn: &mut Turn) {
+        let frequencies = self.rotary.inverse_frequencies.iter();
+        turn.fill(frequencies.map(|frequency| position as f64 * f64::from(*frequency)));
     }
 
     /// Turns one head's query and multiplies it by `scale`; out in the order of pairs, see
@@ -68,9 +71,13 @@ impl Rotation {
     }
 }
 
-fn turn(angles: &[f64]) -> Turn {
-    Turn {
-        cos: angles.iter().map(|angle| angle.cos() as f32).collect(),
-        sin: angles.iter().map(|angle| angle.sin() as f32).collect(),
+impl Turn {
+    fn fill(&mut self, angles: impl Iterator<Item = f64>) {
+        self.cos.clear();
+        self.sin.clear();
+        for angle in angles {
+            self.cos.push(angle.cos() as f32);
+            self.sin.push(angle.sin() as f32);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use super::kernels::Kernels;
 
 /// For each row: the largest score so far, the sum of `2^(score - largest)`, and the values weighted likewise.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Softmax {
     pub(super) largest: Vec<f32>,
     pub(super) sums: Vec<f32>,
@@ -12,12 +12,16 @@ pub(super) struct Softmax {
 }
 
 impl Softmax {
-    /// Of no keys at all.
-    pub(super) fn empty(rows: usize, head_dim: usize) -> Softmax {
-        Softmax {
-            largest: vec![f32::NEG_INFINITY; rows],
-            sums: vec![0.0; rows],
-            values: vec![0.0; rows * head_dim],
+    /// Makes it that of no keys at all.
+    pub(super) fn clear(&mut self, rows: usize, head_dim: usize) {
+        let numbers = [
+            (&mut self.largest, rows, f32::NEG_INFINITY),
+            (&mut self.sums, rows, 0.0),
+            (&mut self.values, rows * head_dim, 0.0),
+        ];
+        for (numbers, count, number) in numbers {
+            numbers.clear();
+            numbers.resize(count, number);
         }
     }
 

@@ -7,6 +7,7 @@ use super::kernels::{
 use super::mass::ScoreLog;
 use super::rotation::{Rotation, Turn};
 use super::softmax::Softmax;
+use super::sparse::Sparse;
 use super::tail::Tail;
 use crate::kv::format::nibbles;
 use crate::kv::{BLOCK_TOKENS, KvView, Part};
@@ -38,28 +39,38 @@ pub(super) struct LayerPass<'a> {
     pub(super) queries: &'a [f32],
     /// Position of the pass's first token.
     pub(super) start: usize,
+    /// What chooses blocks; all are looked at without.
+    pub(super) sparse: Option<&'a Sparse>,
     pub(super) cancel: &'a CancelFlag,
 }
 
-/// Some tokens of the pass, with all query heads that share one key/value head; row `t * group + g` is token `t` of
-/// the tile and head `g` of the group.
-#[derive(Debug, Clone)]
+/// Some tokens of the pass, with all query heads that share one key/value head, and what comes of them. Its memory is
+/// used again, layer after layer and pass after pass.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Tile {
+    pub(super) rows: TileRows,
+    /// Blocks that it attends to, in order, the sealed ones among them whole.
+    pub(super) blocks: Vec<u32>,
+    /// Of each span, where they are shared out among threads.
+    pub(super) parts: Vec<Softmax>,
+    /// Of each span.
+    pub(super) logs: Vec<ScoreLog>,
+    /// Over all blocks.
+    pub(super) attended: Softmax,
+}
+
+/// Query rows of a tile: row `t * group + g` is token `t` of the tile and head `g` of the group.
+#[derive(Debug, Clone, Default)]
+pub(super) struct TileRows {
     /// Of the pass.
     pub(super) tokens: Range<usize>,
     pub(super) kv_head: usize,
     /// Heads of the group whose scores are to be logged.
     pub(super) logged_heads: Vec<usize>,
-    /// Blocks that it attends to, in order, the sealed ones among them whole.
-    pub(super) blocks: Vec<u32>,
-}
-
-/// Query rows of a tile, turned to their positions and scaled so that the softmax is one of powers of two.
-pub(super) struct TileQueries {
-    /// `[rows][head_dim]`.
-    pub(super) rows: Vec<f32>,
+    /// `[rows][head_dim]`, turned to their positions and scaled so that the softmax is one of powers of two.
+    pub(super) queries: Vec<f32>,
     /// Of each row; turning it changes nothing of that.
-    lengths: Vec<f32>,
+    pub(super) lengths: Vec<f32>,
 }
 
 /// Buffers of one thread, kept from pass to pass: decoding allocates none.
@@ -83,6 +94,8 @@ pub(super) struct Scratch {
     unturned: Vec<f32>,
     /// Codes of less than 4 bits, spread to 4.
     nibbles: Vec<u8>,
+    /// Of a span.
+    pub(super) part: Softmax,
 }
 
 /// One head's values of a block.
@@ -127,50 +140,53 @@ impl Scratch {
 }
 
 impl LayerPass<'_> {
-    /// Query rows of a tile.
-    pub(super) fn tile_queries(&self, tile: &Tile) -> TileQueries {
+    /// Turns the queries of a tile's rows to their positions.
+    pub(super) fn turn_queries(&self, rows: &mut TileRows) {
         let head_dim = self.shape.head_dim;
         let group = self.shape.group_size();
         let scale = self.shape.softmax_scale * std::f32::consts::LOG2_E;
-        let tokens = tile.tokens.clone();
-        let mut rows = vec![0.0; tokens.len() * group * head_dim];
-        let mut turned = rows.chunks_exact_mut(head_dim);
-        for token in tokens {
-            let first = (token * self.shape.query_heads + tile.kv_head * group) * head_dim;
+        // Every number will be written.
+        let count = rows.tokens.len() * group * head_dim;
+        rows.queries.resize(count, 0.0);
+        let mut turned = rows.queries.chunks_exact_mut(head_dim);
+        for token in rows.tokens.clone() {
+            let first = (token * self.shape.query_heads + rows.kv_head * group) * head_dim;
             let heads = self.queries[first..first + group * head_dim].chunks_exact(head_dim);
             for (query, turned) in heads.zip(&mut turned) {
                 let turn = &self.query_turns[token];
                 self.rotation.turn_query(query, turn, scale, turned);
             }
         }
-        let lengths = rows.chunks_exact(head_dim).map(length).collect();
-        TileQueries { rows, lengths }
+        let lengths = rows.queries.chunks_exact(head_dim).map(length);
+        rows.lengths.clear();
+        rows.lengths.extend(lengths);
     }
 
-    /// Blocks that the tile's last token can see.
-    pub(super) fn visible_blocks(&self, tile: &Tile) -> usize {
-        (self.start + tile.tokens.end).div_ceil(BLOCK_TOKENS)
+    /// Blocks that the last token of these rows can see.
+    pub(super) fn visible_blocks(&self, rows: &TileRows) -> usize {
+        (self.start + rows.tokens.end).div_ceil(BLOCK_TOKENS)
     }
 
-    /// The softmax of a tile over a span of blocks; incomplete if the pass was cancelled.
+    /// The softmax of a tile's rows over a span of blocks, and their scores if they are logged; incomplete if the pass was
+    /// cancelled.
     pub(super) fn attend_span(
         &self,
-        tile: &Tile,
-        queries: &TileQueries,
+        tile: &TileRows,
         blocks: &[u32],
         scratch: &mut Scratch,
-    ) -> (Softmax, ScoreLog) {
+        softmax: &mut Softmax,
+        log: &mut ScoreLog,
+    ) {
         let head_dim = self.shape.head_dim;
         let group = self.shape.group_size();
-        let rows = queries.lengths.len();
-        let mut softmax = Softmax::empty(rows, head_dim);
-        let logged_rows = (0..tile.tokens.len())
-            .flat_map(|token| tile.logged_heads.iter().map(move |g| token * group + g));
-        let mut log = ScoreLog {
-            blocks: blocks.to_vec(),
-            rows: logged_rows.collect(),
-            scores: Vec::new(),
-        };
+        let rows = tile.lengths.len();
+        softmax.clear(rows, head_dim);
+        log.clear();
+        if !tile.logged_heads.is_empty() {
+            log.blocks.extend_from_slice(blocks);
+            let heads = |token: usize| tile.logged_heads.iter().map(move |g| token * group + g);
+            log.rows.extend((0..tile.tokens.len()).flat_map(heads));
+        }
         for (nth, block) in blocks.iter().map(|block| *block as usize).enumerate() {
             if self.cancel.is_cancelled() {
                 break;
@@ -207,8 +223,8 @@ impl LayerPass<'_> {
                     continue;
                 }
                 let scores = &mut scratch.scores[..(last - first) * BLOCK_TOKENS];
-                let lengths = &queries.lengths[first..last];
-                let queries = &queries.rows[first * head_dim..last * head_dim];
+                let lengths = &tile.lengths[first..last];
+                let queries = &tile.queries[first * head_dim..last * head_dim];
                 let Turn { cos, sin } = base;
                 if let Some(whole) = scratch.whole {
                     let rounded = &mut scratch.whole_queries[..lengths.len() * twos(head_dim)];
@@ -251,7 +267,6 @@ impl LayerPass<'_> {
                 scratch.values.weigh(self.kernels, scores, values);
             }
         }
-        (softmax, log)
     }
 
     /// One head's keys of a sealed block as an index wants them, `[head_dim][64]`, with bias and turned to their positions.

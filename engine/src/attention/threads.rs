@@ -11,73 +11,65 @@ pub(super) fn is_enough(tiles: usize) -> bool {
 }
 
 impl LayerPass<'_> {
-    /// The softmax of each tile over all its blocks, with the scores that are to be logged.
-    pub(super) fn attend(&self, tiles: &[Tile]) -> Vec<(Softmax, Vec<ScoreLog>)> {
+    /// The softmax of each tile over all the blocks that it attends to, with the scores that are to be logged.
+    pub(super) fn attend(&self, tiles: &mut [Tile]) {
         if is_enough(tiles.len()) {
-            self.by_tile(tiles)
+            tiles.par_iter_mut().for_each(|tile| self.in_one_go(tile));
         } else {
-            self.by_span(tiles)
+            tiles.par_iter_mut().for_each(|tile| self.by_span(tile));
         }
     }
 
-    /// Many tiles: each runs over all its keys on one thread.
-    fn by_tile(&self, tiles: &[Tile]) -> Vec<(Softmax, Vec<ScoreLog>)> {
-        tiles
-            .par_iter()
-            .map(|tile| {
-                let queries = self.tile_queries(tile);
-                let spans = tile.blocks.chunks(SPAN_BLOCKS);
-                Scratch::with(self.shape.head_dim, |scratch| {
-                    self.merge(
-                        tile,
-                        spans.map(|span| self.attend_span(tile, &queries, span, scratch)),
-                    )
-                })
-            })
-            .collect()
+    /// One of many tiles: it runs over all its keys on one thread.
+    fn in_one_go(&self, tile: &mut Tile) {
+        self.prepare(tile);
+        let spans = tile.blocks.chunks(SPAN_BLOCKS);
+        Scratch::with(self.shape.head_dim, |scratch| {
+            let mut part = std::mem::take(&mut scratch.part);
+            for (span, log) in spans.zip(&mut tile.logs) {
+                self.attend_span(&tile.rows, span, scratch, &mut part, log);
+                tile.attended.merge(&part);
+            }
+            scratch.part = part;
+        });
     }
 
-    /// Few tiles: their spans of keys are shared out among the threads and merged afterwards.
-    fn by_span(&self, tiles: &[Tile]) -> Vec<(Softmax, Vec<ScoreLog>)> {
-        let queries: Vec<_> = tiles.iter().map(|tile| self.tile_queries(tile)).collect();
-        let work: Vec<(usize, &[u32])> = tiles
-            .iter()
-            .enumerate()
-            .flat_map(|(nth, tile)| tile.blocks.chunks(SPAN_BLOCKS).map(move |span| (nth, span)))
-            .collect();
-        let parts: Vec<(Softmax, ScoreLog)> = work
-            .par_iter()
-            .map(|(nth, span)| {
+    /// One of few tiles: its spans of keys are shared out among the threads, and merged afterwards, first to last.
+    fn by_span(&self, tile: &mut Tile) {
+        self.prepare(tile);
+        tile.parts.resize(tile.logs.len(), Softmax::default());
+        tile.blocks
+            .par_chunks(SPAN_BLOCKS)
+            .zip(&mut tile.parts)
+            .zip(&mut tile.logs)
+            .for_each(|((span, part), log)| {
                 Scratch::with(self.shape.head_dim, |scratch| {
-                    self.attend_span(&tiles[*nth], &queries[*nth], span, scratch)
-                })
-            })
-            .collect();
-        let mut parts = parts.into_iter();
-        tiles
-            .iter()
-            .map(|tile| {
-                let spans = tile.blocks.chunks(SPAN_BLOCKS).len();
-                self.merge(tile, parts.by_ref().take(spans))
-            })
-            .collect()
+                    self.attend_span(&tile.rows, span, scratch, part, log);
+                });
+            });
+        for part in &tile.parts {
+            tile.attended.merge(part);
+        }
     }
 
-    /// Merges a tile's spans, first to last.
-    fn merge(
-        &self,
-        tile: &Tile,
-        parts: impl Iterator<Item = (Softmax, ScoreLog)>,
-    ) -> (Softmax, Vec<ScoreLog>) {
-        let rows = tile.tokens.len() * self.shape.group_size();
-        let mut whole = Softmax::empty(rows, self.shape.head_dim);
-        let mut logs = Vec::new();
-        for (softmax, log) in parts {
-            whole.merge(&softmax);
-            if !log.rows.is_empty() {
-                logs.push(log);
+    /// Turns a tile's queries and chooses its blocks; nothing is attended yet.
+    fn prepare(&self, tile: &mut Tile) {
+        self.turn_queries(&mut tile.rows);
+        let visible = self.visible_blocks(&tile.rows) as u32;
+        tile.blocks.clear();
+        match self.sparse {
+            None => tile.blocks.extend(0..visible),
+            Some(sparse) => {
+                let sealed = self.tail.first_block();
+                let (kv_head, queries) = (tile.rows.kv_head, &tile.rows.queries);
+                let chosen = sparse.choose(self.kernels, self.layer, kv_head, queries, sealed);
+                tile.blocks.extend(chosen);
+                tile.blocks.extend(sealed as u32..visible);
             }
         }
-        (whole, logs)
+        let spans = tile.blocks.chunks(SPAN_BLOCKS).len();
+        tile.logs.resize(spans, ScoreLog::default());
+        let rows = tile.rows.lengths.len();
+        tile.attended.clear(rows, self.shape.head_dim);
     }
 }

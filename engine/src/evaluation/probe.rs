@@ -1,8 +1,9 @@
 //! Attention that also tells where each head of every layer looks.
 
 use crate::attention::DenseAttention;
-use candle_core::Tensor;
-use lectern_models::attention::{Attention, AttentionError, AttentionShape, RotaryPairing};
+use lectern_models::attention::{
+    Attention, AttentionError, AttentionShape, Projected, RotaryPairing,
+};
 
 /// Dense attention that keeps all keys a second time, in F32 and turned to their positions, and, while it is told to,
 /// sums every head's attention to every position. Slow and plain on purpose: it measures, and checks nothing else.
@@ -70,8 +71,8 @@ impl HeadProbe {
         }
     }
 
-    fn keep(&mut self, layer: usize, keys: &Tensor, start: usize) -> Result<(), AttentionError> {
-        let mut keys = keys.flatten_all()?.to_vec1::<f32>()?;
+    fn keep(&mut self, layer: usize, keys: &[f32], start: usize) {
+        let mut keys = keys.to_vec();
         let dim = self.shape.head_dim;
         for (nth, head) in keys.chunks_exact_mut(dim).enumerate() {
             let kv_head = nth % self.shape.kv_heads;
@@ -83,14 +84,13 @@ impl HeadProbe {
             self.turn(head, start + nth / self.shape.kv_heads);
         }
         self.keys[layer].extend(keys);
-        Ok(())
     }
 
-    fn sum(&mut self, layer: usize, queries: &Tensor, start: usize) -> Result<(), AttentionError> {
+    fn sum(&mut self, layer: usize, queries: &[f32], start: usize) {
         let Some(mut mass) = self.mass.take() else {
-            return Ok(());
+            return;
         };
-        let mut queries = queries.flatten_all()?.to_vec1::<f32>()?;
+        let mut queries = queries.to_vec();
         let (dim, heads, group) = (
             self.shape.head_dim,
             self.shape.query_heads,
@@ -127,7 +127,6 @@ impl HeadProbe {
             self.rows += queries.len() / (heads * dim);
         }
         self.mass = Some(mass);
-        Ok(())
     }
 }
 
@@ -135,14 +134,13 @@ impl Attention for HeadProbe {
     fn attend(
         &mut self,
         layer: usize,
-        queries: &Tensor,
-        keys: &Tensor,
-        values: &Tensor,
-    ) -> Result<Tensor, AttentionError> {
+        projected: &Projected,
+        attended: &mut Vec<f32>,
+    ) -> Result<(), AttentionError> {
         // the inner attention counts a pass's tokens once its last layer is done
         let start = self.keys[layer].len() / (self.shape.kv_heads * self.shape.head_dim);
-        self.keep(layer, keys, start)?;
-        self.sum(layer, queries, start)?;
-        self.inner.attend(layer, queries, keys, values)
+        self.keep(layer, &projected.keys, start);
+        self.sum(layer, &projected.queries, start);
+        self.inner.attend(layer, projected, attended)
     }
 }

@@ -177,9 +177,9 @@ impl Encoder {
         let mut more = Vec::new();
         for layer in &self.layers {
             let [queries, keys, values] = &mut parts;
-            let rounded = Quantized::new(self.kernels, &hidden, WIDTH);
+            let mut rounded = Quantized::new(self.kernels, &hidden, WIDTH);
             let matrices = [&layer.query, &layer.key, &layer.value].map(|linear| &linear.matrix);
-            multiply(&matrices, &rounded, &mut [&mut *queries, keys, values]);
+            multiply(&matrices, &mut rounded, &mut [&mut *queries, keys, values]);
             let linears = [&layer.query, &layer.key, &layer.value];
             for (rows, linear) in [&mut *queries, keys, values].into_iter().zip(linears) {
                 let rows = rows.par_chunks_exact_mut(WIDTH).with_min_len(FEW);
@@ -222,8 +222,8 @@ impl Encoder {
     }
 
     fn multiply(&self, linear: &Linear, rows: &[f32], product: &mut Vec<f32>) {
-        let rounded = Quantized::new(self.kernels, rows, linear.matrix.columns());
-        multiply(&[&linear.matrix], &rounded, &mut [product]);
+        let mut rounded = Quantized::new(self.kernels, rows, linear.matrix.columns());
+        multiply(&[&linear.matrix], &mut rounded, &mut [product]);
     }
 
     /// `hidden := norm(hidden + product + bias)`, row by row.

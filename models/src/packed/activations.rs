@@ -8,6 +8,8 @@
 //! NaN or infinity makes the scale of its block NaN, and with it every product of the row. Blocks whose largest
 //! magnitude is below `2^-119` count as zeros.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::kernels::Kernels;
@@ -33,21 +35,51 @@ pub struct Quantized {
     pub(super) scales: Vec<f32>,
     /// Sums of the codes of halves of blocks: `[panels][blocks][2][rows of the panel]`.
     pub(super) sums: Vec<i32>,
+    /// Memory for [`Quantized::correct`].
+    pub(super) corrections: Vec<i32>,
+}
+
+impl Default for Quantized {
+    fn default() -> Self {
+        Self::empty(Kernels::chosen())
+    }
 }
 
 impl Quantized {
     /// From `[rows][columns]`; `columns` is a multiple of 32.
     pub fn new(kernels: &'static Kernels, values: &[f32], columns: usize) -> Self {
+        let mut rounded = Self::empty(kernels);
+        rounded.round(values, columns);
+        rounded
+    }
+
+    fn empty(kernels: &'static Kernels) -> Self {
+        Self {
+            kernels,
+            rows: 0,
+            columns: 0,
+            panel: kernels.panel_rows,
+            codes: Vec::new(),
+            scales: Vec::new(),
+            sums: Vec::new(),
+            corrections: Vec::new(),
+        }
+    }
+
+    /// As [`Quantized::new`], in place of what is there.
+    pub fn round(&mut self, values: &[f32], columns: usize) {
         assert!(columns.is_multiple_of(BLOCK) && values.len().is_multiple_of(columns));
         let rows = values.len() / columns;
-        let (panel, blocks) = (kernels.panel_rows, columns / BLOCK);
-        let mut codes = vec![0; rows * columns];
-        let mut scales = vec![0.0; rows * blocks];
-        let mut sums = vec![0; rows * blocks * 2];
+        let (kernels, panel, blocks) = (self.kernels, self.panel, columns / BLOCK);
+        (self.rows, self.columns) = (rows, columns);
+        // Every number will be written.
+        self.codes.resize(rows * columns, 0);
+        self.scales.resize(rows * blocks, 0.0);
+        self.sums.resize(rows * blocks * 2, 0);
         let values = values.par_chunks(panel * columns);
-        let codes_of = codes.par_chunks_mut(panel * columns);
-        let scales_of = scales.par_chunks_mut(panel * blocks);
-        let sums_of = sums.par_chunks_mut(panel * blocks * 2);
+        let codes_of = self.codes.par_chunks_mut(panel * columns);
+        let scales_of = self.scales.par_chunks_mut(panel * blocks);
+        let sums_of = self.sums.par_chunks_mut(panel * blocks * 2);
         values
             .zip(codes_of)
             .zip(scales_of)
@@ -61,23 +93,17 @@ impl Quantized {
                 };
                 (kernels.quantize)(values, columns, out);
             });
-        Self {
-            kernels,
-            rows,
-            columns,
-            panel,
-            codes,
-            scales,
-            sums,
-        }
     }
 
     /// What kernels correct their sums with: the sum that a code's offset has added, to be taken away, or where there
-    /// are minimums the sum of the block. `[panels][blocks][rows]`, for halves `[panels][blocks][2][rows]`.
-    pub(super) fn corrections(&self, layout: Layout) -> Vec<i32> {
-        let offset = layout.offset;
+    /// are minimums the sum of the block. `[panels][blocks][rows]`, for halves `[panels][blocks][2][rows]`, behind what
+    /// `corrections` holds; where they stand there.
+    pub(super) fn correct(&self, layout: Layout, corrections: &mut Vec<i32>) -> Range<usize> {
+        let (offset, start) = (layout.offset, corrections.len());
         match layout.scales {
-            Scales::NestedHalves => self.sums.iter().map(|sum| -(sum << offset)).collect(),
+            Scales::NestedHalves => {
+                corrections.extend(self.sums.iter().map(|sum| -(sum << offset)));
+            }
             scales => {
                 let blocks = self.columns / BLOCK;
                 let factor = if scales == Scales::Block {
@@ -85,7 +111,6 @@ impl Quantized {
                 } else {
                     1
                 };
-                let mut corrections = Vec::with_capacity(self.rows * blocks);
                 for panel in self.sums.chunks(self.panel * blocks * 2) {
                     let rows = panel.len() / (2 * blocks);
                     for block in panel.chunks_exact(2 * rows) {
@@ -94,9 +119,9 @@ impl Quantized {
                         corrections.extend(sums);
                     }
                 }
-                corrections
             }
         }
+        start..corrections.len()
     }
 }
 

@@ -7,6 +7,7 @@
 //! all of them. The order in which blocks are added is that of the columns, whoever does it.
 
 use rayon::prelude::*;
+use smallvec::SmallVec;
 
 use super::PackedMatrix;
 use super::activations::Quantized;
@@ -17,6 +18,9 @@ use super::unpack::Unpacked;
 /// Rows that any set's product with packed weights takes, at most.
 const MOST_PACKED_ROWS: usize = 8;
 
+/// Matrices that a block multiplies the same activations with, at most: those of queries, keys and values.
+const USUAL_PARTS: usize = 3;
+
 /// Multiply-accumulates that are worth another thread's attention.
 const WORTH_SHARING: usize = 1 << 17;
 
@@ -24,31 +28,42 @@ const WORTH_SHARING: usize = 1 << 17;
 /// with. What memory the products have is used again.
 pub fn multiply(
     matrices: &[&PackedMatrix],
-    activations: &Quantized,
+    activations: &mut Quantized,
     products: &mut [&mut Vec<f32>],
 ) {
     assert_eq!(matrices.len(), products.len());
-    let kernels = activations.kernels;
-    let tokens = activations.rows;
-    let mut parts = Vec::with_capacity(matrices.len());
-    for (matrix, product) in matrices.iter().zip(products) {
+    let mut corrections = std::mem::take(&mut activations.corrections);
+    corrections.clear();
+    let places = matrices
+        .iter()
+        .map(|matrix| activations.correct(matrix.layout, &mut corrections))
+        .collect::<SmallVec<[_; USUAL_PARTS]>>();
+    let mut parts = SmallVec::<[_; USUAL_PARTS]>::new();
+    for ((matrix, product), place) in matrices.iter().zip(products).zip(places) {
         assert_eq!(matrix.columns, activations.columns);
         // Every number will be written.
-        product.resize(tokens * matrix.rows, 0.0);
+        product.resize(activations.rows * matrix.rows, 0.0);
         parts.push(Part {
             matrix,
-            corrections: activations.corrections(matrix.layout),
+            corrections: &corrections[place],
             product: product.as_mut_ptr(),
         });
     }
-    if tokens == 0 {
-        return;
+    if activations.rows > 0 {
+        multiply_parts(&parts, activations);
     }
+    drop(parts);
+    activations.corrections = corrections;
+}
+
+fn multiply_parts(parts: &[Part<'_>], activations: &Quantized) {
+    let kernels = activations.kernels;
+    let tokens = activations.rows;
     let tiles: usize = parts.iter().map(|part| part.matrix.tile_count()).sum();
     if let Some(packed) = &kernels.packed
         && tokens <= packed.rows
     {
-        return multiply_packed(packed, &parts, tiles, activations);
+        return multiply_packed(packed, parts, tiles, activations);
     }
     let together = tiles_together(tiles, tokens);
     let work = together * TILE_ROWS * activations.columns * tokens;
@@ -63,12 +78,12 @@ pub fn multiply(
                 for start in (0..activations.columns / BLOCK).step_by(CHUNK_BLOCKS) {
                     let totals = totals.chunks_exact_mut(tokens);
                     for (tile, totals) in tiles.clone().zip(totals) {
-                        let (part, tile) = part_of(&parts, tile);
+                        let (part, tile) = part_of(parts, tile);
                         multiply_chunk(kernels, part, tile, start, activations, unpacked, totals);
                     }
                 }
                 for (tile, totals) in tiles.zip(totals.chunks_exact(tokens)) {
-                    let (part, tile) = part_of(&parts, tile);
+                    let (part, tile) = part_of(parts, tile);
                     // SAFETY: `product` was made `tokens` rows of `matrix.rows` long, nobody else can reach it until
                     // the threads are done, and this tile's columns of it are written by this call alone.
                     unsafe { part.store(tile, totals) };
@@ -96,7 +111,7 @@ fn multiply_packed(
                 rows: tokens,
                 codes: &activations.codes,
                 scales: &activations.scales,
-                corrections: &part.corrections,
+                corrections: part.corrections,
             };
             let matrix = part.matrix;
             let mut totals = [[0.0; TILE_ROWS]; MOST_PACKED_ROWS];
@@ -122,7 +137,7 @@ fn tiles_together(tiles: usize, tokens: usize) -> usize {
 /// A matrix among those multiplied.
 struct Part<'a> {
     matrix: &'a PackedMatrix,
-    corrections: Vec<i32>,
+    corrections: &'a [i32],
     /// `[tokens][matrix.rows]`.
     product: *mut f32,
 }

@@ -61,9 +61,9 @@ fn shapes(dtype: GgmlDType) -> Vec<(usize, usize)> {
 }
 
 fn product(kernels: &'static Kernels, matrix: &PackedMatrix, activations: &[f32]) -> Vec<f32> {
-    let activations = Quantized::new(kernels, activations, matrix.columns);
+    let mut activations = Quantized::new(kernels, activations, matrix.columns);
     let mut product = Vec::new();
-    multiply(&[matrix], &activations, &mut [&mut product]);
+    multiply(&[matrix], &mut activations, &mut [&mut product]);
     product
 }
 
@@ -289,12 +289,12 @@ fn several_matrices_at_once_are_each_multiplied() {
     .into();
     let values = noise.numbers(11 * columns);
     for kernels in Kernels::available() {
-        let activations = Quantized::new(kernels, &values, columns);
+        let mut activations = Quantized::new(kernels, &values, columns);
         let all: Vec<&PackedMatrix> = matrices.iter().collect();
         // Of any length and content: nothing of it may be left.
         let mut together = [vec![7.0; 3], Vec::new(), vec![f32::NAN; 10_000]];
         let [first, second, third] = &mut together;
-        multiply(&all, &activations, &mut [first, second, third]);
+        multiply(&all, &mut activations, &mut [first, second, third]);
         for (matrix, found) in matrices.iter().zip(&together) {
             assert_eq!(*found, product(kernels, matrix, &values));
         }

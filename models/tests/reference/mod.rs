@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use candle_core::{D, DType, Device, Tensor};
 use lectern_models::attention::{Rotary, RotaryPairing};
-use lectern_models::{Attention, AttentionError, AttentionShape, Logits, Model};
+use lectern_models::{Attention, AttentionError, AttentionShape, Logits, Model, Projected};
 
 pub const SMOLLM2: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 pub const QWEN_HALF_B: &str = "Qwen2.5-Coder-0.5B-Instruct.Q4_K_M.gguf";
@@ -89,10 +89,16 @@ impl Attention for PlainAttention {
     fn attend(
         &mut self,
         layer: usize,
-        queries: &Tensor,
-        keys: &Tensor,
-        values: &Tensor,
-    ) -> Result<Tensor, AttentionError> {
+        projected: &Projected,
+        attended: &mut Vec<f32>,
+    ) -> Result<(), AttentionError> {
+        let by_head = |numbers: &[f32], heads: usize| {
+            let shape = (projected.tokens, heads, self.shape.head_dim);
+            Tensor::from_slice(numbers, shape, &Device::Cpu)
+        };
+        let queries = &by_head(&projected.queries, self.shape.query_heads)?;
+        let keys = &by_head(&projected.keys, self.shape.kv_heads)?;
+        let values = &by_head(&projected.values, self.shape.kv_heads)?;
         if layer == 0 {
             // What an abandoned pass left.
             self.cut(self.tokens());
@@ -144,7 +150,8 @@ impl Attention for PlainAttention {
         let mask = Tensor::from_vec(mask, (1, tokens, all), &Device::Cpu)?;
         let weights = candle_nn::ops::softmax(&scores.broadcast_add(&mask)?, D::Minus1)?;
         let mixed = weights.matmul(&values)?.transpose(0, 1)?.contiguous()?;
-        Ok(mixed.reshape((tokens, shape.query_heads * head_dim))?)
+        *attended = mixed.flatten_all()?.to_vec1()?;
+        Ok(())
     }
 
     fn take_back(&mut self, tokens: usize) -> bool {

@@ -9,9 +9,10 @@ use super::GpuRead;
 use super::verdicts::Verdicts;
 use crate::attention::{CancelFlag, DenseAttention, PagePolicy, SparseRead};
 use crate::kv::{BLOCK_TOKENS, BlockFormat, CacheIdentity, KvCache, KvError};
-use candle_core::{Device, Tensor};
 use lectern_cuda::CudaError;
-use lectern_models::attention::{Attention, AttentionError, AttentionShape, Rotary, RotaryPairing};
+use lectern_models::attention::{
+    Attention, AttentionError, AttentionShape, Projected, Rotary, RotaryPairing,
+};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -124,8 +125,6 @@ enum Stopped {
     Attention(#[from] AttentionError),
     #[error(transparent)]
     Cuda(#[from] CudaError),
-    #[error(transparent)]
-    Tensor(#[from] candle_core::Error),
     #[error("a folder for it could not be made: {0}")]
     Folder(#[from] std::io::Error),
     #[error("it gave up half-way")]
@@ -214,34 +213,32 @@ fn pass(
     tokens: usize,
 ) -> Result<Vec<f32>, Stopped> {
     let d = shape.head_dim;
-    let tensor = |heads: usize, what: usize, size: f32| {
+    let numbers = |heads: usize, what: usize| -> Vec<f32> {
         let row = heads * d;
-        let numbers: Vec<f32> = (first * row..(first + tokens) * row)
-            .map(|at| size * noise(3 * at + what))
-            .collect();
-        Tensor::from_vec(numbers, (tokens, heads, d), &Device::Cpu)
+        (first * row..(first + tokens) * row)
+            .map(|at| noise(3 * at + what))
+            .collect()
+    };
+    let mut projected = Projected {
+        tokens,
+        queries: numbers(shape.query_heads, 0),
+        keys: numbers(shape.kv_heads, 1),
+        values: numbers(shape.kv_heads, 2),
     };
     // Some keys answer to every query, so that pages differ and the choice is not left to rounding.
-    let mut keys = tensor(shape.kv_heads, 1, 1.0)?
-        .flatten_all()?
-        .to_vec1::<f32>()?;
     let (slowest, _) = pair_channels(shape.rotary.pairing, d / 2, d / 2 - 1);
-    for (at, key) in keys.iter_mut().enumerate() {
+    for (at, key) in projected.keys.iter_mut().enumerate() {
         let page = (first + at / (shape.kv_heads * d)) / BLOCK_TOKENS;
         if at % d == slowest {
             *key += page as f32 % 5.0;
         }
     }
-    let keys = Tensor::from_vec(keys, (tokens, shape.kv_heads, d), &Device::Cpu)?;
-    let mut queries = tensor(shape.query_heads, 0, 1.0)?
-        .flatten_all()?
-        .to_vec1::<f32>()?;
-    for query in queries.iter_mut().skip(slowest).step_by(d) {
+    for query in projected.queries.iter_mut().skip(slowest).step_by(d) {
         *query += 8.0;
     }
-    let queries = Tensor::from_vec(queries, (tokens, shape.query_heads, d), &Device::Cpu)?;
-    let attended = attention.attend(0, &queries, &keys, &tensor(shape.kv_heads, 2, 1.0)?)?;
-    Ok(attended.flatten_all()?.to_vec1()?)
+    let mut attended = Vec::new();
+    attention.attend(0, &projected, &mut attended)?;
+    Ok(attended)
 }
 
 /// A number from -1 to 1 for each place (splitmix64: Steele et al. 2014).

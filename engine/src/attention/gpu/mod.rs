@@ -163,22 +163,23 @@ impl DenseAttention {
         self.gpu.is_some()
     }
 
-    /// One layer on the GPU; `None`, and never again, if it cannot.
+    /// One layer on the GPU, in place of what `attended` holds; `false`, and never again, if it cannot.
     pub(super) fn attend_on_gpu(
         &mut self,
         layer: usize,
-        queries: &[f32],
-        keys: &[f32],
-        values: &[f32],
-    ) -> Option<Vec<f32>> {
-        let tokens = keys.len() / (self.shape.kv_heads * self.shape.head_dim);
-        let projected = Projected::Here {
-            queries,
-            keys,
-            values,
+        projected: &lectern_models::Projected,
+        attended: &mut Vec<f32>,
+    ) -> bool {
+        let here = Projected::Here {
+            queries: &projected.queries,
+            keys: &projected.keys,
+            values: &projected.values,
         };
-        self.layer_on_gpu(layer, tokens, projected)
-            .map(|result| result.attended)
+        let result = self.layer_on_gpu(layer, projected.tokens, here);
+        result.is_some_and(|result| {
+            *attended = result.attended;
+            true
+        })
     }
 
     /// One layer on the GPU, of numbers that lie there; `false` if it cannot from the first layer on. The tail gets its

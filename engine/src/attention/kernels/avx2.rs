@@ -4,7 +4,7 @@ use super::{
     EXP2, Kernels, KeyTurn, Running, best_key, check_codes, coded_values_avx2, even_tile, portable,
     whole_keys_avx2,
 };
-use crate::kv::format::{Grids, OFFSETS, RUN, VALUE_GROUP};
+use crate::kv::format::{DROPPED_BITS, Grids, OFFSETS, RUN, VALUE_GROUP};
 use crate::kv::{BLOCK_TOKENS, Codes};
 use half::f16;
 use lectern_models::Level;
@@ -213,25 +213,20 @@ pub(super) fn step_and_least(codes: &Codes<'_>, nth: usize) -> [__m128; 2] {
             [both, _mm_movehdup_ps(both)]
         }
         Grids::Bytes(grids) => {
-            let [steps, least] = grids_of(_mm_set1_epi16(i16::from_le_bytes(grids[nth])));
-            [_mm256_castps256_ps128(steps), _mm256_castps256_ps128(least)]
+            let [offset, step] = grids[nth];
+            let step = _mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(step) << DROPPED_BITS));
+            let offset = _mm_cvtsi32_ss(_mm_setzero_ps(), i32::from(offset as i8));
+            let offset_step = _mm_mul_ss(step, _mm_set_ss(1.0 / OFFSETS));
+            [step, _mm_mul_ss(offset, offset_step)]
         }
     }
 }
 
-/// Steps and least numbers of eight grids of two bytes.
+/// Steps and least numbers of eight grids of two bytes, which lie as in [`Grids::Bytes`]: offsets below, steps above.
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
-pub(super) fn grids(bytes: [[u8; 2]; 8]) -> [__m256; 2] {
-    let [a, b, c, d, e, f, g, h] = bytes.map(i16::from_le_bytes);
-    grids_of(_mm_setr_epi16(a, b, c, d, e, f, g, h))
-}
-
-/// See [`Grids::Bytes`]: offsets stand below, steps above.
-#[inline]
-#[target_feature(enable = "avx2,f16c")]
-fn grids_of(eight: __m128i) -> [__m256; 2] {
-    let halves = _mm_srli_epi16::<1>(_mm_and_si128(eight, _mm_set1_epi16(0xff00u16 as i16)));
+pub(super) fn grids(eight: __m128i) -> [__m256; 2] {
+    let halves = _mm_slli_epi16::<{ DROPPED_BITS as i32 }>(_mm_srli_epi16::<8>(eight));
     let steps = _mm256_cvtph_ps(halves);
     let offsets = _mm_srai_epi16::<8>(_mm_slli_epi16::<8>(eight));
     let offsets = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(offsets));

@@ -72,17 +72,30 @@ pub(super) fn spread(codes: &Codes<'_>, channels: usize, values: &mut SpreadValu
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
 fn spread_grids(codes: &Codes<'_>, values: &mut SpreadValues) {
-    let (all, groups) = (codes.grids.of_two_bytes(), values.groups());
-    for group in 0..groups {
+    // Channels are a multiple of two groups, so a token's grids are pairs.
+    let (pairs, _) = codes.grids.of_two_bytes().as_flattened().as_chunks::<4>();
+    let pairs_of_token = values.groups() / 2;
+    for pair in 0..pairs_of_token {
         for first in (0..BLOCK_TOKENS).step_by(8) {
-            let grid = |nth: usize| all[(first + nth) * groups + group];
-            let [steps, least] = grids([0, 1, 2, 3, 4, 5, 6, 7].map(grid));
-            let middles = _mm256_add_ps(_mm256_mul_ps(steps, _mm256_set1_ps(8.0)), least);
-            let at = group * BLOCK_TOKENS + first;
-            // SAFETY: the slicing compares the end of the 8 numbers with the length.
-            unsafe {
-                _mm256_storeu_ps(values.steps[at..][..8].as_mut_ptr(), steps);
-                _mm256_storeu_ps(values.middles[at..][..8].as_mut_ptr(), middles);
+            let [a, b, c, d, e, f, g, h] = [0, 1, 2, 3, 4, 5, 6, 7]
+                .map(|nth| i32::from_le_bytes(pairs[(first + nth) * pairs_of_token + pair]));
+            let eight = _mm256_setr_epi32(a, b, c, d, e, f, g, h);
+            let even = _mm256_and_si256(eight, _mm256_set1_epi32(0xffff));
+            let packed = _mm256_packus_epi32(even, _mm256_srli_epi32::<16>(eight));
+            let packed = _mm256_permute4x64_epi64::<0b11_01_10_00>(packed);
+            let groups = [
+                _mm256_castsi256_si128(packed),
+                _mm256_extracti128_si256::<1>(packed),
+            ];
+            for (nth, eight) in groups.into_iter().enumerate() {
+                let [steps, least] = grids(eight);
+                let middles = _mm256_add_ps(_mm256_mul_ps(steps, _mm256_set1_ps(8.0)), least);
+                let at = (2 * pair + nth) * BLOCK_TOKENS + first;
+                // SAFETY: the slicing compares the end of the 8 numbers with the length.
+                unsafe {
+                    _mm256_storeu_ps(values.steps[at..][..8].as_mut_ptr(), steps);
+                    _mm256_storeu_ps(values.middles[at..][..8].as_mut_ptr(), middles);
+                }
             }
         }
     }

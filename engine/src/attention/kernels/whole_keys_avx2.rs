@@ -34,7 +34,8 @@ pub(super) fn spread_grids(codes: &Codes<'_>, bias: &[f32], keys: &mut WholeKeys
         let (mut eight, mut bias_of) = ([[0; 2]; 8], [0.0; 8]);
         eight[..some.len()].copy_from_slice(some);
         bias_of[..bias.len()].copy_from_slice(bias);
-        let [steps, least] = grids(eight);
+        // SAFETY: eight times two bytes.
+        let [steps, least] = grids(unsafe { _mm_loadu_si128(eight.as_ptr().cast()) });
         // SAFETY: eight numbers.
         let least = _mm256_add_ps(least, unsafe { _mm256_loadu_ps(bias_of.as_ptr()) });
         // SAFETY: eight numbers each.

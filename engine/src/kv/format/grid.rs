@@ -18,7 +18,7 @@ pub const OFFSETS: f32 = 2.0;
 const GREATEST_OFFSET: f32 = 127.0;
 
 /// The bits of a half that a step in one byte does not have: the sign above them is never set.
-const DROPPED_BITS: u16 = 7;
+pub const DROPPED_BITS: u16 = 7;
 
 /// Evenly spaced levels: code `c` stands for `least + c * step`.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -17,7 +17,7 @@ mod grid;
 mod packing;
 
 pub use codes::{Codes, PartCodes, VALUE_GROUP};
-pub use grid::{Grid, Grids, OFFSETS, grid_bytes};
+pub use grid::{DROPPED_BITS, Grid, Grids, OFFSETS, grid_bytes};
 pub use packing::{RUN, nibbles};
 
 #[cfg(test)]
