@@ -162,6 +162,31 @@ async fn a_document_is_read_once_asked_and_remembered() {
     assert_eq!(cache_bytes, 0);
 }
 
+/// What is kept in a format that is no longer read is no reading, and takes no room; what a later version may have kept
+/// stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn caches_outlive_neither_their_format_nor_a_promise() {
+    let folder = tempfile::tempdir().unwrap();
+    let lectern = open(folder.path(), |_| ()).await;
+    let document = add(&lectern, folder.path(), "petrel.txt", "A boat.").await;
+    let asked = question(&document.id, "What?");
+    lectern.ask(asked, &job(&Events::default())).await.unwrap();
+    drop(lectern);
+    let caches = Home::at(&folder.path().join("home")).caches();
+    let cache = std::fs::read_dir(&caches).unwrap().next().unwrap();
+    let manifest = cache.unwrap().path().join("manifest.json");
+    for (format, stays) in [(1_000_000, true), (4, false)] {
+        let json = std::fs::read(&manifest).unwrap();
+        let mut json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        json["identity"]["format"] = format.into();
+        std::fs::write(&manifest, json.to_string()).unwrap();
+        let lectern = open(folder.path(), |_| ()).await;
+        let summary = lectern.summary(&document.id).await.unwrap();
+        assert_eq!(summary.reading, ReadState::Unread);
+        assert_eq!(manifest.exists(), stays);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn books_in_a_folder_are_documents_of_their_own() {
     let folder = tempfile::tempdir().unwrap();

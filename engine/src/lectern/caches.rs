@@ -4,7 +4,7 @@ use super::reading::Lesson;
 use super::told::Told;
 use super::way::way_of;
 use super::{Job, Lectern, lock};
-use crate::kv::{self, CacheEntry, KvCache, KvError};
+use crate::kv::{self, BlockFormat, CacheEntry, KvCache, KvError};
 use crate::library::ReadingWay;
 use lectern_protocol::{Event, Failure, Outcome};
 use std::collections::HashSet;
@@ -138,8 +138,9 @@ impl Lectern {
         Ok(())
     }
 
-    /// Brings read states and caches into step: what a list promises is there, and no cache outlives its document
-    /// (which may happen when a document is removed while another Lectern reads it).
+    /// Brings read states and caches into step: what a list promises is there and can be used, and no cache outlives its
+    /// document (which may happen when a document is removed while another Lectern reads it) or its format. One that a
+    /// later version may have made stays.
     pub(super) async fn settle_caches(&self) -> Result<(), Failure> {
         let caches = self.caches()?;
         // After the caches: whatever was listed above had its row before.
@@ -151,11 +152,14 @@ impl Lectern {
             .collect();
         let mut here: HashSet<([u8; 32], String, ReadingWay)> = HashSet::new();
         for cache in caches {
-            if known.contains(&cache.identity.text) {
+            let is_retired = BlockFormat::RETIRED.contains(&cache.identity.format);
+            if is_retired || !known.contains(&cache.identity.text) {
+                if let Err(error) = kv::remove(&cache.folder) {
+                    tracing::warn!("{} was left behind: {error}", cache.folder.display());
+                }
+            } else if BlockFormat::by_number(cache.identity.format).is_some() {
                 let way = way_of(&cache.identity);
                 here.insert((cache.identity.text, cache.identity.model, way));
-            } else if let Err(error) = kv::remove(&cache.folder) {
-                tracing::warn!("{} was left behind: {error}", cache.folder.display());
             }
         }
         Ok(self

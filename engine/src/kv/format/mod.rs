@@ -25,6 +25,7 @@ pub(crate) use codes::tests::decode_head;
 
 use super::{BLOCK_TOKENS, KvShape, OpenBlock};
 use half::f16;
+use std::ops::RangeInclusive;
 
 /// Number of [`BlockFormat::F16`] in identities.
 pub const FORMAT_F16: u32 = BlockFormat::F16.number();
@@ -86,6 +87,9 @@ impl BlockFormat {
         BlockFormat::K2V4,
     ];
 
+    /// Numbers of formats that no version reads any more: they had grids of 4 bytes throughout.
+    pub const RETIRED: RangeInclusive<u32> = 3..=6;
+
     /// The format of that number, if this version knows it.
     pub fn by_number(number: u32) -> Option<BlockFormat> {
         Self::ALL
@@ -103,7 +107,7 @@ impl BlockFormat {
         match self {
             BlockFormat::F16 => 1,
             BlockFormat::K8V8 => 2,
-            // 3 to 6 had grids of 4 bytes throughout.
+            // See `RETIRED`.
             BlockFormat::K8V4 => 7,
             BlockFormat::K4V4 => 8,
             BlockFormat::K3V4 => 9,
