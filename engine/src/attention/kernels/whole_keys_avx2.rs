@@ -107,22 +107,37 @@ fn queries(rows: &[f32], lengths: &[f32], cos: &[f32], sin: &[f32], queries: &mu
     for ((row, length), twos) in rows.zip(queries.chunks_exact_mut(whole_keys::twos(channels))) {
         let factor = multiplier(*length);
         let multiplier = _mm256_set1_ps(factor);
-        for pair in (0..pairs).step_by(8) {
+        let turned = |cos, sin, x, y| {
+            let (cos, sin) = (_mm256_mul_ps(cos, multiplier), _mm256_mul_ps(sin, multiplier));
+            let a = _mm256_fmadd_ps(x, cos, _mm256_mul_ps(y, sin));
+            let b = _mm256_fmsub_ps(y, cos, _mm256_mul_ps(x, sin));
+            round_twos(a, b)
+        };
+        let whole = pairs / 8 * 8;
+        for pair in (0..whole).step_by(8) {
+            // SAFETY: `pair + 8` is at most `pairs`: as many as the tables have numbers, at most half as many as a row, and
+            // at most as many as there are twos.
+            unsafe {
+                let load = |from: *const f32| _mm256_loadu_ps(from.add(pair));
+                let (cos, sin) = (load(cos.as_ptr()), load(sin.as_ptr()));
+                let (x, y) = (load(row.as_ptr()), load(row.as_ptr().add(pairs)));
+                let to = twos.as_mut_ptr().add(pair).cast();
+                _mm256_storeu_si256(to, turned(cos, sin, x, y));
+            }
+        }
+        // Apart, since storing under a mask takes some processors as long as all of the row.
+        if whole < pairs {
             let present = _mm256_cmpgt_epi32(
-                _mm256_set1_epi32((pairs - pair).min(8) as i32),
+                _mm256_set1_epi32((pairs - whole) as i32),
                 _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
             );
-            // SAFETY: the masks name the pairs that there are: as many as the tables have numbers, at most half as
-            // many as a row, and at most as many as there are twos.
+            // SAFETY: as above, of the pairs that the mask names.
             unsafe {
-                let load = |from: *const f32| _mm256_maskload_ps(from.add(pair), present);
-                let cos = _mm256_mul_ps(load(cos.as_ptr()), multiplier);
-                let sin = _mm256_mul_ps(load(sin.as_ptr()), multiplier);
+                let load = |from: *const f32| _mm256_maskload_ps(from.add(whole), present);
+                let (cos, sin) = (load(cos.as_ptr()), load(sin.as_ptr()));
                 let (x, y) = (load(row.as_ptr()), load(row.as_ptr().add(pairs)));
-                let a = _mm256_fmadd_ps(x, cos, _mm256_mul_ps(y, sin));
-                let b = _mm256_fmsub_ps(y, cos, _mm256_mul_ps(x, sin));
-                let to = twos.as_mut_ptr().add(pair).cast();
-                _mm256_maskstore_epi32(to, present, round_twos(a, b));
+                let to = twos.as_mut_ptr().add(whole).cast();
+                _mm256_maskstore_epi32(to, present, turned(cos, sin, x, y));
             }
         }
         whole_keys::queries_alone(&row[2 * pairs..], factor, &mut twos[pairs..]);
