@@ -108,7 +108,10 @@ fn queries(rows: &[f32], lengths: &[f32], cos: &[f32], sin: &[f32], queries: &mu
         let factor = multiplier(*length);
         let multiplier = _mm256_set1_ps(factor);
         let turned = |cos, sin, x, y| {
-            let (cos, sin) = (_mm256_mul_ps(cos, multiplier), _mm256_mul_ps(sin, multiplier));
+            let (cos, sin) = (
+                _mm256_mul_ps(cos, multiplier),
+                _mm256_mul_ps(sin, multiplier),
+            );
             let a = _mm256_fmadd_ps(x, cos, _mm256_mul_ps(y, sin));
             let b = _mm256_fmsub_ps(y, cos, _mm256_mul_ps(x, sin));
             round_twos(a, b)
