@@ -97,7 +97,7 @@ pub(super) fn extract(extraction: &mut Extraction) -> Result<Document, IngestFau
         .filter_map(|c| one_line(c.value()))
         .collect();
     let authors = (!authors.is_empty()).then(|| authors.join(", "));
-    let sections = sections(&epub, &builder, &chapters);
+    let sections = sections(&epub, &builder, &chapters, &title);
     builder.finish(DocumentKind::Epub, title, authors, sections, notices)
 }
 
@@ -168,8 +168,14 @@ fn refuse_locked_or_swollen(bytes: &[u8], extraction: &Extraction) -> Result<(),
 }
 
 /// Sections from the table of contents where it points into the spine; each item that no entry points to gets a
-/// section of its own below, so that every character knows its item. Without a usable table of contents: headings.
-fn sections(epub: &Epub, builder: &DocumentBuilder, chapters: &[Chapter]) -> Vec<Section> {
+/// section of its own below, so that every character knows its item. Without a usable table of contents: headings. What
+/// stands before all of them, a cover mostly, is called like the book.
+fn sections(
+    epub: &Epub,
+    builder: &DocumentBuilder,
+    chapters: &[Chapter],
+    book: &str,
+) -> Vec<Section> {
     let mut listed: Vec<(u16, String, usize, String)> = Vec::new();
     if let Some(contents) = epub.toc().contents() {
         for entry in contents.flatten() {
@@ -199,7 +205,7 @@ fn sections(epub: &Epub, builder: &DocumentBuilder, chapters: &[Chapter]) -> Vec
         let depth = before.map_or(0, |index| listed[index].0 + 1);
         let title = chapter_title(builder, chapter.start)
             .or_else(|| before.map(|index| listed[index].1.clone()))
-            .unwrap_or_else(|| chapter.item.clone());
+            .unwrap_or_else(|| book.to_owned());
         listed.insert(
             before.map_or(0, |index| index + 1),
             (depth, title, chapter.start, chapter.item.clone()),
