@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// Tokens of a pass up to which its memory is kept. What more of them need is some tens of megabytes, and nothing beside
 /// the time that they take.
-pub(crate) const FEW_TOKENS: usize = 16;
+const FEW_TOKENS: usize = 16;
 
 /// Buffers of passes that are over, for as many as ever ran at a time.
 #[derive(Debug, Default)]

@@ -48,6 +48,8 @@ export class Library {
   onAdded: (document: DocumentSummary) => void = () => {};
   /** Called when a document's new version is there. */
   onRefreshed: (refreshed: Refreshed) => Promise<void> = async () => {};
+  /** Called when the person pauses the reading of a document, and when it begins or goes on. */
+  onPaused: (id: string, paused: boolean) => void = () => {};
   #next = 1;
 
   constructor(
@@ -153,8 +155,10 @@ export class Library {
     const pause = () => {
       const reading = this.readings[id];
       if (reading) reading.pausing = true;
+      this.onPaused(id, true);
       stop.abort();
     };
+    this.onPaused(id, false);
     this.readings[id] = { progress: null, pausing: false, pause };
     delete this.readFailures[id];
     try {

@@ -1,4 +1,4 @@
-/** What the window remembers by itself, from one start to the next: looks and places, nothing of the documents. */
+/** What the window remembers by itself, from one start to the next: looks, places and pauses, nothing of the documents. */
 
 export type Theme = 'system' | 'light' | 'dark';
 
@@ -19,6 +19,8 @@ interface Stored {
   zoom: number;
   textSize: number;
   document: string | null;
+  /** Documents whose reading the person paused: it does not go on by itself. */
+  paused: string[];
 }
 
 const DEFAULTS: Stored = {
@@ -30,6 +32,7 @@ const DEFAULTS: Stored = {
   zoom: 1,
   textSize: 18,
   document: null,
+  paused: [],
 };
 
 const KEY = 'lectern.preferences';
@@ -68,6 +71,11 @@ export class Preferences {
 
   keepPosition(document: string, position: Position): void {
     localStorage.setItem(POSITION + document, JSON.stringify(position));
+  }
+
+  setPaused(document: string, paused: boolean): void {
+    const others = this.values.paused.filter((id) => id !== document);
+    this.set('paused', paused ? [...others, document] : others);
   }
 
   forgetPosition(document: string): void {

@@ -59,6 +59,7 @@ export class Session {
     this.models.onChanged = () => void this.library.refresh();
     this.models.onEmbedder = () => void this.#prepareToFind();
     this.library.onRefreshed = (refreshed) => this.#refreshed(refreshed);
+    this.library.onPaused = (id, paused) => this.preferences.setPaused(id, paused);
     this.library.onAdded = (document) => {
       if (this.models.settings?.read_when_added && this.models.current) {
         void this.library.read(document.id);
@@ -109,7 +110,8 @@ export class Session {
     }
     if (this.models.settings?.read_when_added && this.models.current) {
       for (const document of this.library.documents) {
-        if (document.reading.state === 'partly') void this.library.read(document.id);
+        const paused = this.preferences.values.paused.includes(document.id);
+        if (document.reading.state === 'partly' && !paused) void this.library.read(document.id);
       }
     }
   }
@@ -317,6 +319,7 @@ export class Session {
       run: async () => {
         await this.library.remove(document.id);
         this.preferences.forgetPosition(document.id);
+        this.preferences.setPaused(document.id, false);
         this.#viewers.delete(document.id);
         this.#dialogues.delete(document.id);
         if (this.selected === document.id) this.#close();
