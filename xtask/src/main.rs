@@ -1,4 +1,4 @@
-//! Every chore of the repository, one command each: `cargo xtask run | test | bench | cuda-build | cuda-check | model | types`.
+//! Every chore of the repository, one command each: `cargo xtask run | test | bench | caches | cuda-build | cuda-check | model | types`.
 //!
 //! In: a command line. Out: a program that runs, a verdict, a table. Each command first puts in place what it needs
 //! (system libraries, web packages, a model) and costs nothing where that is there already, so the first command on
@@ -44,6 +44,8 @@ enum Command {
     Test(test::Options),
     /// Measure Lectern beside llama.cpp in one run, with what the hardware would allow.
     Bench(bench::Options),
+    /// Measure what compressed caches lose, ours and llama.cpp's, on the same text.
+    Caches(bench::CacheOptions),
     /// Compile the GPU kernels with NVIDIA's compiler, check their registers, and build lectern-cuda; needs no GPU.
     CudaBuild(cuda::Options),
     /// Check kernels, model and speed on a GPU: this machine's, or, packed into a folder, another's.
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Test(options) => test::test(&options),
         Command::Bench(options) => bench::bench(&options),
+        Command::Caches(options) => bench::caches(&options),
         Command::CudaBuild(options) => cuda::build(&options),
         Command::CudaCheck(options) => cuda::check(&options),
         Command::Model(options) => model::model(&options),

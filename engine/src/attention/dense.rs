@@ -2,8 +2,10 @@
 //! [`sparse`](super::sparse) chooses, as exactly.
 
 use super::CancelFlag;
+use super::evicted::Evicted;
 use super::kernels::Kernels;
 use super::mass::{Mass, RECORDED_TOKENS};
+use super::peaks::Peaks;
 use super::rotation::{Rotation, Turn};
 use super::span::{LayerPass, Tile, TileRows};
 use super::sparse::{Audit, KeptIndex, Recall, Sparse, SparseRead};
@@ -43,6 +45,9 @@ pub struct DenseAttention {
     /// What is looked at; everything without.
     pub(super) sparse: Option<Sparse>,
     pub(super) audit: Option<Audit>,
+    peaks: Option<Peaks>,
+    /// What heads no longer have; they have everything without.
+    evicted: Option<Evicted>,
     cancel: CancelFlag,
     /// Where the GPU does the work; see [`super::gpu`].
     #[cfg(feature = "cuda")]
@@ -109,6 +114,8 @@ impl DenseAttention {
             mass: None,
             sparse: None,
             audit: None,
+            peaks: None,
+            evicted: None,
             cancel,
             #[cfg(feature = "cuda")]
             gpu: None,
@@ -126,6 +133,7 @@ impl DenseAttention {
         self.next_layer = None;
         self.mass = None;
         self.sparse = None;
+        self.evicted = None;
         #[cfg(feature = "cuda")]
         self.go_to_on_gpu();
         Ok(())
@@ -155,6 +163,28 @@ impl DenseAttention {
     /// Drops the whole tail: ready for the next question.
     pub fn reset(&mut self) {
         self.rewind(0);
+    }
+
+    /// From now on heads lack what was evicted of them.
+    pub fn evict(&mut self, evicted: Evicted) {
+        self.evicted = Some(evicted);
+    }
+
+    /// From now on remembers the most attention that any row pays to each cached token, in passes of at most 64 tokens, in
+    /// place of what [`DenseAttention::record`] was told.
+    pub fn record_peaks(&mut self) {
+        self.mass = None;
+        self.peaks = Some(Peaks::new(
+            self.shape.layers,
+            self.shape.kv_heads,
+            self.view.tokens(),
+        ));
+    }
+
+    /// For each layer, key/value head and cached token the most attention that a row paid since
+    /// [`DenseAttention::record_peaks`]; nothing is recorded any more.
+    pub fn take_peaks(&mut self) -> Vec<f32> {
+        self.peaks.take().map_or(Vec::new(), Peaks::into_largest)
     }
 
     /// From now on looks at a part of the cache; at everything with `None`. The index is made when it is first needed.
@@ -321,6 +351,7 @@ impl DenseAttention {
             queries,
             start: self.tail.end(),
             sparse: None,
+            evicted: self.evicted.as_ref(),
             cancel: &self.cancel,
         };
         if let Some(audit) = &mut self.audit {
@@ -336,7 +367,7 @@ impl DenseAttention {
                     ..TileRows::default()
                 };
                 pass.turn_queries(&mut rows);
-                audit.add(self.kernels, layer, kv_head, &rows.queries, sealed);
+                audit.add(self.kernels, layer, pass.choosers(&rows), sealed);
             });
         }
         let large_tiles = tokens.div_ceil(TILE_TOKENS) * self.shape.kv_heads;
@@ -349,8 +380,9 @@ impl DenseAttention {
                 pass.turned_keys(block, kv_head, keys);
             });
             pass.sparse = Some(sparse);
-            // Each token chooses for itself.
-            tile_tokens = 1;
+            if sparse.each_for_itself() {
+                tile_tokens = 1;
+            }
         }
         let (kv_heads, group) = (self.shape.kv_heads, self.shape.group_size());
         let tiles = tokens.div_ceil(tile_tokens) * kv_heads;
@@ -361,6 +393,10 @@ impl DenseAttention {
             rows.tokens = first..tokens.min(first + tile_tokens);
             rows.kv_head = nth % kv_heads;
             match logged {
+                None if self.peaks.is_some() && tokens <= RECORDED_TOKENS => {
+                    rows.logged_heads.clear();
+                    rows.logged_heads.extend(0..group);
+                }
                 None => rows.logged_heads.clear(),
                 Some(mass) => {
                     mass.heads_in_group(layer, rows.kv_head, group, &mut rows.logged_heads);
@@ -386,6 +422,10 @@ impl DenseAttention {
                     &tile.attended,
                     self.kernels,
                 );
+            }
+            if let Some(peaks) = &mut self.peaks {
+                let head = (layer, *kv_head);
+                peaks.raise(head, &tile.logs, &tile.attended, self.kernels);
             }
             tile.attended.normalise(self.kernels);
             let values = tile.attended.values.chunks_exact(row);

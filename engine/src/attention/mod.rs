@@ -28,10 +28,12 @@
 
 mod cancel;
 mod dense;
+mod evicted;
 #[cfg(feature = "cuda")]
 mod gpu;
 pub mod kernels;
 mod mass;
+mod peaks;
 mod rotation;
 mod softmax;
 mod span;
@@ -48,6 +50,7 @@ mod sparsely;
 
 pub use cancel::CancelFlag;
 pub use dense::DenseAttention;
+pub use evicted::Evicted;
 #[cfg(feature = "cuda")]
 pub use gpu::{GpuRead, remember_gpu_checks_in};
 pub use sparse::{KeptIndex, PagePolicy, Recall, SparseRead};

@@ -1,13 +1,14 @@
 //! A tile of query rows against a span of key blocks: where the time goes.
 
 use super::CancelFlag;
+use super::evicted::Evicted;
 use super::kernels::{
     Kernels, KeyTurn, Running, SpreadValues, Two, WholeKeys, WholeScores, ask_for, length, twos,
 };
 use super::mass::ScoreLog;
 use super::rotation::{Rotation, Turn};
 use super::softmax::Softmax;
-use super::sparse::Sparse;
+use super::sparse::{Choosers, Sparse};
 use super::tail::Tail;
 use crate::kv::format::nibbles;
 use crate::kv::{BLOCK_TOKENS, KvView, Part};
@@ -41,6 +42,8 @@ pub(super) struct LayerPass<'a> {
     pub(super) start: usize,
     /// What chooses blocks; all are looked at without.
     pub(super) sparse: Option<&'a Sparse>,
+    /// What heads no longer have.
+    pub(super) evicted: Option<&'a Evicted>,
     pub(super) cancel: &'a CancelFlag,
 }
 
@@ -162,6 +165,16 @@ impl LayerPass<'_> {
         rows.lengths.extend(lengths);
     }
 
+    /// These rows, turned, as what chooses their pages wants them.
+    pub(super) fn choosers<'r>(&self, rows: &'r TileRows) -> Choosers<'r> {
+        Choosers {
+            kv_head: rows.kv_head,
+            first_token: rows.tokens.start,
+            queries: &rows.queries,
+            group: self.shape.group_size(),
+        }
+    }
+
     /// Blocks that the last token of these rows can see.
     pub(super) fn visible_blocks(&self, rows: &TileRows) -> usize {
         (self.start + rows.tokens.end).div_ceil(BLOCK_TOKENS)
@@ -211,6 +224,12 @@ impl LayerPass<'_> {
                 logged_before + log.rows.len(),
                 [f32::NEG_INFINITY; BLOCK_TOKENS],
             );
+            let kept = self.evicted.map_or(u64::MAX, |evicted| {
+                evicted.kept(self.layer, tile.kv_head, block)
+            });
+            if kept == 0 {
+                continue;
+            }
             let mut logged = log
                 .rows
                 .iter()
@@ -240,6 +259,13 @@ impl LayerPass<'_> {
                 for (row, weights) in (first..last).zip(&mut *weights) {
                     let visible = visible(row);
                     weights[visible..].fill(f32::NEG_INFINITY);
+                    if kept != u64::MAX {
+                        for (place, weight) in weights.iter_mut().enumerate() {
+                            if kept >> place & 1 == 0 {
+                                *weight = f32::NEG_INFINITY;
+                            }
+                        }
+                    }
                     if let Some((_, logged)) = logged.next_if(|(logged, _)| **logged == row) {
                         *logged = *weights;
                     }

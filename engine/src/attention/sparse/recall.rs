@@ -1,7 +1,7 @@
 //! How much of the true attention a choice of pages would hold.
 
 use super::super::kernels::Kernels;
-use super::index::Sparse;
+use super::index::{Choosers, Sparse};
 use super::pick::always;
 use super::{PagePolicy, SparseRead};
 use crate::kv::{BLOCK_TOKENS, KvShape};
@@ -66,10 +66,12 @@ impl Audit {
         &self,
         kernels: &Kernels,
         layer: usize,
-        kv_head: usize,
-        queries: &[f32],
+        rows: Choosers<'_>,
         pages: usize,
     ) {
+        let Choosers {
+            kv_head, queries, ..
+        } = rows;
         let exact = self
             .exact
             .estimates(kernels, layer, kv_head, queries, pages);
@@ -77,7 +79,7 @@ impl Audit {
             if !way.chooses(layer, pages) {
                 continue;
             }
-            let chosen = way.choose(kernels, layer, kv_head, queries, pages);
+            let chosen = way.choose(kernels, layer, rows, pages);
             let mut recall = recall.lock().unwrap_or_else(PoisonError::into_inner);
             for row in exact.chunks_exact(pages) {
                 let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);

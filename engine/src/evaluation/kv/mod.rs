@@ -48,6 +48,12 @@ pub struct KvArgs {
     /// Bits of a key and of a value. Keys of 3 and 2 bits can be measured but are never chosen.
     #[arg(long, value_delimiter = ',', value_parser = format, default_values = ["8/8", "8/4", "4/4"])]
     pub formats: Vec<BlockFormat>,
+    /// Take divergence and perplexity of the second half of the text only, as `llama-perplexity` does.
+    #[arg(long)]
+    pub second_half: bool,
+    /// Write what is read to this file, twice: as much as `llama-perplexity` wants to read the first half of it.
+    #[arg(long, value_name = "FILE", conflicts_with = "code")]
+    pub write_text: Option<PathBuf>,
     /// One JSON object instead of a table.
     #[arg(long)]
     pub json: bool,
@@ -92,11 +98,11 @@ pub(super) fn run(args: &KvArgs, model: &MeasuredModel) -> Result<(), Evaluation
     for &tokens in &args.tokens {
         if let Some(path) = &args.text {
             let text = material::novel(path)?;
-            rows.extend(measure(&model, "novel", &text, tokens, &formats)?);
+            rows.extend(measure(&model, "novel", &text, tokens, &formats, args)?);
         }
         if let Some(path) = &args.code {
             let text = material::code(path)?;
-            rows.extend(measure(&model, "code", &text, tokens, &formats)?);
+            rows.extend(measure(&model, "code", &text, tokens, &formats, args)?);
         }
     }
     let report = Report {
@@ -168,8 +174,14 @@ fn measure(
     text: &str,
     tokens: usize,
     formats: &[BlockFormat],
+    args: &KvArgs,
 ) -> Result<Vec<Measured>, EvaluationError> {
     let material = Material::of(model.tokenizer(), text, tokens)?;
+    if let Some(path) = &args.write_text {
+        let read = model.tokenizer().decode(&material.ids);
+        std::fs::write(path, read.repeat(2))?;
+    }
+    let counted = if args.second_half { tokens / 2 } else { 0 };
     let folder = Scratch::new()?;
     let mut candidates = Vec::new();
     for &format in formats {
@@ -194,7 +206,9 @@ fn measure(
             let found = predict(model, &mut candidate.attention, rows)?;
             candidate.attention.seal(&candidate.cache, rows)?;
             let exact: &Vec<Vec<f32>> = exact.get_or_insert_with(|| found.clone());
-            candidate.sum.add(compare(exact, &found, targets));
+            if first >= counted {
+                candidate.sum.add(compare(exact, &found, targets));
+            }
         }
         if first % 1024 == 0 {
             eprintln!("{kind}, {tokens} tokens: {first} read");

@@ -7,18 +7,20 @@
 //! The document is read once, densely. Answers are given to the model and judged token by token, so that a wrong token
 //! does not spoil those after it and every policy is asked the same.
 
+mod reading;
+pub(in crate::evaluation) mod scored;
 mod table;
 pub(in crate::evaluation) mod tasks;
 
-use super::kv::divergence::{Prediction, compare, hits};
 use super::record::Scratch;
-use super::score::Share;
 use super::{EvaluationError, MeasuredModel, put_on_gpu};
 use crate::attention::{CancelFlag, DenseAttention, PagePolicy, Recall, SparseRead};
 use crate::kv::{BlockFormat, CacheIdentity, KvCache};
 use crate::reading::{Followers, ReadingInput, read};
 use clap::Args;
 use lectern_models::{Logits, Model};
+use reading::{Reading, read_in_part};
+use scored::Scored;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -38,7 +40,7 @@ pub struct SparseArgs {
     #[arg(long, value_delimiter = ',', default_values_t = [4096])]
     pub tokens: Vec<usize>,
     /// How pages are judged.
-    #[arg(long, value_delimiter = ',', value_parser = policy, default_values = ["window", "bounds", "clusters", "signs", "exact"])]
+    #[arg(long, value_delimiter = ',', value_parser = policy, num_args = 0.., default_values = ["window", "bounds", "clusters", "signs", "exact"])]
     pub policies: Vec<PagePolicy>,
     /// Cached tokens that a row of a head attends to.
     #[arg(long, value_delimiter = ',', default_values_t = [1024, 2048])]
@@ -52,6 +54,9 @@ pub struct SparseArgs {
     /// One document a seed.
     #[arg(long, value_delimiter = ',', default_values_t = [1])]
     pub seeds: Vec<u64>,
+    /// Ways of reading that look at a part, of which everything is asked.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub readings: Vec<Reading>,
     /// Measure only how much of dense attention the chosen pages hold. Needs memory for all keys.
     #[arg(long)]
     pub recall: bool,
@@ -74,28 +79,44 @@ fn policy(name: &str) -> Result<PagePolicy, String> {
     })
 }
 
-/// One way of looking on documents of one length.
+/// A way of reading and of looking at what was read.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// All read, all looked at; what the others are compared with.
+    Dense,
+    /// All read, a part looked at.
+    Asked(SparseRead),
+    /// Read looking at a part, all looked at.
+    Read(Reading),
+}
+
+impl Way {
+    fn name(self) -> &'static str {
+        match self {
+            Way::Dense => "dense",
+            Way::Asked(read) => read.policy.name(),
+            Way::Read(reading) => reading.name(),
+        }
+    }
+
+    fn asked(self) -> Option<SparseRead> {
+        match self {
+            Way::Asked(read) => Some(read),
+            Way::Dense | Way::Read(_) => None,
+        }
+    }
+}
+
+/// One way on documents of one length.
 #[derive(Debug, Clone, Default, Serialize)]
 struct Measured {
     tokens: usize,
-    /// `None`: everything.
-    policy: Option<&'static str>,
+    way: &'static str,
     budget: usize,
-    #[serde(skip)]
-    continuation: Prediction,
-    /// Divergence from dense attention where the text goes on, in nats.
-    divergence: f64,
-    /// The same over the judged tokens of the answers.
-    answer_divergence: f64,
-    #[serde(skip)]
-    answers: Prediction,
-    /// Tokens of passages.
-    copied: Share,
-    needles: Share,
-    /// Of questions for four, all four.
-    four_needles: Share,
-    /// Tokens of chains.
-    chains: Share,
+    /// Seconds of reading, where it was read for this way.
+    reading_seconds: f64,
+    #[serde(flatten)]
+    scored: Scored,
     /// Share of dense attention to sealed pages that the pages looked at hold, and of what falls neither on sinks nor
     /// on the window; of the last document.
     recall: Option<[f64; 2]>,
@@ -113,23 +134,24 @@ struct Measured {
 pub(super) fn run(args: &SparseArgs, model: &MeasuredModel) -> Result<(), EvaluationError> {
     let model = model.load()?;
     let text = super::kv::material::novel(&args.text)?;
-    let mut ways = vec![None];
+    let mut ways = vec![Way::Dense];
     for &policy in &args.policies {
         ways.extend(args.budgets.iter().map(|&budget| {
-            Some(SparseRead {
+            Way::Asked(SparseRead {
                 dense_layers: args.dense_layers,
                 ..SparseRead::new(policy, budget)
             })
         }));
     }
+    ways.extend(args.readings.iter().copied().map(Way::Read));
     let mut rows = Vec::new();
     for &tokens in &args.tokens {
         let mut of_length: Vec<Measured> = ways
             .iter()
             .map(|way| Measured {
                 tokens,
-                policy: way.map(|way| way.policy.name()),
-                budget: way.map_or(tokens, |way| way.budget),
+                way: way.name(),
+                budget: way.asked().map_or(tokens, |read| read.budget),
                 ..Measured::default()
             })
             .collect();
@@ -148,26 +170,39 @@ fn measure(
     args: &SparseArgs,
     model: &Model,
     document: &Document,
-    ways: &[Option<SparseRead>],
+    ways: &[Way],
     rows: &mut [Measured],
 ) -> Result<(), EvaluationError> {
     let scratch = Scratch::new()?;
-    let cache = read_into(
-        args.caches.as_deref().unwrap_or(&scratch.0),
-        model,
-        document,
-        args.format,
-    )?;
+    let started = Instant::now();
+    let folder = args.caches.as_deref().unwrap_or(&scratch.0);
+    let all_read = read_into(folder, model, document, args.format)?;
+    let reading_seconds = started.elapsed().as_secs_f64();
     let mut dense: Vec<Vec<Vec<f32>>> = Vec::new();
     let mut recalls: std::vec::IntoIter<Recall> = Vec::new().into_iter();
     for (way, row) in ways.iter().zip(rows) {
-        if args.recall && way.is_some() {
+        if args.recall && way.asked().is_some() {
             let recall = recalls.next();
             row.recall = recall.map(|recall| [recall.whole(), recall.chosen()]);
             continue;
         }
-        let mut attention = DenseAttention::over(&cache, model.shape(), CancelFlag::new())?;
-        attention.look_at(*way);
+        let started = Instant::now();
+        let read_for_this = match way {
+            Way::Read(reading) => {
+                let folder = &scratch.0;
+                let cache = read_in_part(*reading, model, document, args.format, folder)?;
+                row.reading_seconds += started.elapsed().as_secs_f64();
+                Some(cache)
+            }
+            Way::Dense => {
+                row.reading_seconds += reading_seconds;
+                None
+            }
+            Way::Asked(_) => None,
+        };
+        let cache = read_for_this.as_ref().unwrap_or(&all_read);
+        let mut attention = DenseAttention::over(cache, model.shape(), CancelFlag::new())?;
+        attention.look_at(way.asked());
         let longest = document.tasks.iter().map(|task| task.ids.len()).max();
         put_on_gpu(
             &mut attention,
@@ -176,7 +211,7 @@ fn measure(
             longest.unwrap_or(0) + DECODED,
         );
         if args.recall {
-            let audited: Vec<SparseRead> = ways.iter().copied().flatten().collect();
+            let audited: Vec<SparseRead> = ways.iter().filter_map(|way| way.asked()).collect();
             attention.audit(&audited);
         }
         if let Some(task) = document.tasks.iter().find(|task| task.kind == Kind::Needle) {
@@ -189,40 +224,18 @@ fn measure(
         let started = Instant::now();
         for (nth, task) in document.tasks.iter().enumerate() {
             let found = judged_rows(model, &mut attention, task)?;
-            if way.is_none() {
+            if matches!(way, Way::Dense) {
                 dense.push(found.clone());
             }
-            row.count(task, &dense[nth], &found);
+            row.scored.count(task, &dense[nth], &found);
         }
         row.seconds += started.elapsed().as_secs_f64();
-        if way.is_none() {
+        if matches!(way, Way::Dense) {
             recalls = attention.recalls().into_iter();
         }
-        eprintln!("{:?} {}: {:.1} s", row.policy, row.budget, row.seconds);
+        eprintln!("{} {}: {:.1} s", row.way, row.budget, row.seconds);
     }
     Ok(())
-}
-
-impl Measured {
-    fn count(&mut self, task: &Task, dense: &[Vec<f32>], found: &[Vec<f32>]) {
-        let targets: Vec<u32> = task.judged.iter().map(|at| task.ids[*at]).collect();
-        let prediction = compare(dense, found, &targets);
-        match task.kind {
-            Kind::Continuation => self.continuation.add(prediction),
-            _ => self.answers.add(prediction),
-        }
-        self.divergence = self.continuation.divergence();
-        self.answer_divergence = self.answers.divergence();
-        let hits = hits(found, &targets);
-        let all = hits.iter().all(|hit| *hit);
-        match task.kind {
-            Kind::Continuation => {}
-            Kind::Copy => hits.into_iter().for_each(|hit| self.copied.count(hit)),
-            Kind::Needle => self.needles.count(all),
-            Kind::Needles => self.four_needles.count(all),
-            Kind::Chain => hits.into_iter().for_each(|hit| self.chains.count(hit)),
-        }
-    }
 }
 
 /// Milliseconds of a first token, and of one after it. The same tokens for every way: those of the task.
@@ -259,7 +272,7 @@ pub(in crate::evaluation) fn judged_rows(
 }
 
 /// The document's cache, read now if the folder does not hold it.
-fn read_into(
+pub(in crate::evaluation) fn read_into(
     folder: &Path,
     model: &Model,
     document: &Document,

@@ -13,27 +13,28 @@ pub(super) fn print(model: &str, rows: &[Measured], json: bool) {
     }
     println!("{model}\n");
     println!(
-        "tokens  policy    budget  text KL  answer KL  recall         copied                         needles                        \
-         4 of 4                         chains                         index MB  first ms  token ms"
+        "tokens  way            budget  text KL  answer KL  recall         copied                         needles                        \
+         4 of 4                         chains                         index MB  first ms  token ms  reading s"
     );
     for row in rows {
         println!(
-            "{:6}  {:8}  {:6}  {:7.4}  {:9.4}  {:13}  {:29}  {:29}  {:29}  {:29}  {:8.1}  {:8.0}  {:8.1}",
+            "{:6}  {:13}  {:6}  {:7.4}  {:9.4}  {:13}  {:29}  {:29}  {:29}  {:29}  {:8.1}  {:8.0}  {:8.1}  {:9.1}",
             row.tokens,
-            row.policy.unwrap_or("dense"),
+            row.way,
             row.budget,
-            row.divergence,
-            row.answer_divergence,
+            row.scored.divergence,
+            row.scored.answer_divergence,
             row.recall.map_or("-".to_owned(), |[whole, chosen]| format!(
                 "{whole:.3} ({chosen:.3})"
             )),
-            row.copied.to_string(),
-            row.needles.to_string(),
-            row.four_needles.to_string(),
-            row.chains.to_string(),
+            row.scored.copied.to_string(),
+            row.scored.needles.to_string(),
+            row.scored.four_needles.to_string(),
+            row.scored.chains.to_string(),
             row.index_bytes as f64 / 1e6,
             row.first_token_ms,
             row.token_ms,
+            row.reading_seconds,
         );
     }
 }
