@@ -309,6 +309,24 @@ describe('the window', () => {
     await waitFor(() => expect(backend.conversations.size).toBe(0));
   });
 
+  it('shows the last conversation again at the next start, until a new one is begun', async () => {
+    const backend = new FakeBackend({ documents: [bohemia()] });
+    const start = () => render(App, { props: { backend } });
+    const user = userEvent.setup();
+    const first = start();
+    await ask(user, 'Who is Irene Adler?');
+    await screen.findByRole('button', { name: 'Export this conversation' });
+    first.unmount();
+    const second = start();
+    expect(await within(await screen.findByRole('log')).findByText('Who is Irene Adler?')).toBeVisible();
+    await user.click(screen.getByRole('button', { name: 'New conversation' }));
+    second.unmount();
+    start();
+    await screen.findByRole('textbox', { name: 'Ask a question' });
+    await tick();
+    expect(screen.queryByText('Who is Irene Adler?')).toBeNull();
+  });
+
   it('goes where links lead, at the start and later, and says why if they lead nowhere', async () => {
     const document = bohemia();
     const words = 'To Sherlock Holmes she is always the woman.';

@@ -8,7 +8,7 @@ use super::mass::{Mass, RECORDED_TOKENS};
 use super::peaks::Peaks;
 use super::rotation::{Rotation, Turn};
 use super::span::{LayerPass, Tile, TileRows};
-use super::sparse::{Audit, KeptIndex, Recall, Sparse, SparseRead};
+use super::sparse::{Audit, KeptIndex, Sparse, SparseRead};
 use super::tail::Tail;
 use super::threads::is_enough;
 use crate::kv::{BLOCK_TOKENS, KvCache, KvError, KvShape, KvView, OpenBlock};
@@ -45,7 +45,7 @@ pub struct DenseAttention {
     /// What is looked at; everything without.
     pub(super) sparse: Option<Sparse>,
     pub(super) audit: Option<Audit>,
-    peaks: Option<Peaks>,
+    pub(super) peaks: Option<Peaks>,
     /// What heads no longer have; they have everything without.
     evicted: Option<Evicted>,
     cancel: CancelFlag,
@@ -132,6 +132,7 @@ impl DenseAttention {
         self.view = view;
         self.next_layer = None;
         self.mass = None;
+        self.peaks = None;
         self.sparse = None;
         self.evicted = None;
         #[cfg(feature = "cuda")]
@@ -170,23 +171,6 @@ impl DenseAttention {
         self.evicted = Some(evicted);
     }
 
-    /// From now on remembers the most attention that any row pays to each cached token, in passes of at most 64 tokens, in
-    /// place of what [`DenseAttention::record`] was told.
-    pub fn record_peaks(&mut self) {
-        self.mass = None;
-        self.peaks = Some(Peaks::new(
-            self.shape.layers,
-            self.shape.kv_heads,
-            self.view.tokens(),
-        ));
-    }
-
-    /// For each layer, key/value head and cached token the most attention that a row paid since
-    /// [`DenseAttention::record_peaks`]; nothing is recorded any more.
-    pub fn take_peaks(&mut self) -> Vec<f32> {
-        self.peaks.take().map_or(Vec::new(), Peaks::into_largest)
-    }
-
     /// From now on looks at a part of the cache; at everything with `None`. The index is made when it is first needed.
     pub fn look_at(&mut self, read: Option<SparseRead>) {
         self.sparse = read.map(|read| Sparse::new(read, *self.view.shape()));
@@ -207,17 +191,6 @@ impl DenseAttention {
         }
     }
 
-    /// From now on measures what these ways of looking would have held of the attention that is paid. Holds all keys
-    /// in memory, and takes several times as long.
-    pub fn audit(&mut self, ways: &[SparseRead]) {
-        self.audit = Some(Audit::new(ways, *self.view.shape()));
-    }
-
-    /// What each way would have held since [`DenseAttention::audit`].
-    pub fn recalls(&self) -> Vec<Recall> {
-        self.audit.as_ref().map_or(Vec::new(), Audit::recalls)
-    }
-
     /// Bytes of memory that the index of a sparse read takes now.
     pub fn index_bytes(&self) -> usize {
         self.sparse.as_ref().map_or(0, Sparse::bytes)
@@ -226,30 +199,6 @@ impl DenseAttention {
     /// Listens to this flag from now on: each question has its own.
     pub fn listen_to(&mut self, cancel: CancelFlag) {
         self.cancel = cancel;
-    }
-
-    /// From now on adds up how much attention these `(layer, query head)`s pay to each token that is held now, cached
-    /// or in the tail.
-    ///
-    /// Passes of more than 64 tokens are not counted. An empty list ends it.
-    pub fn record(&mut self, heads: &[(usize, usize)]) {
-        self.mass = (!heads.is_empty()).then(|| Mass::new(heads, self.tail.end()));
-    }
-
-    /// For each token held when recording began the attention probability it got, summed over recorded heads and over
-    /// the rows of all passes since the last call (or since [`DenseAttention::record`]); zeros if nothing is recorded.
-    /// Rows that were dropped by [`DenseAttention::rewind`] do not count.
-    pub fn take_mass(&mut self) -> Vec<f32> {
-        self.take_mass_before(usize::MAX)
-    }
-
-    /// As [`DenseAttention::take_mass`], of the rows at positions before `position`; of a last pass that goes beyond,
-    /// the other rows are left for the next call.
-    pub fn take_mass_before(&mut self, position: usize) -> Vec<f32> {
-        match &mut self.mass {
-            Some(mass) => mass.take_before(position),
-            None => vec![0.0; self.tail.end()],
-        }
     }
 
     /// Seals the whole tail into `cache`, which must be the one this was made over; `tokens` are its token ids.

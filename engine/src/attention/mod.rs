@@ -34,6 +34,7 @@ mod gpu;
 pub mod kernels;
 mod mass;
 mod peaks;
+mod recorded;
 mod rotation;
 mod softmax;
 mod span;

@@ -4,6 +4,7 @@
 //! longer than the model reads well, and passages of what is not read yet; or, if it is to be answered at once, over what was
 //! read so far and passages of the rest. Where a server is set to answer, it does (`endpoint`).
 
+use super::choosing::ChosenModel;
 use super::passages::passages;
 use super::reading::{Lesson, ReadCost};
 use super::seat::{Precedence, Seated};
@@ -73,7 +74,7 @@ impl Lectern {
                 job: &asking,
                 ask: &question,
                 history: &history,
-                heads: &chosen.retrieval_heads,
+                chosen: &chosen,
                 asked,
             };
             let seated = work.sit()?;
@@ -169,7 +170,7 @@ struct Work<'w> {
     job: &'w Job,
     ask: &'w Ask,
     history: &'w [Earlier],
-    heads: &'w [(usize, usize)],
+    chosen: &'w ChosenModel,
     /// When the question was put.
     asked: Instant,
 }
@@ -428,7 +429,7 @@ impl Work<'_> {
         };
         let reader = Reader {
             model: &lesson.model,
-            retrieval_heads: self.heads,
+            retrieval_heads: &self.chosen.retrieval_heads,
         };
         let mut tell = |event: Event| {
             self.lectern
@@ -446,6 +447,10 @@ impl Work<'_> {
         .map_err(Told::told)?;
         for sentence in &mut answer.sentences {
             self.lectern.anchor(self.on, &lesson.stored, sentence);
+        }
+        // The name in the file may be that of a variant nobody chose by name.
+        if let Some(title) = &self.chosen.title {
+            answer.model.clone_from(title);
         }
         answer.far = self.lectern.is_far(self.on, &document, &answer);
         answer.timings.first_token_ms += before_ms;

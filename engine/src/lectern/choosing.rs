@@ -19,6 +19,8 @@ const SMALL_BYTES: u64 = 2_000_000_000;
 pub struct ChosenModel {
     /// Name in the catalogue, or the path.
     pub name: String,
+    /// What the catalogue calls it for people, if it knows the file.
+    pub title: Option<String>,
     /// Its file.
     pub path: PathBuf,
     /// Its retrieval heads, `(layer, query head)`; none if they were not measured.
@@ -77,6 +79,7 @@ impl Lectern {
             let entry = catalogue.entry_of_file(&path);
             return Ok(ChosenModel {
                 name: choice.to_owned(),
+                title: entry.map(|entry| entry.title.clone()),
                 retrieval_heads: entry
                     .map(|entry| entry.retrieval_heads.clone())
                     .unwrap_or_default(),
@@ -132,6 +135,7 @@ impl Lectern {
 fn chosen(catalogue: &Catalogue, entry: &CatalogueEntry) -> ChosenModel {
     ChosenModel {
         name: entry.name.clone(),
+        title: Some(entry.title.clone()),
         path: catalogue.path(entry),
         retrieval_heads: entry.retrieval_heads.clone(),
         context: Some(entry.context as usize),

@@ -1,7 +1,7 @@
 //! KeyDiff (Park et al. 2025, arXiv 2504.15364): keys that are like the others are found by whatever finds those; what
 //! is unlike them stays.
 
-use super::eviction::Scores;
+use super::eviction::{Compared, Scores};
 use super::held::{held, length, turned};
 use crate::kv::KvCache;
 use lectern_models::Model;
@@ -29,5 +29,5 @@ pub(super) fn scores(model: &Model, whole: &KvCache) -> Scores {
             }));
         }
     }
-    Scores::of(whole, false, worth)
+    Scores::of(whole, Compared::InHeads, worth)
 }

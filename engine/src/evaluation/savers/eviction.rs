@@ -2,6 +2,7 @@
 
 use crate::attention::Evicted;
 use crate::kv::{BLOCK_TOKENS, KvCache, KvShape};
+use std::ops::Range;
 
 /// How much each token of each head is worth.
 #[derive(Debug)]
@@ -10,28 +11,51 @@ pub(super) struct Scores {
     pub tokens: usize,
     /// `[layer][kv_head][token]`.
     pub worth: Vec<f32>,
-    /// Whether they can be compared between heads, so that one head may lose more than another.
-    pub comparable: bool,
+    pub compared: Compared,
+}
+
+/// Among which tokens the worst are evicted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Compared {
+    /// All of all heads: one head may lose more than another.
+    Everywhere,
+    /// Those of a head.
+    InHeads,
+    /// Those of a block and head.
+    InBlocks,
 }
 
 impl Scores {
     /// What to evict so that about `share` of all tokens in heads stay; of the first block nothing.
     pub fn evict(&self, share: f64) -> Evicted {
         let mut evicted = Evicted::nothing(&self.shape, self.tokens / BLOCK_TOKENS);
-        let group = match self.comparable {
-            true => self.worth.len(),
-            false => self.tokens,
+        // Whole blocks only: what is behind them is not sealed for good.
+        let sealed = self.tokens / BLOCK_TOKENS * BLOCK_TOKENS;
+        let heads = self.worth.len() / self.tokens;
+        let all = |heads: Range<usize>, tokens: Range<usize>| -> Vec<usize> {
+            heads
+                .flat_map(|head| tokens.clone().map(move |token| head * self.tokens + token))
+                .collect()
         };
-        for (nth, worth) in self.worth.chunks_exact(group).enumerate() {
-            // Whole blocks only: what is behind them is not sealed for good.
-            let sealed = self.tokens / BLOCK_TOKENS * BLOCK_TOKENS;
-            let mut order: Vec<usize> = (0..group)
-                .filter(|at| (BLOCK_TOKENS..sealed).contains(&(at % self.tokens)))
-                .collect();
-            let lost = ((1.0 - share) * group as f64) as usize;
-            order.sort_by(|a, b| worth[*a].total_cmp(&worth[*b]).then(a.cmp(b)));
-            for at in order.into_iter().take(lost) {
-                let head = (nth * group + at) / self.tokens;
+        let groups: Vec<Vec<usize>> = match self.compared {
+            Compared::Everywhere => vec![all(0..heads, 0..sealed)],
+            Compared::InHeads => (0..heads)
+                .map(|head| all(head..head + 1, 0..sealed))
+                .collect(),
+            Compared::InBlocks => (0..heads)
+                .flat_map(|head| {
+                    let blocks = (0..sealed).step_by(BLOCK_TOKENS);
+                    blocks.map(move |first| (head, first))
+                })
+                .map(|(head, first)| all(head..head + 1, first..first + BLOCK_TOKENS))
+                .collect(),
+        };
+        for mut group in groups {
+            let lost = ((1.0 - share) * group.len() as f64) as usize;
+            group.retain(|at| at % self.tokens >= BLOCK_TOKENS);
+            group.sort_by(|a, b| self.worth[*a].total_cmp(&self.worth[*b]).then(a.cmp(b)));
+            for at in group.into_iter().take(lost) {
+                let head = at / self.tokens;
                 let (layer, kv_head) = (head / self.shape.kv_heads, head % self.shape.kv_heads);
                 evicted.evict(layer, kv_head, at % self.tokens);
             }
@@ -40,12 +64,12 @@ impl Scores {
     }
 
     /// Scores of every token of every head of a cache.
-    pub fn of(cache: &KvCache, comparable: bool, worth: Vec<f32>) -> Scores {
+    pub fn of(cache: &KvCache, compared: Compared, worth: Vec<f32>) -> Scores {
         Scores {
             shape: *cache.shape(),
             tokens: cache.tokens(),
             worth,
-            comparable,
+            compared,
         }
     }
 }
@@ -54,7 +78,11 @@ impl Scores {
 pub(super) fn recent(cache: &KvCache) -> Scores {
     let (tokens, shape) = (cache.tokens(), cache.shape());
     let all = 0..shape.layers * shape.kv_heads * tokens;
-    Scores::of(cache, false, all.map(|at| (at % tokens) as f32).collect())
+    Scores::of(
+        cache,
+        Compared::InHeads,
+        all.map(|at| (at % tokens) as f32).collect(),
+    )
 }
 
 /// Drawn for each token and head (splitmix64, Steele et al. 2014).
@@ -67,7 +95,7 @@ pub(super) fn random(cache: &KvCache) -> Scores {
         ((bits ^ (bits >> 31)) >> 40) as f32
     };
     let all = 0..shape.layers * shape.kv_heads * tokens;
-    Scores::of(cache, false, all.map(drawn).collect())
+    Scores::of(cache, Compared::InHeads, all.map(drawn).collect())
 }
 
 #[cfg(test)]
@@ -81,31 +109,37 @@ mod tests {
     };
 
     /// Three blocks; the tokens of layer 1 are worth more than those of layer 0.
-    fn scores(comparable: bool) -> Scores {
+    fn scores(compared: Compared) -> Scores {
         let tokens = 3 * BLOCK_TOKENS;
         Scores {
             shape: SHAPE,
             tokens,
             worth: (0..2 * tokens).map(|at| at as f32).collect(),
-            comparable,
+            compared,
         }
     }
 
     #[test]
     fn a_share_is_evicted_and_the_first_block_stays() {
-        for comparable in [true, false] {
-            let evicted = scores(comparable).evict(0.5);
-            assert!((evicted.share_kept() - 0.5).abs() < 0.01, "{comparable}");
+        for compared in [Compared::Everywhere, Compared::InHeads] {
+            let evicted = scores(compared).evict(0.5);
+            assert!((evicted.share_kept() - 0.5).abs() < 0.01, "{compared:?}");
         }
+        let evicted = scores(Compared::InBlocks).evict(0.5);
+        assert!((evicted.share_kept() - 2.0 / 3.0).abs() < 0.01);
         // No more than two blocks of three can go.
-        let evicted = scores(false).evict(0.0);
+        let evicted = scores(Compared::InHeads).evict(0.0);
         assert!((evicted.share_kept() - 1.0 / 3.0).abs() < 1e-9);
     }
 
     #[test]
     fn comparable_scores_take_from_the_worse_head_first() {
         let first_layer = |evicted: &Evicted| evicted.share_of(0, 0);
-        assert!((first_layer(&scores(true).evict(2.0 / 3.0)) - 1.0 / 3.0).abs() < 0.01);
-        assert!((first_layer(&scores(false).evict(2.0 / 3.0)) - 2.0 / 3.0).abs() < 0.01);
+        assert!(
+            (first_layer(&scores(Compared::Everywhere).evict(2.0 / 3.0)) - 1.0 / 3.0).abs() < 0.01
+        );
+        assert!(
+            (first_layer(&scores(Compared::InHeads).evict(2.0 / 3.0)) - 2.0 / 3.0).abs() < 0.01
+        );
     }
 }

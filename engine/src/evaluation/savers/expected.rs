@@ -4,7 +4,7 @@
 //! Reimplemented from the paper, with the constants of its published code: queries of the 512 positions behind the
 //! document, the first four tokens' left out.
 
-use super::eviction::Scores;
+use super::eviction::{Compared, Scores};
 use super::held::{channels, held, length, turned};
 use crate::attention::{CancelFlag, DenseAttention};
 use crate::evaluation::EvaluationError;
@@ -124,7 +124,7 @@ pub(super) fn scores(
             worth.extend(pairs.map(|(share, value)| (share + LEAST) * length(value)));
         }
     }
-    Ok(Scores::of(whole, false, worth))
+    Ok(Scores::of(whole, Compared::InHeads, worth))
 }
 
 /// How queries behind the document are spread, turned to there on the mean.

@@ -27,6 +27,7 @@ use super::{EvaluationError, MeasuredModel};
 use crate::attention::{CancelFlag, DenseAttention, Evicted};
 use crate::kv::{BlockFormat, KvCache};
 use clap::{Args, ValueEnum};
+use eviction::{Compared, Scores};
 use lectern_models::Model;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -69,6 +70,8 @@ pub struct SaversArgs {
 pub enum Saver {
     /// Tokens that attention does not come back to when the document is said again stay away (KVzip).
     Zip,
+    /// The same, but of each block and head the same share.
+    ZipEven,
     /// Tokens that the queries to be expected do not look at (Expected Attention).
     Expected,
     /// Tokens whose keys are like all others (KeyDiff).
@@ -194,6 +197,10 @@ fn measure(
         let started = Instant::now();
         let scores = match saver {
             Saver::Zip => Some(zip::scores(model, document, &whole)?),
+            Saver::ZipEven => Some(Scores {
+                compared: Compared::InBlocks,
+                ..zip::scores(model, document, &whole)?
+            }),
             Saver::Expected => Some(expected::scores(model, document, &whole)?),
             Saver::Difference => Some(difference::scores(model, &whole)),
             Saver::Recent => Some(eviction::recent(&whole)),

@@ -29,11 +29,12 @@ export class Dialogue {
   constructor(
     readonly backend: Backend,
     readonly document: string,
-    /** Hears of reading that a question causes, of notices, and of an answer that was kept. */
+    /** Hears of reading that a question causes, of notices, of an answer that was kept, and of which conversation is shown. */
     readonly hears: {
       reading?: (progress: ReadProgress) => void;
       notice?: (message: string) => void;
       answered?: () => void;
+      shown?: (conversation: string | null) => void;
     } = {},
   ) {}
 
@@ -57,6 +58,7 @@ export class Dialogue {
       turn.sentences = answer.sentences;
       turn.stopped = answer.stopped;
       this.conversation = answer.conversation ?? this.conversation;
+      this.hears.shown?.(this.conversation);
     } catch (thrown) {
       if (isCancelled(thrown)) turn.stopped = true;
       else turn.failure = failureOf(thrown);
@@ -111,11 +113,14 @@ export class Dialogue {
     if (this.asking) return;
     this.turns = [];
     this.conversation = null;
+    this.hears.shown?.(null);
   }
 
   async open(conversation: string): Promise<void> {
     if (this.asking) return;
     const outcome = await this.backend.call({ method: 'conversation', params: { conversation } });
+    // Whoever asked meanwhile goes on with what they asked.
+    if (this.asking) return;
     this.conversation = outcome.conversation.id;
     this.turns = outcome.conversation.turns.map((answer) => ({
       ...fresh(answer.question),
@@ -125,6 +130,7 @@ export class Dialogue {
       answer,
       stopped: answer.stopped,
     }));
+    this.hears.shown?.(this.conversation);
   }
 }
 

@@ -1,4 +1,4 @@
-/** What the window remembers by itself, from one start to the next: looks, places and pauses, nothing of the documents. */
+/** What the window remembers by itself, from one start to the next: looks, places, conversations and pauses, nothing of the documents. */
 
 export type Theme = 'system' | 'light' | 'dark';
 
@@ -37,6 +37,7 @@ const DEFAULTS: Stored = {
 
 const KEY = 'lectern.preferences';
 const POSITION = 'lectern.position.';
+const CONVERSATION = 'lectern.conversation.';
 
 function load(): Stored {
   try {
@@ -71,6 +72,16 @@ export class Preferences {
 
   keepPosition(document: string, position: Position): void {
     localStorage.setItem(POSITION + document, JSON.stringify(position));
+  }
+
+  /** The conversation about a document that was shown last. */
+  conversation(document: string): string | null {
+    return localStorage.getItem(CONVERSATION + document);
+  }
+
+  keepConversation(document: string, conversation: string | null): void {
+    if (conversation) localStorage.setItem(CONVERSATION + document, conversation);
+    else localStorage.removeItem(CONVERSATION + document);
   }
 
   setPaused(document: string, paused: boolean): void {

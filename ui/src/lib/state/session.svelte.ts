@@ -254,8 +254,12 @@ export class Session {
           void this.library.refresh();
           if (this.selected === id) void this.refreshConversations();
         },
+        shown: (conversation) => this.preferences.keepConversation(id, conversation),
       });
       this.#dialogues.set(id, dialogue);
+      const last = this.preferences.conversation(id);
+      // It may have been deleted elsewhere: then the document is shown without one.
+      if (last) void dialogue.open(last).catch(() => this.preferences.keepConversation(id, null));
     }
     return dialogue;
   }
@@ -320,6 +324,7 @@ export class Session {
         await this.library.remove(document.id);
         this.preferences.forgetPosition(document.id);
         this.preferences.setPaused(document.id, false);
+        this.preferences.keepConversation(document.id, null);
         this.#viewers.delete(document.id);
         this.#dialogues.delete(document.id);
         if (this.selected === document.id) this.#close();
