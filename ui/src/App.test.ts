@@ -327,6 +327,27 @@ describe('the window', () => {
     expect(screen.queryByText('Who is Irene Adler?')).toBeNull();
   });
 
+  it('does not go on at the next start with reading that was paused', async () => {
+    const document = bohemia('unread');
+    document.summary.reading = { state: 'partly', tokens: 100, total: 90_000 };
+    const backend = new FakeBackend({ documents: [document], pace: 25 });
+    const call = vi.spyOn(backend, 'call');
+    const reads = () => call.mock.calls.filter(([request]) => request.method === 'read').length;
+    const user = userEvent.setup();
+    const first = render(App, { props: { backend } });
+    await user.click(await screen.findByRole('button', { name: `Pause reading ${TITLE}` }));
+    await screen.findByRole('button', { name: `Go on reading ${TITLE}` });
+    expect(reads()).toBe(1);
+    first.unmount();
+    const second = render(App, { props: { backend } });
+    await user.click(await screen.findByRole('button', { name: `Go on reading ${TITLE}` }));
+    expect(reads()).toBe(2);
+    second.unmount();
+    // What the person took up again goes on by itself.
+    render(App, { props: { backend } });
+    await waitFor(() => expect(reads()).toBe(3));
+  });
+
   it('goes where links lead, at the start and later, and says why if they lead nowhere', async () => {
     const document = bohemia();
     const words = 'To Sherlock Holmes she is always the woman.';

@@ -50,7 +50,6 @@ impl Evicted {
     }
 
     /// The same of one head.
-    #[cfg(test)]
     pub(crate) fn share_of(&self, layer: usize, kv_head: usize) -> f64 {
         let first = (layer * self.kv_heads + kv_head) * self.blocks;
         let of_head = &self.kept[first..first + self.blocks];

@@ -23,11 +23,29 @@ pub(super) enum Compared {
     InHeads,
     /// Those of a block and head.
     InBlocks,
+    /// Those of a block and head, of which a head has everywhere the share that it would have on the mean if all were
+    /// compared with all.
+    InBlocksOfHeads,
 }
 
 impl Scores {
     /// What to evict so that about `share` of all tokens in heads stay; of the first block nothing.
     pub fn evict(&self, share: f64) -> Evicted {
+        match self.compared {
+            Compared::InBlocksOfHeads => self.evict_in_blocks_of_heads(share),
+            _ => self.evict_worst(self.compared, &|_| share),
+        }
+    }
+
+    fn evict_in_blocks_of_heads(&self, share: f64) -> Evicted {
+        let whole = self.evict_worst(Compared::Everywhere, &|_| share);
+        let of_head =
+            |head: usize| whole.share_of(head / self.shape.kv_heads, head % self.shape.kv_heads);
+        self.evict_worst(Compared::InBlocks, &of_head)
+    }
+
+    /// Evicts the worst of each group so that of a head about this share stays.
+    fn evict_worst(&self, compared: Compared, share: &dyn Fn(usize) -> f64) -> Evicted {
         let mut evicted = Evicted::nothing(&self.shape, self.tokens / BLOCK_TOKENS);
         // Whole blocks only: what is behind them is not sealed for good.
         let sealed = self.tokens / BLOCK_TOKENS * BLOCK_TOKENS;
@@ -37,12 +55,12 @@ impl Scores {
                 .flat_map(|head| tokens.clone().map(move |token| head * self.tokens + token))
                 .collect()
         };
-        let groups: Vec<Vec<usize>> = match self.compared {
+        let groups: Vec<Vec<usize>> = match compared {
             Compared::Everywhere => vec![all(0..heads, 0..sealed)],
             Compared::InHeads => (0..heads)
                 .map(|head| all(head..head + 1, 0..sealed))
                 .collect(),
-            Compared::InBlocks => (0..heads)
+            Compared::InBlocks | Compared::InBlocksOfHeads => (0..heads)
                 .flat_map(|head| {
                     let blocks = (0..sealed).step_by(BLOCK_TOKENS);
                     blocks.map(move |first| (head, first))
@@ -51,7 +69,8 @@ impl Scores {
                 .collect(),
         };
         for mut group in groups {
-            let lost = ((1.0 - share) * group.len() as f64) as usize;
+            let head = group.first().map_or(0, |at| at / self.tokens);
+            let lost = ((1.0 - share(head)) * group.len() as f64).round() as usize;
             group.retain(|at| at % self.tokens >= BLOCK_TOKENS);
             group.sort_by(|a, b| self.worth[*a].total_cmp(&self.worth[*b]).then(a.cmp(b)));
             for at in group.into_iter().take(lost) {

@@ -72,6 +72,10 @@ pub enum Saver {
     Zip,
     /// The same, but of each block and head the same share.
     ZipEven,
+    /// The same, but of each head the same share.
+    ZipHeads,
+    /// The same, but of all blocks of a head the same share.
+    ZipBlocks,
     /// Tokens that the queries to be expected do not look at (Expected Attention).
     Expected,
     /// Tokens whose keys are like all others (KeyDiff).
@@ -197,8 +201,12 @@ fn measure(
         let started = Instant::now();
         let scores = match saver {
             Saver::Zip => Some(zip::scores(model, document, &whole)?),
-            Saver::ZipEven => Some(Scores {
-                compared: Compared::InBlocks,
+            Saver::ZipEven | Saver::ZipHeads | Saver::ZipBlocks => Some(Scores {
+                compared: match saver {
+                    Saver::ZipEven => Compared::InBlocks,
+                    Saver::ZipHeads => Compared::InHeads,
+                    _ => Compared::InBlocksOfHeads,
+                },
                 ..zip::scores(model, document, &whole)?
             }),
             Saver::Expected => Some(expected::scores(model, document, &whole)?),
