@@ -2,6 +2,7 @@
 
 use crate::attention::Evicted;
 use crate::kv::{BLOCK_TOKENS, KvCache, KvShape};
+use clap::ValueEnum;
 use std::ops::Range;
 
 /// How much each token of each head is worth.
@@ -11,37 +12,33 @@ pub(super) struct Scores {
     pub tokens: usize,
     /// `[layer][kv_head][token]`.
     pub worth: Vec<f32>,
-    pub compared: Compared,
 }
 
 /// Among which tokens the worst are evicted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Compared {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Compared {
     /// All of all heads: one head may lose more than another.
     Everywhere,
     /// Those of a head.
-    InHeads,
+    Heads,
     /// Those of a block and head.
-    InBlocks,
+    Blocks,
     /// Those of a block and head, of which a head has everywhere the share that it would have on the mean if all were
     /// compared with all.
-    InBlocksOfHeads,
+    BlocksOfHeads,
 }
 
 impl Scores {
     /// What to evict so that about `share` of all tokens in heads stay; of the first block nothing.
-    pub fn evict(&self, share: f64) -> Evicted {
-        match self.compared {
-            Compared::InBlocksOfHeads => self.evict_in_blocks_of_heads(share),
-            _ => self.evict_worst(self.compared, &|_| share),
+    pub fn evict(&self, share: f64, compared: Compared) -> Evicted {
+        if compared != Compared::BlocksOfHeads {
+            return self.evict_worst(compared, &|_| share);
         }
-    }
-
-    fn evict_in_blocks_of_heads(&self, share: f64) -> Evicted {
-        let whole = self.evict_worst(Compared::Everywhere, &|_| share);
-        let of_head =
-            |head: usize| whole.share_of(head / self.shape.kv_heads, head % self.shape.kv_heads);
-        self.evict_worst(Compared::InBlocks, &of_head)
+        let all = self.evict_worst(Compared::Everywhere, &|_| share);
+        let heads = self.shape.kv_heads;
+        self.evict_worst(Compared::Blocks, &|head| {
+            all.share_of(head / heads, head % heads)
+        })
     }
 
     /// Evicts the worst of each group so that of a head about this share stays.
@@ -57,10 +54,10 @@ impl Scores {
         };
         let groups: Vec<Vec<usize>> = match compared {
             Compared::Everywhere => vec![all(0..heads, 0..sealed)],
-            Compared::InHeads => (0..heads)
+            Compared::Heads => (0..heads)
                 .map(|head| all(head..head + 1, 0..sealed))
                 .collect(),
-            Compared::InBlocks | Compared::InBlocksOfHeads => (0..heads)
+            Compared::Blocks | Compared::BlocksOfHeads => (0..heads)
                 .flat_map(|head| {
                     let blocks = (0..sealed).step_by(BLOCK_TOKENS);
                     blocks.map(move |first| (head, first))
@@ -82,39 +79,33 @@ impl Scores {
         evicted
     }
 
-    /// Scores of every token of every head of a cache.
-    pub fn of(cache: &KvCache, compared: Compared, worth: Vec<f32>) -> Scores {
+    /// Scores of every token of every head of a cache, `[layer][kv_head][token]`.
+    pub fn of(cache: &KvCache, worth: Vec<f32>) -> Scores {
         Scores {
             shape: *cache.shape(),
             tokens: cache.tokens(),
             worth,
-            compared,
         }
     }
-}
 
-/// The later the better (StreamingLLM, Xiao et al. 2023, arXiv 2309.17453).
-pub(super) fn recent(cache: &KvCache) -> Scores {
-    let (tokens, shape) = (cache.tokens(), cache.shape());
-    let all = 0..shape.layers * shape.kv_heads * tokens;
-    Scores::of(
-        cache,
-        Compared::InHeads,
-        all.map(|at| (at % tokens) as f32).collect(),
-    )
-}
+    /// The later the better (StreamingLLM, Xiao et al. 2023, arXiv 2309.17453).
+    pub fn recent(cache: &KvCache) -> Scores {
+        let tokens = cache.tokens();
+        let all = 0..cache.shape().layers * cache.shape().kv_heads * tokens;
+        Scores::of(cache, all.map(|at| (at % tokens) as f32).collect())
+    }
 
-/// Drawn for each token and head (splitmix64, Steele et al. 2014).
-pub(super) fn random(cache: &KvCache) -> Scores {
-    let (tokens, shape) = (cache.tokens(), cache.shape());
-    let drawn = |at: usize| {
-        let mut bits = (at as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((bits ^ (bits >> 31)) >> 40) as f32
-    };
-    let all = 0..shape.layers * shape.kv_heads * tokens;
-    Scores::of(cache, Compared::InHeads, all.map(drawn).collect())
+    /// Drawn for each token and head (splitmix64, Steele et al. 2014).
+    pub fn random(cache: &KvCache) -> Scores {
+        let drawn = |at: usize| {
+            let mut bits = (at as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            ((bits ^ (bits >> 31)) >> 40) as f32
+        };
+        let all = 0..cache.shape().layers * cache.shape().kv_heads * cache.tokens();
+        Scores::of(cache, all.map(drawn).collect())
+    }
 }
 
 #[cfg(test)]
@@ -128,26 +119,25 @@ mod tests {
     };
 
     /// Three blocks; the tokens of layer 1 are worth more than those of layer 0.
-    fn scores(compared: Compared) -> Scores {
+    fn scores() -> Scores {
         let tokens = 3 * BLOCK_TOKENS;
         Scores {
             shape: SHAPE,
             tokens,
             worth: (0..2 * tokens).map(|at| at as f32).collect(),
-            compared,
         }
     }
 
     #[test]
     fn a_share_is_evicted_and_the_first_block_stays() {
-        for compared in [Compared::Everywhere, Compared::InHeads] {
-            let evicted = scores(compared).evict(0.5);
+        for compared in [Compared::Everywhere, Compared::Heads] {
+            let evicted = scores().evict(0.5, compared);
             assert!((evicted.share_kept() - 0.5).abs() < 0.01, "{compared:?}");
         }
-        let evicted = scores(Compared::InBlocks).evict(0.5);
+        let evicted = scores().evict(0.5, Compared::Blocks);
         assert!((evicted.share_kept() - 2.0 / 3.0).abs() < 0.01);
         // No more than two blocks of three can go.
-        let evicted = scores(Compared::InHeads).evict(0.0);
+        let evicted = scores().evict(0.0, Compared::Heads);
         assert!((evicted.share_kept() - 1.0 / 3.0).abs() < 1e-9);
     }
 
@@ -155,10 +145,11 @@ mod tests {
     fn comparable_scores_take_from_the_worse_head_first() {
         let first_layer = |evicted: &Evicted| evicted.share_of(0, 0);
         assert!(
-            (first_layer(&scores(Compared::Everywhere).evict(2.0 / 3.0)) - 1.0 / 3.0).abs() < 0.01
+            (first_layer(&scores().evict(2.0 / 3.0, Compared::Everywhere)) - 1.0 / 3.0).abs()
+                < 0.01
         );
         assert!(
-            (first_layer(&scores(Compared::InHeads).evict(2.0 / 3.0)) - 2.0 / 3.0).abs() < 0.01
+            (first_layer(&scores().evict(2.0 / 3.0, Compared::Heads)) - 2.0 / 3.0).abs() < 0.01
         );
     }
 }

@@ -4,18 +4,12 @@
 //! half-precision cache: the tasks of [`super::sparse`] (the text goes on, passages are copied, needles found, chains
 //! followed).
 //!
-//! A saver knows the document and no question. **Eviction** takes tokens from heads by a score: [`zip`], [`expected`],
-//! [`difference`], and the floors [`Saver::Recent`] and [`Saver::Random`]; scores are made once, shares are taken
-//! afterwards. **Merging** ([`merge`]) puts one token in the place of neighbours with similar keys. **Low rank**
-//! ([`low_rank`]) keeps of a head's keys only how they lie along few directions. The first block, with the sinks and the
-//! prompt, stays whole in all.
+//! A saver knows the document and no question. It takes tokens from heads by a score: what [`zip`] measures, and the
+//! floors [`Saver::Recent`] and [`Saver::Random`]; scores are made once, shares are taken afterwards. The first block, with
+//! the sinks and the prompt, stays whole. Others (Expected Attention, KeyDiff, KVMerger, keys of low rank) lost more for
+//! the same bytes and were left out; `docs/long-context.md` has how much.
 
-mod difference;
 mod eviction;
-mod expected;
-mod held;
-mod low_rank;
-mod merge;
 mod table;
 mod zip;
 
@@ -27,7 +21,8 @@ use super::{EvaluationError, MeasuredModel};
 use crate::attention::{CancelFlag, DenseAttention, Evicted};
 use crate::kv::{BlockFormat, KvCache};
 use clap::{Args, ValueEnum};
-use eviction::{Compared, Scores};
+pub use eviction::Compared;
+use eviction::Scores;
 use lectern_models::Model;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -48,6 +43,9 @@ pub struct SaversArgs {
     /// Shares of the cache that are left.
     #[arg(long, value_delimiter = ',', default_values_t = [0.8, 0.6, 0.4])]
     pub shares: Vec<f64>,
+    /// Among which tokens the worst are evicted.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Compared::Everywhere])]
+    pub compared: Vec<Compared>,
     /// Bits of a key and of a value of the cache that tokens are evicted from.
     #[arg(long, value_parser = super::kv::format, default_value = "4/4")]
     pub format: BlockFormat,
@@ -70,38 +68,22 @@ pub struct SaversArgs {
 pub enum Saver {
     /// Tokens that attention does not come back to when the document is said again stay away (KVzip).
     Zip,
-    /// The same, but of each block and head the same share.
-    ZipEven,
-    /// The same, but of each head the same share.
-    ZipHeads,
-    /// The same, but of all blocks of a head the same share.
-    ZipBlocks,
-    /// Tokens that the queries to be expected do not look at (Expected Attention).
-    Expected,
-    /// Tokens whose keys are like all others (KeyDiff).
-    Difference,
     /// All but the last tokens; a floor.
     Recent,
     /// Any tokens; a floor.
     Random,
-    /// One token for neighbours with similar keys (KVMerger).
-    Merge,
-    /// Keys in few directions (after CSKV).
-    LowRank,
 }
 
-impl Saver {
-    fn name(self) -> String {
-        self.to_possible_value()
-            .map_or(String::new(), |value| value.get_name().to_owned())
-    }
+fn name_of(value: &impl ValueEnum) -> String {
+    let value = value.to_possible_value();
+    value.map_or(String::new(), |value| value.get_name().to_owned())
 }
 
 /// One way on all documents.
 #[derive(Debug, Clone, Default, Serialize)]
 struct Measured {
     name: String,
-    /// Of the cache's tokens in heads, or of its keys' directions.
+    /// Of the cache's tokens in heads.
     share: f64,
     /// Bytes a token, as a share of half precision.
     of_half_precision: f64,
@@ -197,50 +179,24 @@ fn measure(
     }
     let coded = read_into(folder, model, document, args.format)?;
     for saver in &args.savers {
-        let name = saver.name();
         let started = Instant::now();
         let scores = match saver {
-            Saver::Zip => Some(zip::scores(model, document, &whole)?),
-            Saver::ZipEven | Saver::ZipHeads | Saver::ZipBlocks => Some(Scores {
-                compared: match saver {
-                    Saver::ZipEven => Compared::InBlocks,
-                    Saver::ZipHeads => Compared::InHeads,
-                    _ => Compared::InBlocksOfHeads,
-                },
-                ..zip::scores(model, document, &whole)?
-            }),
-            Saver::Expected => Some(expected::scores(model, document, &whole)?),
-            Saver::Difference => Some(difference::scores(model, &whole)),
-            Saver::Recent => Some(eviction::recent(&whole)),
-            Saver::Random => Some(eviction::random(&whole)),
-            Saver::Merge | Saver::LowRank => None,
+            Saver::Zip => zip::scores(model, document, &whole)?,
+            Saver::Recent => Scores::recent(&whole),
+            Saver::Random => Scores::random(&whole),
         };
         let scoring_seconds = started.elapsed().as_secs_f64();
-        for share in &args.shares {
-            let row = row(rows, &name, *share);
-            match saver {
-                Saver::Merge => {
-                    let (cache, evicted) =
-                        merge::merged(model, &whole, *share, args.format, &scratch.0)?;
-                    row.of_half_precision =
-                        evicted.share_kept() * of_half_precision(args.format, model);
-                    asked.work(&cache, Some(evicted), &mut row.scored)?;
-                }
-                Saver::LowRank => {
-                    let cache = low_rank::projected(model, &whole, *share, &scratch.0)?;
-                    let keys = of_half_precision(args.format, model) / 2.0;
-                    row.of_half_precision = keys * share + keys;
-                    asked.work(&cache, None, &mut row.scored)?;
-                }
-                _ => {
-                    let evicted = scores.as_ref().map(|scores| scores.evict(*share));
-                    let kept = evicted.as_ref().map_or(1.0, Evicted::share_kept);
-                    row.of_half_precision = kept * of_half_precision(args.format, model);
-                    asked.work(&coded, evicted, &mut row.scored)?;
-                }
+        for compared in &args.compared {
+            let name = format!("{} {}", name_of(saver), name_of(compared));
+            for share in &args.shares {
+                let row = row(rows, &name, *share);
+                let evicted = scores.evict(*share, *compared);
+                row.of_half_precision =
+                    evicted.share_kept() * of_half_precision(args.format, model);
+                asked.work(&coded, Some(evicted), &mut row.scored)?;
+                row.scoring_seconds += scoring_seconds;
+                eprintln!("{name} {share}: {:.4}", row.scored.answer_divergence);
             }
-            row.scoring_seconds += scoring_seconds;
-            eprintln!("{name} {share}: {:.4}", row.scored.answer_divergence);
         }
     }
     Ok(())

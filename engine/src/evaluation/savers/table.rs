@@ -13,12 +13,12 @@ pub(super) fn print(model: &str, tokens: usize, rows: &[Measured], json: bool) {
     }
     println!("{model}, {tokens} tokens\n");
     println!(
-        "saver       share  of f16  text KL  answer KL  copied                         needles                        4 of 4                         \
+        "saver                share  of f16  text KL  answer KL  copied                         needles                        4 of 4                         \
          chains                         scoring s"
     );
     for row in rows {
         println!(
-            "{:10}  {:5}  {:6.3}  {:7.4}  {:9.4}  {:29}  {:29}  {:29}  {:29}  {:9.1}",
+            "{:19}  {:5}  {:6.3}  {:7.4}  {:9.4}  {:29}  {:29}  {:29}  {:29}  {:9.1}",
             row.name,
             row.share,
             row.of_half_precision,

@@ -3,7 +3,7 @@
 //!
 //! Reimplemented from the paper. One difference: the attention is that to the whole document, not to the piece alone.
 
-use super::eviction::{Compared, Scores};
+use super::eviction::Scores;
 use crate::attention::{CancelFlag, DenseAttention};
 use crate::evaluation::EvaluationError;
 use crate::evaluation::sparse::tasks::Document;
@@ -43,9 +43,5 @@ pub(super) fn scores(
         }
         attention.reset();
     }
-    Ok(Scores::of(
-        whole,
-        Compared::Everywhere,
-        attention.take_peaks(),
-    ))
+    Ok(Scores::of(whole, attention.take_peaks()))
 }
