@@ -26,19 +26,57 @@ pub enum Compared {
     /// Those of a block and head, of which a head has everywhere the share that it would have on the mean if all were
     /// compared with all.
     BlocksOfHeads,
+    /// Heads: some lose all but the first block and the last [`WINDOW`] tokens, the others nothing.
+    WholeHeads,
 }
+
+/// The last tokens that stay in a head that loses all others.
+const WINDOW: usize = 256;
 
 impl Scores {
     /// What to evict so that about `share` of all tokens in heads stay; of the first block nothing.
     pub fn evict(&self, share: f64, compared: Compared) -> Evicted {
-        if compared != Compared::BlocksOfHeads {
-            return self.evict_worst(compared, &|_| share);
+        match compared {
+            Compared::BlocksOfHeads => {
+                let all = self.evict_worst(Compared::Everywhere, &|_| share);
+                self.evict_worst(Compared::Blocks, &|head| {
+                    let (layer, kv_head) = self.of(head);
+                    all.share_of(layer, kv_head)
+                })
+            }
+            Compared::WholeHeads => self.evict_heads(&self.least_needed(share), share),
+            _ => self.evict_worst(compared, &|_| share),
         }
+    }
+
+    /// Layer and key/value head of a head.
+    fn of(&self, head: usize) -> (usize, usize) {
+        (head / self.shape.kv_heads, head % self.shape.kv_heads)
+    }
+
+    /// All heads, layer and key/value head, those first of which least would stay if `share` of all tokens did.
+    pub fn least_needed(&self, share: f64) -> Vec<(usize, usize)> {
         let all = self.evict_worst(Compared::Everywhere, &|_| share);
-        let heads = self.shape.kv_heads;
-        self.evict_worst(Compared::Blocks, &|head| {
-            all.share_of(head / heads, head % heads)
-        })
+        let mut heads: Vec<(usize, usize)> = (0..self.worth.len() / self.tokens)
+            .map(|head| self.of(head))
+            .collect();
+        let stays = |head: &(usize, usize)| all.share_of(head.0, head.1);
+        heads.sort_by(|a, b| stays(a).total_cmp(&stays(b)).then(a.cmp(b)));
+        heads
+    }
+
+    /// Evicts whole heads, the first of these, as long as more than `share` of all tokens stays.
+    pub fn evict_heads(&self, heads: &[(usize, usize)], share: f64) -> Evicted {
+        let mut evicted = Evicted::nothing(&self.shape, self.tokens / BLOCK_TOKENS);
+        for (layer, kv_head) in heads {
+            if evicted.share_kept() <= share {
+                break;
+            }
+            for token in BLOCK_TOKENS..self.tokens.saturating_sub(WINDOW) {
+                evicted.evict(*layer, *kv_head, token);
+            }
+        }
+        evicted
     }
 
     /// Evicts the worst of each group so that of a head about this share stays.
@@ -57,7 +95,7 @@ impl Scores {
             Compared::Heads => (0..heads)
                 .map(|head| all(head..head + 1, 0..sealed))
                 .collect(),
-            Compared::Blocks | Compared::BlocksOfHeads => (0..heads)
+            _ => (0..heads)
                 .flat_map(|head| {
                     let blocks = (0..sealed).step_by(BLOCK_TOKENS);
                     blocks.map(move |first| (head, first))
@@ -71,8 +109,7 @@ impl Scores {
             group.retain(|at| at % self.tokens >= BLOCK_TOKENS);
             group.sort_by(|a, b| self.worth[*a].total_cmp(&self.worth[*b]).then(a.cmp(b)));
             for at in group.into_iter().take(lost) {
-                let head = at / self.tokens;
-                let (layer, kv_head) = (head / self.shape.kv_heads, head % self.shape.kv_heads);
+                let (layer, kv_head) = self.of(at / self.tokens);
                 evicted.evict(layer, kv_head, at % self.tokens);
             }
         }
@@ -80,7 +117,7 @@ impl Scores {
     }
 
     /// Scores of every token of every head of a cache, `[layer][kv_head][token]`.
-    pub fn of(cache: &KvCache, worth: Vec<f32>) -> Scores {
+    pub fn new(cache: &KvCache, worth: Vec<f32>) -> Scores {
         Scores {
             shape: *cache.shape(),
             tokens: cache.tokens(),
@@ -92,7 +129,7 @@ impl Scores {
     pub fn recent(cache: &KvCache) -> Scores {
         let tokens = cache.tokens();
         let all = 0..cache.shape().layers * cache.shape().kv_heads * tokens;
-        Scores::of(cache, all.map(|at| (at % tokens) as f32).collect())
+        Scores::new(cache, all.map(|at| (at % tokens) as f32).collect())
     }
 
     /// Drawn for each token and head (splitmix64, Steele et al. 2014).
@@ -104,7 +141,7 @@ impl Scores {
             ((bits ^ (bits >> 31)) >> 40) as f32
         };
         let all = 0..cache.shape().layers * cache.shape().kv_heads * cache.tokens();
-        Scores::of(cache, all.map(drawn).collect())
+        Scores::new(cache, all.map(drawn).collect())
     }
 }
 
@@ -139,6 +176,21 @@ mod tests {
         // No more than two blocks of three can go.
         let evicted = scores().evict(0.0, Compared::Heads);
         assert!((evicted.share_kept() - 1.0 / 3.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn whole_heads_go_but_for_their_ends() {
+        let tokens = 8 * BLOCK_TOKENS;
+        let scores = Scores {
+            shape: SHAPE,
+            tokens,
+            worth: (0..2 * tokens).map(|at| at as f32).collect(),
+        };
+        assert_eq!(scores.least_needed(0.7), [(0, 0), (1, 0)]);
+        let evicted = scores.evict(0.9, Compared::WholeHeads);
+        // The first block and the last four of eight are left of the first layer's head, everything of the other.
+        assert_eq!(evicted.share_of(0, 0), 5.0 / 8.0);
+        assert_eq!(evicted.share_of(1, 0), 1.0);
     }
 
     #[test]

@@ -46,6 +46,10 @@ pub struct SaversArgs {
     /// Among which tokens the worst are evicted.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Compared::Everywhere])]
     pub compared: Vec<Compared>,
+    /// Heads, `layer-head` separated by commas, in the order in which whole ones are evicted; without, what the saver says
+    /// of the document itself.
+    #[arg(long, value_delimiter = ',', value_parser = super::head)]
+    pub heads: Vec<(usize, usize)>,
     /// Bits of a key and of a value of the cache that tokens are evicted from.
     #[arg(long, value_parser = super::kv::format, default_value = "4/4")]
     pub format: BlockFormat,
@@ -186,11 +190,24 @@ fn measure(
             Saver::Random => Scores::random(&whole),
         };
         let scoring_seconds = started.elapsed().as_secs_f64();
+        if let (Saver::Zip, Some(share)) = (saver, args.shares.first()) {
+            let heads = scores.least_needed(*share);
+            let heads = heads.iter().map(|(layer, head)| format!("{layer}-{head}"));
+            eprintln!(
+                "least needed first: {}",
+                heads.collect::<Vec<_>>().join(",")
+            );
+        }
         for compared in &args.compared {
             let name = format!("{} {}", name_of(saver), name_of(compared));
             for share in &args.shares {
                 let row = row(rows, &name, *share);
-                let evicted = scores.evict(*share, *compared);
+                let evicted = match compared {
+                    Compared::WholeHeads if !args.heads.is_empty() => {
+                        scores.evict_heads(&args.heads, *share)
+                    }
+                    _ => scores.evict(*share, *compared),
+                };
                 row.of_half_precision =
                     evicted.share_kept() * of_half_precision(args.format, model);
                 asked.work(&coded, Some(evicted), &mut row.scored)?;

@@ -43,5 +43,5 @@ pub(super) fn scores(
         }
         attention.reset();
     }
-    Ok(Scores::of(whole, attention.take_peaks()))
+    Ok(Scores::new(whole, attention.take_peaks()))
 }
