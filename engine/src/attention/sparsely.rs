@@ -1,10 +1,10 @@
-//! Sparse attention against dense attention, and against plain attention over the pages that a plain choice takes.
+//! Attention to a part of what is there: to chosen pages, and without what was evicted; against dense and plain attention.
 
 #![allow(clippy::unwrap_used)]
 
 use super::coded::{as_cached, read};
 use super::reference::{Text, bits, cache_in, plain, shape};
-use super::{CancelFlag, DenseAttention, KeptIndex, PagePolicy, SparseRead};
+use super::{CancelFlag, DenseAttention, Evicted, KeptIndex, PagePolicy, SparseRead};
 use crate::kv::{BLOCK_TOKENS, BlockFormat, KvCache};
 use lectern_models::attention::RotaryPairing;
 use tempfile::TempDir;
@@ -89,14 +89,12 @@ fn equals_plain_attention_over_the_pages_with_most_of_it() {
                     };
                     checked += 1;
                     for (nth, row) in rows.iter().enumerate() {
-                        let expected = plain_over(
-                            &seen.values[layer],
-                            row,
-                            &pages,
-                            kv_head,
-                            kv_heads,
-                            head_dim,
-                        );
+                        let looked_at = |position: usize| {
+                            position >= SEALED || pages.contains(&(position / BLOCK_TOKENS))
+                        };
+                        let values = &seen.values[layer];
+                        let expected =
+                            plain_over(values, row, looked_at, kv_head, kv_heads, head_dim);
                         let head = kv_head * group + nth;
                         let first = (asked * shape.query_heads + head) * head_dim;
                         for (found, expected) in found[first..].iter().zip(expected) {
@@ -142,7 +140,7 @@ fn plain_choice(rows: &[&[f64]]) -> Option<Vec<usize>> {
 fn plain_over(
     values: &[f32],
     row: &[f64],
-    pages: &[usize],
+    looked_at: impl Fn(usize) -> bool,
     kv_head: usize,
     kv_heads: usize,
     head_dim: usize,
@@ -150,7 +148,7 @@ fn plain_over(
     let mut sum = 0.0;
     let mut attended = vec![0.0; head_dim];
     for (position, probability) in row.iter().enumerate() {
-        if position < SEALED && !pages.contains(&(position / BLOCK_TOKENS)) {
+        if !looked_at(position) {
             continue;
         }
         sum += probability;
@@ -160,6 +158,85 @@ fn plain_over(
         }
     }
     attended.iter().map(|attended| attended / sum).collect()
+}
+
+/// Tokens here and there, a whole block, and all but the first and last of a span of blocks.
+#[test]
+fn equals_plain_attention_over_what_was_not_evicted() {
+    let (kv_heads, group, head_dim) = (2, 3, 64);
+    let shape = shape(kv_heads, group, head_dim, RotaryPairing::Halves);
+    let text = Text::new(&shape, TOKENS, 3.0);
+    let folder = TempDir::new().unwrap();
+    let cache = cache_in(&folder, &shape, BlockFormat::K8V8);
+    let mut attention = read(&shape, &text, &cache, &[256, 256, 256]);
+    let is_gone = |layer: usize, kv_head: usize, token: usize| match (layer, kv_head) {
+        (0, 0) => token % 3 == 1,
+        (0, _) => (3 * BLOCK_TOKENS..4 * BLOCK_TOKENS).contains(&token),
+        (_, 0) => (BLOCK_TOKENS..SEALED - BLOCK_TOKENS).contains(&token),
+        _ => false,
+    };
+    let mut evicted = Evicted::nothing(cache.shape(), SEALED / BLOCK_TOKENS);
+    for layer in 0..shape.layers {
+        for kv_head in 0..kv_heads {
+            (0..SEALED)
+                .filter(|token| is_gone(layer, kv_head, *token))
+                .for_each(|token| evicted.evict(layer, kv_head, token));
+        }
+    }
+    attention.evict(evicted);
+    let found = text.pass(&shape, &mut attention, (SEALED, TOKENS)).unwrap();
+    let seen = as_cached(&text, &cache);
+    for (layer, found) in found.iter().enumerate() {
+        let (_, probabilities) = plain(&shape, &seen, layer);
+        for asked in 0..TOKENS - SEALED {
+            for head in 0..shape.query_heads {
+                let kv_head = head / group;
+                let row = &probabilities[head][SEALED + asked];
+                let looked_at = |token: usize| token >= SEALED || !is_gone(layer, kv_head, token);
+                let values = &seen.values[layer];
+                let expected = plain_over(values, row, looked_at, kv_head, kv_heads, head_dim);
+                let first = (asked * shape.query_heads + head) * head_dim;
+                for (found, expected) in found[first..].iter().zip(expected) {
+                    let off = (f64::from(*found) - expected).abs();
+                    assert!(
+                        off < 3e-3,
+                        "layer {layer}, token {asked}, head {head}: {off}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn peaks_are_the_largest_probabilities() {
+    let (kv_heads, group) = (2, 3);
+    let shape = shape(kv_heads, group, 64, RotaryPairing::Halves);
+    let text = Text::new(&shape, TOKENS, 3.0);
+    let folder = TempDir::new().unwrap();
+    let cache = cache_in(&folder, &shape, BlockFormat::K8V8);
+    let mut attention = read(&shape, &text, &cache, &[256, 256, 256]);
+    attention.record_peaks();
+    let asked = [(SEALED, SEALED + 40), (SEALED + 40, TOKENS)];
+    for range in asked {
+        text.pass(&shape, &mut attention, range).unwrap();
+    }
+    let peaks = attention.take_peaks();
+    assert_eq!(peaks.len(), shape.layers * kv_heads * SEALED);
+    let seen = as_cached(&text, &cache);
+    for layer in 0..shape.layers {
+        let (_, probabilities) = plain(&shape, &seen, layer);
+        for kv_head in 0..kv_heads {
+            let of_head = &peaks[(layer * kv_heads + kv_head) * SEALED..][..SEALED];
+            for (token, found) in of_head.iter().enumerate() {
+                let rows = probabilities[kv_head * group..(kv_head + 1) * group].iter();
+                let rows = rows.flat_map(|head| &head[SEALED..TOKENS]);
+                let expected = rows.map(|row| row[token]).fold(0.0, f64::max);
+                assert!((f64::from(*found) - expected).abs() < 1e-3, "{token}");
+            }
+        }
+    }
+    assert!(attention.take_peaks().is_empty());
 }
 
 #[test]
@@ -172,7 +249,14 @@ fn no_choice_holds_more_than_the_exact_one() {
     let mut attention = DenseAttention::over(&cache, &shape, CancelFlag::new()).unwrap();
     let dense = bits(&text.pass(&shape, &mut attention, (SEALED, TOKENS)).unwrap());
     attention.reset();
-    attention.audit(&PagePolicy::ALL.map(|policy| SparseRead::new(policy, BUDGET)));
+    // The others take more than the budget where they think fit.
+    let mut policies = PagePolicy::ALL.to_vec();
+    policies.retain(|policy| policy.each_for_itself());
+    let ways: Vec<SparseRead> = policies
+        .iter()
+        .map(|policy| SparseRead::new(*policy, BUDGET))
+        .collect();
+    attention.audit(&ways);
     let audited = text.pass(&shape, &mut attention, (SEALED, TOKENS)).unwrap();
     assert!(bits(&audited) == dense, "an audit changes nothing");
     let recalls = attention.recalls();
@@ -180,7 +264,7 @@ fn no_choice_holds_more_than_the_exact_one() {
         panic!("a recall a way")
     };
     assert!(best.whole() < 1.0 && best.chosen() < best.whole());
-    for (policy, recall) in PagePolicy::ALL.iter().zip(&recalls) {
+    for (policy, recall) in policies.iter().zip(&recalls) {
         let held = recall.chosen();
         assert!(
             held > 0.0 && held <= best.chosen() + 1e-9,
