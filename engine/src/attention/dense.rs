@@ -166,9 +166,18 @@ impl DenseAttention {
         self.rewind(0);
     }
 
-    /// From now on heads lack what was evicted of them.
+    /// From now on heads lack what was evicted of them. The CPU does the work then: GPUs know nothing of it.
     pub fn evict(&mut self, evicted: Evicted) {
         self.evicted = Some(evicted);
+        self.leave_gpu();
+    }
+
+    /// From now on the CPU does the work.
+    pub(super) fn leave_gpu(&mut self) {
+        #[cfg(feature = "cuda")]
+        {
+            self.gpu = None;
+        }
     }
 
     /// From now on looks at a part of the cache; at everything with `None`. The index is made when it is first needed.

@@ -32,8 +32,9 @@ impl DenseAttention {
     }
 
     /// From now on remembers the most attention that any row pays to each cached token, in passes of at most 64 tokens, in
-    /// place of what [`DenseAttention::record`] was told.
+    /// place of what [`DenseAttention::record`] was told. The CPU does the work then.
     pub fn record_peaks(&mut self) {
+        self.leave_gpu();
         self.mass = None;
         self.peaks = Some(Peaks::new(
             self.shape.layers,
