@@ -41,22 +41,17 @@ impl Evicted {
 
     /// Share of the blocks' tokens that heads have, over all heads.
     pub fn share_kept(&self) -> f64 {
-        let kept: u64 = self
-            .kept
-            .iter()
-            .map(|word| u64::from(word.count_ones()))
-            .sum();
-        kept as f64 / (self.kept.len() * BLOCK_TOKENS).max(1) as f64
+        share(&self.kept)
     }
 
     /// The same of one head.
-    pub(crate) fn share_of(&self, layer: usize, kv_head: usize) -> f64 {
+    pub fn share_of(&self, layer: usize, kv_head: usize) -> f64 {
         let first = (layer * self.kv_heads + kv_head) * self.blocks;
-        let of_head = &self.kept[first..first + self.blocks];
-        let kept: u64 = of_head
-            .iter()
-            .map(|word| u64::from(word.count_ones()))
-            .sum();
-        kept as f64 / (self.blocks * BLOCK_TOKENS) as f64
+        share(&self.kept[first..first + self.blocks])
     }
+}
+
+fn share(kept: &[u64]) -> f64 {
+    let tokens: u64 = kept.iter().map(|word| u64::from(word.count_ones())).sum();
+    tokens as f64 / (kept.len() * BLOCK_TOKENS).max(1) as f64
 }

@@ -31,6 +31,28 @@ impl ScoreLog {
     }
 }
 
+/// Calls `each` with every logged row of a tile and block: the row, the position of the block's first token, and what
+/// makes the probabilities of its 64 tokens, now that the tile's softmax is complete.
+pub(super) fn each_logged(
+    logs: &[ScoreLog],
+    softmax: &Softmax,
+    kernels: &Kernels,
+    mut each: impl FnMut(usize, usize, &dyn Fn() -> [f32; BLOCK_TOKENS]),
+) {
+    for log in logs {
+        for (nth, scores) in log.scores.iter().enumerate() {
+            let position = log.blocks[nth / log.rows.len()] as usize * BLOCK_TOKENS;
+            let row = log.rows[nth % log.rows.len()];
+            each(row, position, &|| {
+                let mut weights = *scores;
+                (kernels.exponentials)(&mut weights, softmax.largest[row]);
+                let share = softmax.sums[row].recip();
+                weights.map(|weight| weight * share)
+            });
+        }
+    }
+}
+
 /// Sums of attention probability by cached token.
 ///
 /// The rows of the last pass are kept apart: tokens that were only guessed are dropped again, and their rows with them.
@@ -93,22 +115,14 @@ impl Mass {
         softmax: &Softmax,
         kernels: &Kernels,
     ) {
-        for log in logs {
-            for (nth, scores) in log.scores.iter().enumerate() {
-                let position = log.blocks[nth / log.rows.len()] as usize * BLOCK_TOKENS;
-                let row = log.rows[nth % log.rows.len()];
-                let of_token = self.rows.get_mut(first_token + row / group);
-                let Some(masses) = of_token.and_then(|masses| masses.get_mut(position..)) else {
-                    continue;
-                };
-                let mut weights = *scores;
-                (kernels.exponentials)(&mut weights, softmax.largest[row]);
-                let share = softmax.sums[row].recip();
-                for (mass, weight) in masses.iter_mut().zip(weights) {
-                    *mass += weight * share;
+        each_logged(logs, softmax, kernels, |row, position, probabilities| {
+            let of_token = self.rows.get_mut(first_token + row / group);
+            if let Some(masses) = of_token.and_then(|masses| masses.get_mut(position..)) {
+                for (mass, probability) in masses.iter_mut().zip(probabilities()) {
+                    *mass += probability;
                 }
             }
-        }
+        });
     }
 
     /// The recorded query heads of a layer, and how many tokens they are recorded for.

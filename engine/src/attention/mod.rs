@@ -28,6 +28,7 @@
 
 mod cancel;
 mod dense;
+mod drawn;
 mod evicted;
 #[cfg(feature = "cuda")]
 mod gpu;
@@ -51,6 +52,7 @@ mod sparsely;
 
 pub use cancel::CancelFlag;
 pub use dense::DenseAttention;
+pub(crate) use drawn::drawn;
 pub use evicted::Evicted;
 #[cfg(feature = "cuda")]
 pub use gpu::{GpuRead, remember_gpu_checks_in};

@@ -1,9 +1,8 @@
 //! The most attention that each cached token got from any row: what KVzip evicts by.
 
 use super::kernels::Kernels;
-use super::mass::ScoreLog;
+use super::mass::{ScoreLog, each_logged};
 use super::softmax::Softmax;
-use crate::kv::BLOCK_TOKENS;
 
 /// For each layer, key/value head and cached token the largest attention probability so far.
 #[derive(Debug)]
@@ -33,21 +32,13 @@ impl Peaks {
     ) {
         let first = (layer * self.kv_heads + kv_head) * self.cached;
         let of_head = &mut self.largest[first..first + self.cached];
-        for log in logs {
-            for (nth, scores) in log.scores.iter().enumerate() {
-                let position = log.blocks[nth / log.rows.len()] as usize * BLOCK_TOKENS;
-                let row = log.rows[nth % log.rows.len()];
-                let Some(largest) = of_head.get_mut(position..) else {
-                    continue;
-                };
-                let mut weights = *scores;
-                (kernels.exponentials)(&mut weights, softmax.largest[row]);
-                let share = softmax.sums[row].recip();
-                for (largest, weight) in largest.iter_mut().zip(weights) {
-                    *largest = largest.max(weight * share);
+        each_logged(logs, softmax, kernels, |_, position, probabilities| {
+            if let Some(largest) = of_head.get_mut(position..) {
+                for (largest, probability) in largest.iter_mut().zip(probabilities()) {
+                    *largest = largest.max(probability);
                 }
             }
-        }
+        });
     }
 
     /// `[layer][kv_head][token]`.

@@ -297,6 +297,14 @@ pub enum EvaluationError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A file that was asked for cannot be written.
+    #[error("cannot write {path}: {source}", path = path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// A file of the data set is not what it should be.
     #[error("{path} is not a file of that data set: {source}", path = path.display())]
     Malformed {

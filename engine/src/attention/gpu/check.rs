@@ -7,6 +7,7 @@
 use super::super::kernels::pair_channels;
 use super::GpuRead;
 use super::verdicts::Verdicts;
+use crate::attention::drawn;
 use crate::attention::{CancelFlag, DenseAttention, PagePolicy, SparseRead};
 use crate::kv::{BLOCK_TOKENS, BlockFormat, CacheIdentity, KvCache, KvError};
 use lectern_cuda::CudaError;
@@ -241,10 +242,7 @@ fn pass(
     Ok(attended)
 }
 
-/// A number from -1 to 1 for each place (splitmix64: Steele et al. 2014).
+/// A number from -1 to 1 for each place.
 fn noise(place: usize) -> f32 {
-    let mut bits = (place as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((bits ^ (bits >> 31)) >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    (drawn(place) >> 40) as f32 / (1u64 << 23) as f32 - 1.0
 }

@@ -6,6 +6,7 @@
 //! key. MagicPIG draws keys by collisions in many tables in place of that: tables serve to look at few keys, and here all
 //! are looked at, four words each.
 
+use super::super::drawn;
 use super::super::kernels::Kernels;
 use super::PageIndex;
 use super::columns::Columns;
@@ -39,12 +40,9 @@ impl Hashes {
     }
 }
 
-/// Drawn, always the same (splitmix64, Steele et al. 2014).
+/// A number of a plane.
 fn side(nth: usize) -> f32 {
-    let mut bits = (nth as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    if bits >> 63 == 0 { 1.0 } else { -1.0 }
+    if drawn(nth) >> 63 == 0 { 1.0 } else { -1.0 }
 }
 
 impl PageIndex for Hashes {

@@ -125,11 +125,9 @@ impl Sparse {
             self.read.budget / BLOCK_TOKENS,
             self.read.window / BLOCK_TOKENS,
         );
-        let worth_to = |queries: &[f32], depth: usize| {
-            let mut estimates = vec![0.0; queries.len() / depth * pages];
-            let head = &self.layers[layer].heads[rows.kv_head];
-            head.estimate(kernels, queries, pages, &mut estimates);
-            worth(&estimates, pages)
+        let worth_to = |rows_of: &[f32], depth: usize| {
+            let head = (layer, rows.kv_head);
+            worth(&self.estimates(kernels, head, rows_of, depth, pages), pages)
         };
         match self.read.policy {
             PagePolicy::Probe => {
@@ -151,7 +149,6 @@ impl Sparse {
                     _ => budget,
                 };
                 let worth = self.pruned.worth(at, rows.first_token, shares);
-                let worth = worth.unwrap_or_else(|| vec![0.0; pages]);
                 let chosen = pick(&worth, budget, window);
                 self.pruned.leave(rows.first_token, &chosen);
                 chosen
@@ -160,21 +157,26 @@ impl Sparse {
         }
     }
 
+    /// Channels of a head.
+    pub(super) fn head_dim(&self) -> usize {
+        self.shape.head_dim
+    }
+
     /// What is looked at.
     pub(in crate::attention) fn read(&self) -> &SparseRead {
         &self.read
     }
 
-    /// `[rows][pages]`, see [`PageIndex::estimate`].
+    /// `[rows][pages]`, see [`PageIndex::estimate`], of `queries`, `[rows][depth]`, in a layer and head.
     pub(super) fn estimates(
         &self,
         kernels: &Kernels,
-        layer: usize,
-        kv_head: usize,
+        (layer, kv_head): (usize, usize),
         queries: &[f32],
+        depth: usize,
         pages: usize,
     ) -> Vec<f32> {
-        let mut estimates = vec![0.0; queries.len() / self.shape.head_dim * pages];
+        let mut estimates = vec![0.0; queries.len() / depth * pages];
         let head = &self.layers[layer].heads[kv_head];
         head.estimate(kernels, queries, pages, &mut estimates);
         estimates

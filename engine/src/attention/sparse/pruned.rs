@@ -26,14 +26,14 @@ struct Tile {
 
 impl Pruned {
     /// What pages are worth to a head in this layer: the shares of attention that they got in the layer before, nothing
-    /// where they fell away. `None` in the first layer. `shares` are what this head gives them now; `tile` is the first
+    /// where they fell away, or in the first layer. `shares` are what this head gives them now; `tile` is the first
     /// token of those that choose.
     pub(super) fn worth(
         &self,
         (layer, kv_head): (usize, usize),
         tile: usize,
         shares: Vec<f32>,
-    ) -> Option<Vec<f32>> {
+    ) -> Vec<f32> {
         let mut tiles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let tile = tiles.entry(tile).or_default();
         let pages = shares.len();
@@ -41,6 +41,7 @@ impl Pruned {
             if tile.layer != 0 || tile.now.contains_key(&kv_head) {
                 *tile = Tile::default();
             }
+            tile.before = vec![0.0; pages];
             tile.left = vec![true; pages];
         }
         if layer > tile.layer {
@@ -56,11 +57,9 @@ impl Pruned {
         }
         tile.now.insert(kv_head, shares);
         let before = tile.before.iter().zip(&tile.left);
-        (layer > 0).then(|| {
-            before
-                .map(|(share, left)| if *left { *share } else { 0.0 })
-                .collect()
-        })
+        before
+            .map(|(share, left)| if *left { *share } else { 0.0 })
+            .collect()
     }
 
     /// These pages are left of those that this tile chose from.

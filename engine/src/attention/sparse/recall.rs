@@ -72,9 +72,9 @@ impl Audit {
         let Choosers {
             kv_head, queries, ..
         } = rows;
-        let exact = self
-            .exact
-            .estimates(kernels, layer, kv_head, queries, pages);
+        let head = (layer, kv_head);
+        let depth = self.exact.head_dim();
+        let exact = self.exact.estimates(kernels, head, queries, depth, pages);
         for (way, recall) in &self.ways {
             if !way.chooses(layer, pages) {
                 continue;

@@ -179,7 +179,10 @@ fn measure(
     let material = Material::of(model.tokenizer(), text, tokens)?;
     if let Some(path) = &args.write_text {
         let read = model.tokenizer().decode(&material.ids);
-        std::fs::write(path, read.repeat(2))?;
+        std::fs::write(path, read.repeat(2)).map_err(|source| EvaluationError::Unwritable {
+            path: path.clone(),
+            source,
+        })?;
     }
     let counted = if args.second_half { tokens / 2 } else { 0 };
     let folder = Scratch::new()?;
@@ -264,7 +267,12 @@ fn predict(
     Ok(logits.map_err(lectern_models::ForwardError::from)?)
 }
 
-fn open(folder: &Path, model: &Model, format: BlockFormat) -> Result<KvCache, EvaluationError> {
+/// An empty cache in a folder that is new.
+pub(in crate::evaluation) fn open(
+    folder: &Path,
+    model: &Model,
+    format: BlockFormat,
+) -> Result<KvCache, EvaluationError> {
     let identity = CacheIdentity {
         scope: 0,
         text: Default::default(), // the folder is new: nothing else can be in it

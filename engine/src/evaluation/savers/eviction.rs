@@ -1,6 +1,6 @@
 //! From scores to what is evicted.
 
-use crate::attention::Evicted;
+use crate::attention::{Evicted, drawn};
 use crate::kv::{BLOCK_TOKENS, KvCache, KvShape};
 use clap::ValueEnum;
 use std::ops::Range;
@@ -132,16 +132,10 @@ impl Scores {
         Scores::new(cache, all.map(|at| (at % tokens) as f32).collect())
     }
 
-    /// Drawn for each token and head (splitmix64, Steele et al. 2014).
+    /// Any number for each token and head.
     pub fn random(cache: &KvCache) -> Scores {
-        let drawn = |at: usize| {
-            let mut bits = (at as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            ((bits ^ (bits >> 31)) >> 40) as f32
-        };
         let all = 0..cache.shape().layers * cache.shape().kv_heads * cache.tokens();
-        Scores::new(cache, all.map(drawn).collect())
+        Scores::new(cache, all.map(|at| (drawn(at) >> 40) as f32).collect())
     }
 }
 

@@ -3,7 +3,9 @@
 use super::tasks::Document;
 use crate::attention::{CancelFlag, DenseAttention, PagePolicy, SparseRead};
 use crate::evaluation::EvaluationError;
-use crate::kv::{BlockFormat, CacheIdentity, KvCache};
+use crate::evaluation::kv::open;
+use crate::kv::{BlockFormat, KvCache};
+use crate::reading::CHUNK_TOKENS;
 use clap::ValueEnum;
 use lectern_models::{Logits, Model};
 use std::path::Path;
@@ -39,9 +41,6 @@ impl Reading {
     }
 }
 
-/// Tokens of a pass, as where everything is looked at.
-const CHUNK: usize = crate::reading::CHUNK_TOKENS;
-
 /// Reads a document into a new cache in `folder`, looking at a part.
 pub(super) fn read_in_part(
     reading: Reading,
@@ -50,20 +49,12 @@ pub(super) fn read_in_part(
     format: BlockFormat,
     folder: &Path,
 ) -> Result<KvCache, EvaluationError> {
-    let identity = CacheIdentity {
-        scope: 0,
-        text: Default::default(), // the folder is new: nothing else can be in it
-        model: model.fingerprint().to_owned(),
-        prompt: 0,
-        format: format.number(),
-    };
-    let folder = folder.join(reading.name());
-    let cache = KvCache::open(&folder, &identity, model.shape())?;
+    let cache = open(&folder.join(reading.name()), model, format)?;
     let mut attention = DenseAttention::over(&cache, model.shape(), CancelFlag::new())?;
     attention.look_at(Some(reading.look_at(model.shape().layers)));
     let ids = document.tokens.iter().map(|token| token.id);
     let ids: Vec<u32> = document.prefix.iter().copied().chain(ids).collect();
-    for chunk in ids.chunks(CHUNK) {
+    for chunk in ids.chunks(CHUNK_TOKENS) {
         model.forward(chunk, &mut attention, Logits::None)?;
         attention.seal(&cache, chunk)?;
     }

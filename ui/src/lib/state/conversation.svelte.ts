@@ -25,6 +25,8 @@ export class Dialogue {
   stopping = $state(false);
   draft = $state('');
   #stop: AbortController | null = null;
+  /** The conversation that is being fetched to be shown; whatever is done meanwhile takes its place. */
+  #opening: string | null = null;
 
   constructor(
     readonly backend: Backend,
@@ -41,6 +43,7 @@ export class Dialogue {
   async ask(question: string): Promise<void> {
     const words = question.trim();
     if (words === '' || this.asking) return;
+    this.#opening = null;
     this.turns.push(fresh(words));
     const turn = this.turns.at(-1)!;
     this.asking = true;
@@ -111,6 +114,7 @@ export class Dialogue {
 
   startNew(): void {
     if (this.asking) return;
+    this.#opening = null;
     this.turns = [];
     this.conversation = null;
     this.hears.shown?.(null);
@@ -118,9 +122,10 @@ export class Dialogue {
 
   async open(conversation: string): Promise<void> {
     if (this.asking) return;
+    this.#opening = conversation;
     const outcome = await this.backend.call({ method: 'conversation', params: { conversation } });
-    // Whoever asked meanwhile goes on with what they asked.
-    if (this.asking) return;
+    if (this.#opening !== conversation) return;
+    this.#opening = null;
     this.conversation = outcome.conversation.id;
     this.turns = outcome.conversation.turns.map((answer) => ({
       ...fresh(answer.question),

@@ -53,6 +53,37 @@ describe('a dialogue', () => {
     expect(dialogue.turns.map((turn) => turn.stage)).toEqual([null, null]);
   });
 
+  it('shows what was done last, whenever an earlier conversation comes', async () => {
+    const { backend } = setUp();
+    const dialogue = new Dialogue(backend, 'd1');
+    await dialogue.ask(QUESTION);
+    dialogue.startNew();
+    await dialogue.ask('Who is Irene Adler?');
+    dialogue.startNew();
+    const questions = () => dialogue.turns.map((turn) => turn.question);
+    // The first to be asked for comes last.
+    const call = backend.call.bind(backend);
+    let come = () => {};
+    backend.call = (async (request: Parameters<typeof call>[0], options) => {
+      const outcome = await call(request, options);
+      if (request.method === 'conversation' && request.params.conversation === 'c1') {
+        await new Promise<void>((done) => (come = done));
+      }
+      return outcome;
+    }) as typeof backend.call;
+    const slow = dialogue.open('c1');
+    await dialogue.open('c2');
+    come();
+    await slow;
+    expect(questions()).toEqual(['Who is Irene Adler?']);
+    dialogue.startNew();
+    const late = dialogue.open('c1');
+    await dialogue.ask('Who is the King?');
+    come();
+    await late;
+    expect(questions()).toEqual(['Who is the King?']);
+  });
+
   it('stops, and keeps what was said until then', async () => {
     const { backend } = setUp();
     const dialogue = new Dialogue(backend, 'd1');

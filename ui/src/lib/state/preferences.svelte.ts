@@ -89,6 +89,13 @@ export class Preferences {
     this.set('paused', paused ? [...others, document] : others);
   }
 
+  /** A document has left the library. */
+  forget(document: string): void {
+    this.forgetPosition(document);
+    this.keepConversation(document, null);
+    this.setPaused(document, false);
+  }
+
   forgetPosition(document: string): void {
     localStorage.removeItem(POSITION + document);
   }

@@ -259,7 +259,7 @@ export class Session {
       this.#dialogues.set(id, dialogue);
       const last = this.preferences.conversation(id);
       // It may have been deleted elsewhere: then the document is shown without one.
-      if (last) void dialogue.open(last).catch(() => this.preferences.keepConversation(id, null));
+      if (last) void dialogue.open(last).catch(() => {});
     }
     return dialogue;
   }
@@ -322,9 +322,7 @@ export class Session {
       action: 'Remove',
       run: async () => {
         await this.library.remove(document.id);
-        this.preferences.forgetPosition(document.id);
-        this.preferences.setPaused(document.id, false);
-        this.preferences.keepConversation(document.id, null);
+        this.preferences.forget(document.id);
         this.#viewers.delete(document.id);
         this.#dialogues.delete(document.id);
         if (this.selected === document.id) this.#close();
