@@ -4,13 +4,15 @@
 // the largest score, the sum of weights relative to it, and the values weighted likewise; `merge` makes one of them.
 //
 // A block takes one token, one key/value head with up to ROWS of the query heads that share it (so that its codes are
-// read once for all of them) and one share of the pages. Scores of one page exist at a time.
+// read once for all of them) and one share of the pages, a warp 16 keys of each and 64 channels. While a page is attended to,
+// what all warps need of the next is made; each quarter of the keys has a softmax of its own, and only at the end they become
+// one.
 //
-// grid (splits of this launch, kv_heads * slices, tokens), 128 threads; slices = query heads of a group / ROWS, rounded up.
+// grid (splits of this launch, kv_heads, tokens), two threads a channel; slices of ROWS query heads are launched one by one.
 
 #include "chosen.cuh"
 #include "scores.cuh"
-#include "warp.cuh"
+#include "weigh.cuh"
 
 struct Decode {
     Queries queries;
@@ -29,182 +31,134 @@ struct Decode {
     /// Splits in all, and the first that this launch makes: pages that do not fit the device together come in turns.
     int splits;
     int first_split;
+    /// First of each group's query heads that the launch takes.
+    int first_row;
 };
 
-template <int HEAD_DIM, int ROWS>
-struct DecodeShared {
-    ScoreShared<HEAD_DIM, ROWS> scoring;
-    Array<float2, PAGE_TOKENS * HEAD_DIM / RUN> value_grids;
-    Array<Array<float, ROWS>, PAGE_TOKENS> weights;
-    /// What everything summed before is multiplied by, because the largest score has grown.
-    Array<float, ROWS> keeps;
+/// What was found of each quarter of the keys.
+template <int HEAD_DIM>
+struct QuarterResults {
+    Array<Array<float, ROWS>, KEY_WARPS> largest;
+    Array<Array<float, ROWS>, KEY_WARPS> sums;
+    Array<Array<Array<float, HEAD_DIM>, ROWS>, KEY_WARPS> values;
 };
 
-/// Brings grids and codes of the values to shared memory, where those of the keys were. Ends without a barrier.
-template <int HEAD_DIM, int ROWS>
-__device__ void stage_values(DecodeShared<HEAD_DIM, ROWS>& shared, const PageHead<HEAD_DIM>& head) {
-    constexpr int GRIDS = PAGE_TOKENS * HEAD_DIM / RUN;
-    if (head.in_halves()) {
-        return;
+template <int HEAD_DIM>
+union DecodeShared {
+    ScoreShared<HEAD_DIM> scoring;
+    /// When the pages are done with.
+    QuarterResults<HEAD_DIM> results;
+};
+
+/// The largest of a row's numbers, over the lanes that have its other tokens.
+__device__ __forceinline__ float max_of_row(float number) {
+#pragma unroll
+    for (int step = 4; step < 32; step <<= 1) {
+        number = fmaxf(number, __shfl_xor_sync(0xffffffffu, number, step));
     }
-    stage(shared.scoring.codes, head.values, GRIDS * run_bytes(head.value_bits));
-    for (int at = threadIdx.x; at < GRIDS; at += SCORE_THREADS) {
-        const Grid grid = grid_at(head.value_grids, head.value_bits, at);
-        shared.value_grids[at] = make_float2(grid.step, grid.least);
-    }
+    return number;
 }
 
-template <int HEAD_DIM, int ROWS>
-__device__ void attend_split(const Decode& decode, DecodeShared<HEAD_DIM, ROWS>& shared) {
-    constexpr int WARPS = SCORE_THREADS / 32;
-    constexpr int ROWS_OF_WARP = (ROWS + WARPS - 1) / WARPS;
-    // With 64 channels, two threads share a channel and take turns with the tokens.
-    constexpr int STRIDE = SCORE_THREADS / HEAD_DIM;
-    const int lane = threadIdx.x % 32;
-    const int warp = threadIdx.x / 32;
-    const int kv_head = blockIdx.y % decode.queries.kv_heads;
-    const int first_row = blockIdx.y / decode.queries.kv_heads * ROWS;
+template <int HEAD_DIM>
+__device__ __forceinline__ void attend_split(const Decode& decode, DecodeShared<HEAD_DIM>& shared) {
+    const int kv_head = blockIdx.y;
     const int token = blockIdx.z;
     const int position = decode.queries.start + token;
     const PageList list(decode.chosen, token, decode.queries.kv_heads, kv_head, position);
     const int first_page = (int)((long long)list.length * blockIdx.x / gridDim.x);
     const int last_page = (int)((long long)list.length * (blockIdx.x + 1) / gridDim.x);
     const float* bias = decode.bias + kv_head * HEAD_DIM;
-    const int channel = threadIdx.x % HEAD_DIM;
-    const int first_token = threadIdx.x / HEAD_DIM;
+    const auto head_of = [&](int page) {
+        return PageHead<HEAD_DIM>(decode.pages[page], decode.queries.kv_heads, kv_head);
+    };
+    load_rows<HEAD_DIM>(shared.scoring, decode.queries, decode.rotation, token, kv_head, decode.first_row);
 
-    load_queries(shared.scoring, decode.queries, decode.rotation, token, kv_head, first_row);
-    // A warp keeps the softmax of its rows in registers, the same in all lanes.
-    float largest[ROWS_OF_WARP];
-    float sums[ROWS_OF_WARP];
-#pragma unroll
-    for (int nth = 0; nth < ROWS_OF_WARP; nth++) {
-        largest[nth] = -INFINITY;
-        sums[nth] = 0.0f;
-    }
-    float values[ROWS];
-#pragma unroll
-    for (int row = 0; row < ROWS; row++) {
-        values[row] = 0.0f;
-    }
+    // Of rows 2t and 2t + 1.
+    float largest[2] = {-INFINITY, -INFINITY};
+    Weighed<HEAD_DIM> weighed;
+    weighed.clear();
     __syncthreads();  // queries are there
-
-    for (int nth_page = first_page; nth_page < last_page; nth_page++) {
+    int nth_page = first_page;
+    if (nth_page < last_page) {
         const int page = list.at(nth_page);
-        const PageHead<HEAD_DIM> head(decode.pages[page], decode.queries.kv_heads, kv_head);
+        stage_page<HEAD_DIM>(shared.scoring, shared.scoring.staged[0], head_of(page), decode.rotation, bias, page);
+    }
+    int buffer = 0;
+    for (; nth_page < last_page; nth_page++) {
+        __syncthreads();  // this page is staged, and the one before is done with
+        if (nth_page + 1 < last_page) {
+            const int next = list.at(nth_page + 1);
+            stage_page<HEAD_DIM>(shared.scoring, shared.scoring.staged[1 - buffer], head_of(next), decode.rotation, bias, next);
+        }
+        const int page = list.at(nth_page);
+        const PageHead<HEAD_DIM> head = head_of(page);
         const int visible = min(PAGE_TOKENS, position + 1 - page * PAGE_TOKENS);
-        score_page(shared.scoring, head, decode.rotation, bias, page);
-        __syncthreads();  // scores are there, codes of keys are done with
-
-        stage_values(shared, head);
+        TensorSums scores =
+            score_tile<HEAD_DIM>(shared.scoring, shared.scoring.staged[buffer], head, decode.rotation, visible);
+        float keeps[2];
 #pragma unroll
-        for (int nth = 0; nth < ROWS_OF_WARP; nth++) {
-            const int row = warp + nth * WARPS;
-            if (row >= ROWS) {
-                break;
-            }
-            float scores[2];
-#pragma unroll
-            for (int half = 0; half < 2; half++) {
-                const int key = lane + 32 * half;
-                const float score = shared.scoring.scores[0][row][key] + shared.scoring.scores[1][row][key];
-                scores[half] = key < visible ? score : -INFINITY;
-            }
-            const float grown = fmaxf(largest[nth], warp_max(fmaxf(scores[0], scores[1])));
+        for (int row = 0; row < 2; row++) {
+            const float grown = fmaxf(largest[row], max_of_row(fmaxf(scores.numbers[row], scores.numbers[2 + row])));
             // Nothing but -infinity so far: weights of 0 and not of NaN.
             const float base = grown == -INFINITY ? 0.0f : grown;
-            const float keep = exp2f(largest[nth] - base);
-            float sum = 0.0f;
-#pragma unroll
-            for (int half = 0; half < 2; half++) {
-                const float weight = exp2f(scores[half] - base);
-                shared.weights[lane + 32 * half][row] = weight;
-                sum += weight;
-            }
-            sums[nth] = sums[nth] * keep + warp_sum(sum);
-            largest[nth] = grown;
-            if (lane == 0) {
-                shared.keeps[row] = keep;
-            }
+            keeps[row] = exp2f(largest[row] - base);
+            scores.numbers[row] = exp2f(scores.numbers[row] - base + power_of(head.value_bits));
+            scores.numbers[2 + row] = exp2f(scores.numbers[2 + row] - base + power_of(head.value_bits));
+            largest[row] = grown;
         }
-        __syncthreads();  // weights and values are there
-
-#pragma unroll
-        for (int row = 0; row < ROWS; row++) {
-            values[row] *= shared.keeps[row];
-        }
-        for (int key = first_token; key < visible; key += STRIDE) {
-            float value;
-            if (head.in_halves()) {
-                value = head.value(channel, key);
-            } else {
-                const int nth = key * PageHead<HEAD_DIM>::GROUPS + channel / RUN;
-                const unsigned char* run = staged_bytes(shared.scoring.codes, nth * run_bytes(head.value_bits));
-                const float2 grid = shared.value_grids[nth];
-                value = grid.y + code_in_run(run, head.value_bits, channel % RUN) * grid.x;
-            }
-#pragma unroll
-            for (int row = 0; row < ROWS; row++) {
-                values[row] += shared.weights[key][row] * value;
-            }
-        }
-        __syncthreads();  // codes, weights and scores are done with
+        weighed.keep(keeps);
+        weighed.add(scores, head, visible);
+        buffer ^= 1;
     }
 
-    // Threads that shared a channel add up.
-    if (STRIDE > 1) {
+    const int lane = threadIdx.x % 32;
+    const int quarter = key_tile();
+    __syncthreads();  // the pages are done with
 #pragma unroll
-        for (int row = 0; row < ROWS; row++) {
-            shared.scoring.scores[first_token][row][channel % PAGE_TOKENS] = values[row];
+    for (int row = 0; row < 2; row++) {
+        const int of = 2 * (lane % 4) + row;
+        if (lane < 4 && channel_part() == 0) {
+            shared.results.largest[quarter][of] = largest[row];
+            shared.results.sums[quarter][of] = weighed.sum(row);
         }
-        __syncthreads();  // all sums are there
-#pragma unroll
-        for (int row = 0; row < ROWS; row++) {
-            values[row] = shared.scoring.scores[0][row][channel % PAGE_TOKENS] +
-                          shared.scoring.scores[1][row][channel % PAGE_TOKENS];
-        }
+        weighed.put(row, [&](int channel, float value) { shared.results.values[quarter][of][channel] = value; });
     }
-    const int group = group_size(decode.queries);
-    const int rows = min(ROWS, group - first_row);
-    const size_t first_head = (size_t)token * decode.queries.query_heads + kv_head * group + first_row;
-#pragma unroll
-    for (int row = 0; row < ROWS; row++) {
-        if (row < rows && first_token == 0) {
-            const size_t split = (first_head + row) * decode.splits + decode.first_split + blockIdx.x;
-            decode.values[split * HEAD_DIM + channel] = values[row];
+    __syncthreads();  // what was found of all keys is there
+    const int rows = min(ROWS, group_size(decode.queries) - decode.first_row);
+    const size_t first_head = (size_t)token * decode.queries.query_heads + kv_head * group_size(decode.queries) + decode.first_row;
+    const int channel = threadIdx.x % HEAD_DIM;
+    for (int row = threadIdx.x / HEAD_DIM; row < rows; row += SCORE_THREADS<HEAD_DIM> / HEAD_DIM) {
+        float grown = -INFINITY;
+        for (int of = 0; of < KEY_WARPS; of++) {
+            grown = fmaxf(grown, shared.results.largest[of][row]);
         }
-    }
-#pragma unroll
-    for (int nth = 0; nth < ROWS_OF_WARP; nth++) {
-        const int row = warp + nth * WARPS;
-        if (row < rows && lane == 0) {
-            const size_t split = (first_head + row) * decode.splits + decode.first_split + blockIdx.x;
-            decode.largest[split] = largest[nth];
-            decode.sums[split] = sums[nth];
+        const float base = grown == -INFINITY ? 0.0f : grown;
+        float sum = 0.0f;
+        float value = 0.0f;
+        for (int of = 0; of < KEY_WARPS; of++) {
+            const float keep = exp2f(shared.results.largest[of][row] - base);
+            sum += shared.results.sums[of][row] * keep;
+            value += shared.results.values[of][row][channel] * keep;
+        }
+        const size_t split = (first_head + row) * decode.splits + decode.first_split + blockIdx.x;
+        decode.values[split * HEAD_DIM + channel] = value;
+        if (channel == 0) {
+            decode.largest[split] = grown;
+            decode.sums[split] = sum;
         }
     }
 }
 
 // registers <= 96
-extern "C" __global__ void __launch_bounds__(SCORE_THREADS, 5) decode_64_4(const Decode decode) {
-    __shared__ DecodeShared<64, 4> shared;
-    attend_split<64, 4>(decode, shared);
+extern "C" __global__ void __launch_bounds__(128, 5) decode_64(const Decode decode) {
+    __shared__ DecodeShared<64> shared;
+    attend_split<64>(decode, shared);
 }
 
+// Bounds of 256 threads would give 80 registers, too few, or 128.
+// threads 256
 // registers <= 96
-extern "C" __global__ void __launch_bounds__(SCORE_THREADS, 5) decode_64_8(const Decode decode) {
-    __shared__ DecodeShared<64, 8> shared;
-    attend_split<64, 8>(decode, shared);
-}
-
-// registers <= 96
-extern "C" __global__ void __launch_bounds__(SCORE_THREADS, 5) decode_128_4(const Decode decode) {
-    __shared__ DecodeShared<128, 4> shared;
-    attend_split<128, 4>(decode, shared);
-}
-
-// registers <= 96
-extern "C" __global__ void __launch_bounds__(SCORE_THREADS, 5) decode_128_8(const Decode decode) {
-    __shared__ DecodeShared<128, 8> shared;
-    attend_split<128, 8>(decode, shared);
+extern "C" __global__ void __launch_bounds__(320, 2) decode_128(const Decode decode) {
+    __shared__ DecodeShared<128> shared;
+    attend_split<128>(decode, shared);
 }

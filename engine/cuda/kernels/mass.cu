@@ -6,7 +6,7 @@
 // them would take 4 bytes a head and key.
 //
 // One launch a key/value head, so that no two blocks write to one place and sums come in the same order every time.
-// grid (any number, slices, tokens), 128 threads; slices = query heads of a group / 8, rounded up, launched one by one.
+// grid (any number, 1, tokens), two threads a channel; slices of ROWS query heads are launched one by one.
 
 #include "chosen.cuh"
 #include "scores.cuh"
@@ -30,45 +30,60 @@ struct Mass {
     unsigned int recorded;
 };
 
-constexpr int MASS_ROWS = 8;
-
 template <int HEAD_DIM>
-__device__ void add_masses(const Mass& mass, ScoreShared<HEAD_DIM, MASS_ROWS>& shared) {
+__device__ __forceinline__ void add_masses(const Mass& mass, ScoreShared<HEAD_DIM>& shared) {
     const int token = blockIdx.z;
     const int position = mass.queries.start + token;
     const int group = group_size(mass.queries);
+    const int lane = threadIdx.x % 32;
     const PageList list(mass.chosen, token, mass.queries.kv_heads, mass.kv_head, position);
     const size_t first_head = (size_t)token * mass.queries.query_heads + mass.kv_head * group + mass.first_row;
-    load_queries(shared, mass.queries, mass.rotation, token, mass.kv_head, mass.first_row);
+    const float* bias = mass.bias + mass.kv_head * HEAD_DIM;
+    load_rows<HEAD_DIM>(shared, mass.queries, mass.rotation, token, mass.kv_head, mass.first_row);
+    // Of rows 2t and 2t + 1; a row that is not recorded weighs nothing.
+    float largest[2];
+    float part[2];
+#pragma unroll
+    for (int nth = 0; nth < 2; nth++) {
+        const int row = 2 * (lane % 4) + nth;
+        const bool is_recorded = mass.recorded >> row & 1;
+        largest[nth] = is_recorded ? mass.row_largest[first_head + row] : INFINITY;
+        part[nth] = is_recorded ? 1.0f / mass.row_sums[first_head + row] : 0.0f;
+    }
+    __syncthreads();  // queries are there
     for (int nth_page = blockIdx.x; nth_page < list.length; nth_page += gridDim.x) {
         const int page = list.at(nth_page);
         const PageHead<HEAD_DIM> head(mass.pages[page], mass.queries.kv_heads, mass.kv_head);
-        __syncthreads();  // queries are there, scores of the page before are done with
-        score_page(shared, head, mass.rotation, mass.bias + mass.kv_head * HEAD_DIM, page);
-        __syncthreads();  // scores are there
-        const int key = threadIdx.x;
-        const int cached = page * PAGE_TOKENS + key;
-        if (key < PAGE_TOKENS && cached <= position && cached < mass.room) {
-            float sum = 0.0f;
-            for (int row = 0; row < MASS_ROWS; row++) {
-                if (mass.recorded >> row & 1) {
-                    const float score = shared.scores[0][row][key] + shared.scores[1][row][key];
-                    sum += exp2f(score - mass.row_largest[first_head + row]) / mass.row_sums[first_head + row];
-                }
+        const int first = page * PAGE_TOKENS;
+        const int visible = min(PAGE_TOKENS, min(position + 1, mass.room) - first);
+        Staged<HEAD_DIM>& staged = shared.staged[nth_page / gridDim.x % 2];
+        stage_page<HEAD_DIM>(shared, staged, head, mass.rotation, bias, page);
+        // The page before has the other room, and the one before that was done with before this one was reached by all.
+        __syncthreads();  // the page is staged
+        const TensorSums scores = score_tile<HEAD_DIM>(shared, staged, head, mass.rotation, visible);
+#pragma unroll
+        for (int nth = 0; nth < 2; nth++) {
+            float sum = exp2f(scores.numbers[2 * nth] - largest[0]) * part[0] +
+                        exp2f(scores.numbers[2 * nth + 1] - largest[1]) * part[1];
+            // Over the four lanes of a token.
+            sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+            sum += __shfl_xor_sync(0xffffffffu, sum, 2);
+            const int key = token_of(lane / 4, key_tile() * 2 + nth);
+            if (lane % 4 == 0 && channel_part() == 0 && key < visible) {
+                mass.masses[(size_t)token * mass.room + first + key] += sum;
             }
-            mass.masses[(size_t)token * mass.room + cached] += sum;
         }
     }
 }
 
 // registers <= 96
-extern "C" __global__ void __launch_bounds__(SCORE_THREADS) mass_64(const Mass mass) {
-    __shared__ ScoreShared<64, MASS_ROWS> shared;
+extern "C" __global__ void __launch_bounds__(128) mass_64(const Mass mass) {
+    __shared__ ScoreShared<64> shared;
     add_masses<64>(mass, shared);
 }
 
 // registers <= 96
-extern "C" __global__ void __launch_bounds__(SCORE_THREADS) mass_128(const Mass mass) {
-    __shared__ ScoreShared<128, MASS_ROWS> shared;
+extern "C" __global__ void __launch_bounds__(256, 3) mass_128(const Mass mass) {
+    __shared__ ScoreShared<128> shared;
     add_masses<128>(mass, shared);
 }

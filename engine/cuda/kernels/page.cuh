@@ -58,56 +58,66 @@ __device__ __forceinline__ Grid grid_at(const unsigned char* grids, int bits, in
     return {step, (float)(signed char)(grid & 0xff) * (step / OFFSETS)};
 }
 
-/// One key/value head of a page.
+/// One key/value head of a page. Where its parts lie is computed where it is asked for: four addresses that are kept are
+/// registers that `decode` does not have.
 template <int HEAD_DIM>
 struct PageHead {
     static constexpr int GROUPS = HEAD_DIM / RUN;
 
+    const unsigned char* bytes;
     int key_bits;
     int value_bits;
-    const unsigned char* key_grids;
-    const unsigned char* keys;
-    const unsigned char* value_grids;
-    const unsigned char* values;
+    int kv_heads;
+    int kv_head;
 
     __device__ __forceinline__ PageHead(const Page& page, int kv_heads, int kv_head)
-        : key_bits(page.key_bits), value_bits(page.value_bits), key_grids(nullptr), value_grids(nullptr) {
-        if (in_halves()) {
-            const int head_bytes = 2 * PAGE_TOKENS * HEAD_DIM;
-            keys = page.bytes + kv_head * head_bytes;
-            values = keys + kv_heads * head_bytes;
-            return;
-        }
-        const int key_code_bytes = 2 * run_bytes(key_bits) * HEAD_DIM;
-        const int value_code_bytes = PAGE_TOKENS * run_bytes(value_bits) * GROUPS;
-        const int key_grid_bytes = grid_bytes(key_bits) * HEAD_DIM;
-        const int value_grid_bytes = grid_bytes(value_bits) * PAGE_TOKENS * GROUPS;
-        const int head_bytes = key_grid_bytes + key_code_bytes + value_grid_bytes + value_code_bytes;
-        key_grids = page.bytes + (size_t)kv_head * head_bytes;
-        keys = key_grids + key_grid_bytes;
-        value_grids = keys + key_code_bytes;
-        values = value_grids + value_grid_bytes;
-    }
+        : bytes(page.bytes), key_bits(page.key_bits), value_bits(page.value_bits), kv_heads(kv_heads), kv_head(kv_head) {}
 
     __device__ __forceinline__ bool in_halves() const { return key_bits == HALF_BITS; }
+
+    /// Of grids and codes of one head.
+    __device__ __forceinline__ static int side_bytes(int grids, int bits) {
+        return grids * grid_bytes(bits) + PAGE_TOKENS * HEAD_DIM / 8 * bits;
+    }
+
+    __device__ __forceinline__ const unsigned char* key_grids() const {
+        return bytes + (size_t)kv_head * (side_bytes(HEAD_DIM, key_bits) + side_bytes(PAGE_TOKENS * GROUPS, value_bits));
+    }
+    __device__ __forceinline__ const unsigned char* keys() const {
+        return key_grids() + grid_bytes(key_bits) * HEAD_DIM;
+    }
+    __device__ __forceinline__ const unsigned char* value_grids() const {
+        return key_grids() + side_bytes(HEAD_DIM, key_bits);
+    }
+    __device__ __forceinline__ const unsigned char* values() const {
+        return value_grids() + grid_bytes(value_bits) * PAGE_TOKENS * GROUPS;
+    }
+
+    /// `[64][head_dim]`.
+    __device__ __forceinline__ const __half* key_halves() const {
+        return reinterpret_cast<const __half*>(bytes) + kv_head * PAGE_TOKENS * HEAD_DIM;
+    }
+    __device__ __forceinline__ const __half* value_halves() const {
+        return key_halves() + kv_heads * PAGE_TOKENS * HEAD_DIM;
+    }
 
     /// A key as it was projected: without bias, not turned.
     __device__ __forceinline__ float key(int channel, int token) const {
         if (in_halves()) {
-            return __half2float(reinterpret_cast<const __half*>(keys)[token * HEAD_DIM + channel]);
+            return __half2float(key_halves()[token * HEAD_DIM + channel]);
         }
-        const Grid grid = grid_at(key_grids, key_bits, channel);
-        const unsigned char* run = keys + (2 * channel + token / RUN) * run_bytes(key_bits);
+        const Grid grid = grid_at(key_grids(), key_bits, channel);
+        const unsigned char* run = keys() + (2 * channel + token / RUN) * run_bytes(key_bits);
         return grid.least + code_in_run(run, key_bits, token % RUN) * grid.step;
     }
 
     __device__ __forceinline__ float value(int channel, int token) const {
         if (in_halves()) {
-            return __half2float(reinterpret_cast<const __half*>(values)[token * HEAD_DIM + channel]);
+            return __half2float(value_halves()[token * HEAD_DIM + channel]);
         }
         const int nth = token * GROUPS + channel / RUN;
-        const Grid grid = grid_at(value_grids, value_bits, nth);
-        const unsigned char* run = values + nth * run_bytes(value_bits);
+        const Grid grid = grid_at(value_grids(), value_bits, nth);
+        const unsigned char* run = values() + nth * run_bytes(value_bits);
         return grid.least + code_in_run(run, value_bits, channel % RUN) * grid.step;
     }
 };

@@ -12,6 +12,9 @@ struct Rotation {
     const float2* places;
     /// Cosine and sine of each page's first position, `[pages][head_dim / 2]`.
     const float2* pages;
+    /// Those of `places` as lanes want them (`scores.cuh`), `[head_dim / 8][8][32]`: pair 4 * i + lane % 4, and of the
+    /// tokens that the lane takes the nth.
+    const float2* lanes;
 };
 
 __device__ __forceinline__ float2 turn(float2 pair, float2 angle) {

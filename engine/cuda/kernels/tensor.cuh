@@ -5,6 +5,9 @@
 // 1) of row g; of the sums (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1). See mma.sync in NVIDIA's PTX manual.
 //
 // On Turing, which has only products of half the columns, it is two of them. On the CPU lanes look at each other's words.
+//
+// What comes out of one product is not laid out as the next one wants its right side: `transposed` makes it so. And two
+// halves at a time can be multiplied in a lane's own registers: `multiply_halves`.
 #pragma once
 
 #ifndef CUDA_ON_CPU
@@ -20,6 +23,12 @@ struct RightWords {
 struct TensorSums {
     float numbers[4];
 };
+
+/// The left and right side of a product of half the columns: words 0 and 1, and word 0, of the whole one's.
+struct LeftHalf {
+    unsigned words[2];
+};
+using RightHalf = unsigned;
 
 #ifdef CUDA_ON_CPU
 
@@ -54,11 +63,35 @@ ONE_INSTRUCTION inline void multiply_add(TensorSums& sums, const LeftWords& left
     __syncwarp();  // nobody looks at `own` any more
 }
 
+ONE_INSTRUCTION inline void multiply_add(TensorSums& sums, const LeftHalf& left, RightHalf right) {
+    multiply_add(sums, LeftWords{{left.words[0], left.words[1], 0, 0}}, RightWords{{right, 0}});
+}
+
 __device__ __forceinline__ unsigned two_halves(float first, float second) {
     return (unsigned)__half_as_ushort(__float2half_rn(first)) | (unsigned)__half_as_ushort(__float2half_rn(second)) << 16;
 }
 
+ONE_INSTRUCTION inline unsigned transposed(unsigned word) {
+    const int g = cpu::here.lane / 4;
+    const int t = cpu::here.lane % 4;
+    const unsigned first = cpu::shuffle(0xffffffffu, word, 4 * (2 * t) + g / 2, SITE);
+    const unsigned second = cpu::shuffle(0xffffffffu, word, 4 * (2 * t + 1) + g / 2, SITE);
+    return (first >> 16 * (g % 2) & 0xffffu) | (second >> 16 * (g % 2) & 0xffffu) << 16;
+}
+
+// Rounded twice here, first to F32; nothing rounds where these kernels use it.
+inline unsigned multiply_halves(unsigned a, unsigned b, unsigned c) {
+    return two_halves(half_of(a, 0) * half_of(b, 0) + half_of(c, 0), half_of(a, 1) * half_of(b, 1) + half_of(c, 1));
+}
+
 #else
+
+__device__ __forceinline__ void multiply_add(TensorSums& sums, const LeftHalf& left, RightHalf right) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+        : "+f"(sums.numbers[0]), "+f"(sums.numbers[1]), "+f"(sums.numbers[2]), "+f"(sums.numbers[3])
+        : "r"(left.words[0]), "r"(left.words[1]), "r"(right));
+}
 
 __device__ __forceinline__ void multiply_add(TensorSums& sums, const LeftWords& left, const RightWords& right) {
 #if __CUDA_ARCH__ >= 800
@@ -71,10 +104,7 @@ __device__ __forceinline__ void multiply_add(TensorSums& sums, const LeftWords& 
 #else
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-        asm volatile(
-            "mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
-            : "+f"(sums.numbers[0]), "+f"(sums.numbers[1]), "+f"(sums.numbers[2]), "+f"(sums.numbers[3])
-            : "r"(left.words[2 * half]), "r"(left.words[2 * half + 1]), "r"(right.words[half]));
+        multiply_add(sums, LeftHalf{{left.words[2 * half], left.words[2 * half + 1]}}, right.words[half]);
     }
 #endif
 }
@@ -82,6 +112,20 @@ __device__ __forceinline__ void multiply_add(TensorSums& sums, const LeftWords& 
 __device__ __forceinline__ unsigned two_halves(float first, float second) {
     const __half2 both = __floats2half2_rn(first, second);
     return *reinterpret_cast<const unsigned*>(&both);
+}
+
+/// Of 8 by 8 halves, of which lane 4 * g + t has (g, 2t) and (g, 2t + 1), the word of the same lane when rows are columns.
+__device__ __forceinline__ unsigned transposed(unsigned word) {
+    unsigned turned;
+    asm("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(turned) : "r"(word));
+    return turned;
+}
+
+/// `a * b + c`, of each of two halves, rounded once.
+__device__ __forceinline__ unsigned multiply_halves(unsigned a, unsigned b, unsigned c) {
+    unsigned result;
+    asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(result) : "r"(a), "r"(b), "r"(c));
+    return result;
 }
 
 #endif

@@ -252,7 +252,7 @@ impl GpuCache {
         } else if !self.bring_all(pass.layer, sealed, source)? {
             masses = self.attend_in_turns(pass, tokens, source)?;
         } else {
-            let splits = visible.min(SPLITS);
+            let splits = self.splits(visible, tokens.min(DECODE_TOKENS));
             for first in (0..tokens).step_by(DECODE_TOKENS) {
                 let piece = DECODE_TOKENS.min(tokens - first);
                 self.decode(pass, first, piece, Chosen::ALL, 0, splits, splits)?;
@@ -264,6 +264,19 @@ impl GpuCache {
         }
         self.bring_next_layer(pass.layer, sealed, source)?;
         self.result(pass, masses)
+    }
+
+    /// Shares of so many pages for `decode`: enough for several blocks on each multiprocessor, as many as there is room for.
+    fn splits(&self, pages: usize, tokens: usize) -> usize {
+        /// Blocks that wait for memory while another computes.
+        const BLOCKS: usize = 4;
+        let blocks = self.shape().kv_heads() * tokens;
+        let room = self.demand.pass_tokens.min(DECODE_TOKENS) * SPLITS / tokens;
+        (BLOCKS * self.device.multiprocessors())
+            .div_ceil(blocks)
+            .min(room)
+            .min(pages)
+            .max(1)
     }
 
     /// What was attended, if it is wanted on the host.
@@ -303,10 +316,12 @@ impl GpuCache {
             sums: self.device.address(&scratch.split_sums),
             splits: all as i32,
             first_split: first_split as i32,
+            first_row: 0,
         };
-        assert!(tokens <= DECODE_TOKENS && all <= SPLITS && first_split + splits <= all);
-        // SAFETY: the scratch holds `DECODE_TOKENS` tokens with `SPLITS` splits; all pages that are chosen, or all that
-        // can be seen, have been brought, or are open.
+        assert!(first_split + splits <= all);
+        assert!(tokens * all <= self.demand.pass_tokens.min(DECODE_TOKENS) * SPLITS);
+        // SAFETY: the scratch holds so many splits of tokens; all pages that are chosen, or all that can be seen, have been
+        // brought, or are open.
         unsafe { self.device.decode(self.shape(), tokens, splits, &decode) }?;
         self.pages_were_read()
     }
@@ -330,6 +345,7 @@ impl GpuCache {
             row_largest: at(self.device.address(&scratch.row_largest), 1),
             row_sums: at(self.device.address(&scratch.row_sums), 1),
             splits: splits as i32,
+            head_dim: self.shape().head_dim() as i32,
         };
         // SAFETY: the scratch holds all tokens of the pass and the splits that `decode` or `prefill` filled.
         unsafe { self.device.merge(self.shape(), tokens, &merge) }

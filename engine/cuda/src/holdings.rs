@@ -14,6 +14,7 @@ pub struct Holdings {
     pub(crate) channels: Buffer<i32>,
     pub(crate) places: Buffer<f32>,
     pub(crate) page_turns: Buffer<f32>,
+    pub(crate) lane_turns: Buffer<f32>,
     /// `[layers][kv_heads][head_dim]`.
     pub(crate) biases: Buffer<f32>,
     /// `[layers][pages]`.
@@ -105,6 +106,7 @@ impl Holdings {
         let page_turns: Vec<f32> = (0..sizes.pages)
             .flat_map(|page| shape.turn(page * PAGE_TOKENS).into_iter().flatten())
             .collect();
+        let lane_turns: Vec<f32> = shape.turns_by_lane().into_iter().flatten().collect();
         let biases: Vec<f32> = (0..sizes.layers).flat_map(|l| shape.bias(l)).collect();
         let index = if sizes.indexed_pages > 0 {
             let numbers = sizes.layers * sizes.kv_row;
@@ -130,6 +132,7 @@ impl Holdings {
             channels: device.upload(&channels)?,
             places: device.upload(&places)?,
             page_turns: device.upload(&page_turns)?,
+            lane_turns: device.upload(&lane_turns)?,
             biases: device.upload(&biases)?,
             pages: device.upload(&vec![Page::default(); sizes.layers * sizes.pages])?,
             slots: device.allocate(sizes.slot_bytes)?,
@@ -162,6 +165,7 @@ impl Holdings {
             channels: device.address(&self.channels),
             places: device.address(&self.places),
             pages: device.address(&self.page_turns),
+            lanes: device.address(&self.lane_turns),
         }
     }
 }

@@ -13,11 +13,12 @@ use cudarc::driver::{CudaContext, CudaFunction, DeviceRepr, LaunchConfig, PushKe
 use cudarc::nvrtc::Ptx;
 use std::sync::Arc;
 
-/// Query heads that `decode` takes together: as few as hold a group.
-const DECODE_ROWS: [usize; 2] = [4, 8];
-
-/// Query heads that `scan` and `mass` take together.
+/// Query heads that `decode`, `scan` and `mass` take together.
 pub const SLICE_ROWS: usize = 8;
+
+/// Threads of `merge` where the splits are as many as this, or more: several a channel then.
+const MERGE_THREADS: usize = 256;
+const MERGED_BY_ALL: usize = 8;
 
 /// Rows of a tile of `prefill`.
 pub const TILE_ROWS: usize = 64;
@@ -35,8 +36,7 @@ impl<T> ByHead<T> {
 /// Our kernels, loaded.
 #[derive(Debug)]
 pub struct Kernels {
-    /// For each head size, by [`DECODE_ROWS`].
-    decode: ByHead<[CudaFunction; 2]>,
+    decode: ByHead<CudaFunction>,
     merge: CudaFunction,
     unpack: ByHead<CudaFunction>,
     prefill: ByHead<CudaFunction>,
@@ -98,17 +98,9 @@ impl Kernels {
             let large = functions.remove(1);
             Ok::<_, CudaError>(ByHead([functions.remove(0), large]))
         };
-        let decode = |names: [&str; 2]| {
-            let mut functions = load(image!("decode"), &names)?;
-            let eight = functions.remove(1);
-            Ok::<_, CudaError>([functions.remove(0), eight])
-        };
         let index = image!("index");
         Ok(Kernels {
-            decode: ByHead([
-                decode(["decode_64_4", "decode_64_8"])?,
-                decode(["decode_128_4", "decode_128_8"])?,
-            ]),
+            decode: by_head(image!("decode"), ["decode_64", "decode_128"])?,
             merge: one(image!("merge"), "merge")?,
             unpack: by_head(image!("unpack"), ["unpack_64", "unpack_128"])?,
             prefill: by_head(image!("prefill"), ["prefill_64", "prefill_128"])?,
@@ -164,12 +156,17 @@ impl Device {
         splits: usize,
         decode: &Decode,
     ) -> Result<(), CudaError> {
-        let wide = usize::from(shape.group_size() > DECODE_ROWS[0]);
-        let slices = shape.group_size().div_ceil(DECODE_ROWS[wide]);
-        let grid = (splits, shape.kv_heads() * slices, tokens);
-        let kernel = &self.kernels().decode.of(shape)[wide];
-        // SAFETY: the caller's.
-        unsafe { self.launch(kernel, grid, 128, decode) }
+        let grid = (splits, shape.kv_heads(), tokens);
+        let kernel = self.kernels().decode.of(shape);
+        for first_row in (0..shape.group_size()).step_by(SLICE_ROWS) {
+            let slice = Decode {
+                first_row: first_row as i32,
+                ..*decode
+            };
+            // SAFETY: the caller's.
+            unsafe { self.launch(kernel, grid, 2 * shape.head_dim(), &slice) }?;
+        }
+        Ok(())
     }
 
     /// Makes one softmax of all splits.
@@ -186,8 +183,12 @@ impl Device {
         merge: &Merge,
     ) -> Result<(), CudaError> {
         let grid = (shape.query_heads(), tokens, 1);
+        let threads = match merge.splits as usize {
+            0..MERGED_BY_ALL => shape.head_dim(),
+            _ => MERGE_THREADS,
+        };
         // SAFETY: the caller's.
-        unsafe { self.launch(&self.kernels().merge, grid, shape.head_dim(), merge) }
+        unsafe { self.launch(&self.kernels().merge, grid, threads, merge) }
     }
 
     /// Decodes `pages` pages for `prefill`.
@@ -355,7 +356,7 @@ impl Device {
     ) -> Result<(), CudaError> {
         let kernel = self.kernels().mass.of(shape);
         // SAFETY: the caller's.
-        unsafe { self.launch(kernel, (blocks, 1, tokens), 128, mass) }
+        unsafe { self.launch(kernel, (blocks, 1, tokens), 2 * shape.head_dim(), mass) }
     }
 
     pub(crate) unsafe fn launch<P: DeviceRepr>(

@@ -51,6 +51,8 @@ pub struct Rotation {
     pub places: Address,
     /// F32 `[pages][head_dim / 2][2]`.
     pub pages: Address,
+    /// F32 `[head_dim / 8][8][32][2]`: [`Shape::turns_by_lane`](crate::Shape::turns_by_lane).
+    pub lanes: Address,
 }
 
 /// Pages that rows attend to.
@@ -92,6 +94,7 @@ pub struct Decode {
     pub sums: Address,
     pub splits: i32,
     pub first_split: i32,
+    pub first_row: i32,
 }
 
 /// `merge.cu`.
@@ -106,6 +109,7 @@ pub struct Merge {
     pub row_largest: Address,
     pub row_sums: Address,
     pub splits: i32,
+    pub head_dim: i32,
 }
 
 /// `prefill.cu`.

@@ -18,7 +18,7 @@ use crate::shape::{PAGE_TOKENS, PageFormat, Shape};
 /// Tokens that one launch of `decode` takes at most; longer passes that choose pages come in pieces.
 pub const DECODE_TOKENS: usize = 16;
 
-/// Splits of one launch of `decode` at most: with two key/value heads enough for 128 multiprocessors.
+/// Splits of one launch of `decode` of so many tokens at most; of fewer tokens there may be as many more.
 pub const SPLITS: usize = 64;
 
 /// Turns over pages that do not fit together, at most: a split each, and one for open pages.
@@ -293,7 +293,7 @@ impl Sizes {
     }
 
     fn tables(&self) -> usize {
-        let rotation = 8 * self.pairs * (1 + PAGE_TOKENS + self.pages);
+        let rotation = 8 * self.pairs * (1 + 2 * PAGE_TOKENS + self.pages);
         let biases = 4 * self.layers * self.kv_row;
         let pages = size_of::<Page>() * self.layers * self.pages;
         rotation + biases + pages

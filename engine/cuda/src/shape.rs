@@ -98,6 +98,19 @@ impl Shape {
             })
             .collect()
     }
+    /// The turns of the places of a page as a lane of `decode` wants them, `[pairs / 4][8][32]`: pair `4 * i + lane % 4`, and
+    /// of the eight tokens that lanes of `lane / 4` take (`kernels/eight.cuh`) the nth.
+    pub fn turns_by_lane(&self) -> Vec<[f32; 2]> {
+        let by_place: Vec<Vec<[f32; 2]>> = (0..PAGE_TOKENS).map(|place| self.turn(place)).collect();
+        let of = |pair: usize, group: usize, nth: usize| {
+            by_place[32 * (group / 4) + 4 * (group % 4) + nth % 4 + 16 * (nth / 4)][pair]
+        };
+        (0..self.pairs() / 4)
+            .flat_map(|quad| (0..8).map(move |nth| (quad, nth)))
+            .flat_map(|(quad, nth)| (0..32).map(move |lane| (quad, nth, lane)))
+            .map(|(quad, nth, lane)| of(4 * quad + lane % 4, lane / 4, nth))
+            .collect()
+    }
 }
 
 /// How the keys and values of a page are encoded.

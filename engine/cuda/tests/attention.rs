@@ -45,7 +45,7 @@ fn decode(
         .unwrap();
     let largest = device.allocate::<f32>(heads * splits).unwrap();
     let sums = device.allocate::<f32>(heads * splits).unwrap();
-    let mut decode = Decode {
+    let decode = Decode {
         queries: rows.queries(),
         rotation: on.rotation(gpu),
         chosen,
@@ -56,11 +56,11 @@ fn decode(
         sums: device.address(&sums),
         splits: splits as i32,
         first_split: 0,
+        first_row: 0,
     };
     // SAFETY: the buffers above are as large as the kernel says, and live until the work is done.
     unsafe { device.decode(&on.shape, tokens, splits, &decode) }
         .unwrap_or_else(|error| panic!("{error}: {}", gpu.driver.last_failure()));
-    decode.first_split = 0;
     let passed = Passed {
         attended: device.allocate(heads * scene.shape.head_dim).unwrap(),
         largest: device.allocate(heads).unwrap(),
@@ -74,6 +74,7 @@ fn decode(
         row_largest: device.address(&passed.largest),
         row_sums: device.address(&passed.sums),
         splits: splits as i32,
+        head_dim: scene.shape.head_dim as i32,
     };
     // SAFETY: as above.
     unsafe { device.merge(&on.shape, tokens, &merge) }
@@ -277,6 +278,7 @@ fn prefill(
         row_largest: device.address(&passed.largest),
         row_sums: device.address(&passed.sums),
         splits: splits as i32,
+        head_dim: scene.shape.head_dim as i32,
     };
     // SAFETY: as above.
     unsafe { device.merge(&on.shape, tokens, &merge) }.unwrap();

@@ -13,8 +13,8 @@ use lectern_cuda::parameters::{
 fn structs_are_as_large_for_the_host_as_for_the_kernels() {
     let (driver, _alone) = support::driver();
     for (kernel, bytes) in [
-        ("decode_64_4", size_of::<Decode>()),
-        ("decode_128_8", size_of::<Decode>()),
+        ("decode_64", size_of::<Decode>()),
+        ("decode_128", size_of::<Decode>()),
         ("merge", size_of::<Merge>()),
         ("prefill_64", size_of::<Prefill>()),
         ("unpack_128", size_of::<Unpack>()),

@@ -98,10 +98,14 @@ pub fn check(kernels: &[Compiled]) -> Result<()> {
     Ok(())
 }
 
-/// `// registers <= N` before `extern "C" __global__ void __launch_bounds__(THREADS...) NAME(const`.
+/// `// registers <= N` before `extern "C" __global__ void __launch_bounds__(THREADS...) NAME(const`; before it
+/// `// threads N` where they are others than the bounds say.
 fn stated(source: &str, all: &str) -> Result<HashMap<String, Stated>> {
     let mut stated = HashMap::new();
-    for part in source.split("// registers <= ").skip(1) {
+    let parts: Vec<&str> = source.split("// registers <= ").collect();
+    for (before, part) in parts.iter().zip(&parts[1..]) {
+        let others = before.trim_end().lines().next_back().unwrap_or("");
+        let others = others.strip_prefix("// threads ").map(str::parse);
         let budget = part.lines().next().unwrap_or("").trim().parse()?;
         let bounds = between(part, "__launch_bounds__(", ")").context("launch bounds")?;
         let threads = bounds.split(',').next().unwrap_or("").trim();
@@ -112,6 +116,7 @@ fn stated(source: &str, all: &str) -> Result<HashMap<String, Stated>> {
                 .parse()?,
         };
         let name = between(part, ") ", "(const").context("a kernel's name")?;
+        let threads = others.transpose()?.unwrap_or(threads);
         stated.insert(name.to_owned(), Stated { threads, budget });
     }
     anyhow::ensure!(

@@ -258,6 +258,7 @@ pub struct OnDevice {
     channels: Buffer<i32>,
     places: Buffer<f32>,
     page_turns: Buffer<f32>,
+    lane_turns: Buffer<f32>,
 }
 
 impl OnDevice {
@@ -291,6 +292,7 @@ impl OnDevice {
             channels: device.upload(&channels).unwrap(),
             places: device.upload(&places).unwrap(),
             page_turns: device.upload(&page_turns).unwrap(),
+            lane_turns: device.upload(&flat(shape.turns_by_lane())).unwrap(),
             parts,
             shape,
         }
@@ -301,6 +303,7 @@ impl OnDevice {
             channels: gpu.device.address(&self.channels),
             places: gpu.device.address(&self.places),
             pages: gpu.device.address(&self.page_turns),
+            lanes: gpu.device.address(&self.lane_turns),
         }
     }
 }
