@@ -34,28 +34,35 @@ using RightHalf = unsigned;
 
 inline float half_of(unsigned word, int nth) { return __half2float(__ushort_as_half((unsigned short)(word >> 16 * nth))); }
 
-ONE_INSTRUCTION inline void multiply_add(TensorSums& sums, const LeftWords& left, const RightWords& right) {
-    struct Words {
-        LeftWords left;
-        RightWords right;
-    };
-    const Words own = {left, right};
+/// What a lane brings to a product of 8 * HALVES columns, as numbers.
+template <int HALVES>
+struct LaneNumbers {
+    float left[2 * HALVES][2];
+    float right[HALVES][2];
+};
+
+template <int HALVES>
+ONE_INSTRUCTION void multiply_add_of(TensorSums& sums, const unsigned* left, const unsigned* right) {
+    LaneNumbers<HALVES> own;
+    for (int half = 0; half < 2; half++) {
+        for (int word = 0; word < 2 * HALVES; word++) {
+            own.left[word][half] = half_of(left[word], half);
+        }
+        for (int word = 0; word < HALVES; word++) {
+            own.right[word][half] = half_of(right[word], half);
+        }
+    }
+    const LaneNumbers<HALVES>* all[32];
+    cpu::exchange_all(&own, reinterpret_cast<const void**>(all), SITE);
     const int g = cpu::here.lane / 4;
     const int t = cpu::here.lane % 4;
-    const Words* rows[4];
-    const Words* columns[2][4];
-    for (int nth = 0; nth < 4; nth++) {
-        rows[nth] = cpu::shuffle(0xffffffffu, &own, 4 * g + nth, SITE);
-        columns[0][nth] = cpu::shuffle(0xffffffffu, &own, 4 * (2 * t) + nth, SITE);
-        columns[1][nth] = cpu::shuffle(0xffffffffu, &own, 4 * (2 * t + 1) + nth, SITE);
-    }
-    for (int nth = 0; nth < 4; nth++) {
-        for (int word = 0; word < 2; word++) {
+    for (int word = 0; word < HALVES; word++) {
+        for (int nth = 0; nth < 4; nth++) {
             for (int half = 0; half < 2; half++) {
                 for (int column = 0; column < 2; column++) {
-                    const float right_half = half_of(columns[column][nth]->right.words[word], half);
-                    sums.numbers[column] += half_of(rows[nth]->left.words[2 * word], half) * right_half;
-                    sums.numbers[2 + column] += half_of(rows[nth]->left.words[2 * word + 1], half) * right_half;
+                    const float factor = all[4 * (2 * t + column) + nth]->right[word][half];
+                    sums.numbers[column] += all[4 * g + nth]->left[2 * word][half] * factor;
+                    sums.numbers[2 + column] += all[4 * g + nth]->left[2 * word + 1][half] * factor;
                 }
             }
         }
@@ -63,8 +70,12 @@ ONE_INSTRUCTION inline void multiply_add(TensorSums& sums, const LeftWords& left
     __syncwarp();  // nobody looks at `own` any more
 }
 
-ONE_INSTRUCTION inline void multiply_add(TensorSums& sums, const LeftHalf& left, RightHalf right) {
-    multiply_add(sums, LeftWords{{left.words[0], left.words[1], 0, 0}}, RightWords{{right, 0}});
+inline void multiply_add(TensorSums& sums, const LeftHalf& left, RightHalf right) {
+    multiply_add_of<1>(sums, left.words, &right);
+}
+
+inline void multiply_add(TensorSums& sums, const LeftWords& left, const RightWords& right) {
+    multiply_add_of<2>(sums, left.words, right.words);
 }
 
 __device__ __forceinline__ unsigned two_halves(float first, float second) {

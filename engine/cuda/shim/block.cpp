@@ -314,6 +314,16 @@ uint64_t exchange(unsigned mask, uint64_t brought, int lane, int site) {
     return got;
 }
 
+void exchange_all(const void* brought, const void** got, int site) {
+    const int warp = running.current / 32 * 32;
+    thread_at(running.current).brought = reinterpret_cast<uint64_t>(brought);
+    meet_lanes(0xffffffffu, site);
+    for (int lane = 0; lane < 32; lane++) {
+        got[lane] = reinterpret_cast<const void*>(thread_at(warp + lane).brought);
+    }
+    meet_lanes(0xffffffffu, site);
+}
+
 unsigned vote(unsigned mask, bool for_it, int site) {
     const int warp = running.current / 32 * 32;
     thread_at(running.current).brought = for_it;

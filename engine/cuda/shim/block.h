@@ -49,6 +49,9 @@ void wait_for_lanes(unsigned mask, int site);
 /// What lane `lane` of the warp brought; its own where there is no such lane.
 uint64_t exchange(unsigned mask, uint64_t brought, int lane, int site);
 
+/// Where every lane of the warp has what it brought.
+void exchange_all(const void* brought, const void** got, int site);
+
 /// One bit a lane.
 unsigned vote(unsigned mask, bool for_it, int site);
 

@@ -1,7 +1,6 @@
 // Half-precision numbers (IEEE 754 binary16), as `cuda_fp16.h` has them.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -17,7 +16,7 @@ inline float __half2float(__half half) {
     const uint32_t exponent = half.bits >> 10 & 31;
     const uint32_t mantissa = half.bits & 0x3ffu;
     if (exponent == 0) {
-        const float number = std::ldexp((float)mantissa, -24);
+        const float number = (float)mantissa * 0x1p-24f;
         return sign ? -number : number;
     }
     const uint32_t bits = exponent == 31 ? sign | 0x7f800000u | mantissa << 13

@@ -41,19 +41,20 @@ impl Work {
     /// Of one layer: `decode` of one token over `pages` coded pages for each head.
     pub fn decode(shape: &Shape, format: PageFormat, pages: usize) -> Work {
         let (d, keys) = (shape.head_dim(), PAGE_TOKENS);
-        let group = shape.group_size();
-        // Rows that are computed, empty ones among them.
-        let together = if group > 4 { 8 } else { 4 };
-        let rows = group.next_multiple_of(together);
-        let slices = rows / together;
-        // A pair: two steps and offsets (4), turned (6). A value: step and offset.
-        let decoded = slices * keys * (d / 2 * 10 + d * 2);
-        let turned_back = rows * d / 2 * 6;
-        let products = rows * keys * (2 * d + 2 * d + 4);
+        let slices = shape.group_size().div_ceil(SLICE_ROWS);
+        // A pair of a row: turned back, and what halves leave out. A channel's factor and summand.
+        let staged = SLICE_ROWS * d / 2 * 8 + d * 4;
+        // A pair of a key: factors and summands, turned, and what halves leave out. A value: its code times the step.
+        let decoded = keys * (d / 2 * 12 + d * 2);
+        // A weight, and what each quarter of the keys has summed so far.
+        let softmax = SLICE_ROWS * (keys * 4 + 4 * d);
+        // Three products of halves for scores, two for values and for what is added to 64 channels at a time.
+        let products = 2 * SLICE_ROWS * keys * (3 * d + 2 * d + 2 * 16 * d / 64);
+        let heads = pages * shape.kv_heads() * slices;
         Work {
             bytes: (pages * slices * format.part_bytes(shape)) as u64,
-            operations: (pages * shape.kv_heads() * (decoded + turned_back + products)) as u64,
-            tensor_operations: 0,
+            operations: (heads * (staged + decoded + softmax)) as u64,
+            tensor_operations: (heads * products) as u64,
         }
     }
 

@@ -136,7 +136,7 @@ fn decode_equals_plain_attention() {
         for format in FORMATS {
             // One page; its edges; several pages with more splits than pages, and fewer.
             for (tokens, pass, splits) in
-                [(1, 1, 1), (64, 1, 3), (65, 2, 2), (200, 3, 5), (330, 1, 2)]
+                [(1, 1, 1), (64, 1, 3), (65, 2, 2), (200, 3, 9), (330, 1, 2)]
             {
                 let scene = Scene::new(heads, format, tokens, 7 + nth);
                 let on = OnDevice::new(&gpu, &scene);

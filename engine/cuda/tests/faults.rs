@@ -50,37 +50,92 @@ const ROWS: (&str, &str) = ("products", "rows_are_normed");
 /// Missing barriers, bounds that are off by one, wrong masks, stale pages, wrong places and roundings.
 const FAULTS: &[Seeded] = &[
     seeded(
-        "no barrier between the page's codes and their use",
+        "no barrier before rows are used",
+        ("decode.cu", "__syncthreads();  // queries are there", ""),
+        DECODE,
+    ),
+    seeded(
+        "no barrier between what is made of a page and its use",
+        (
+            "decode.cu",
+            "__syncthreads();  // this page is staged, and the one before is done with",
+            "",
+        ),
+        DECODE,
+    ),
+    seeded(
+        "no barrier between scores of some channels and of all",
         (
             "scores.cuh",
-            "__syncthreads();  // codes, grids and queries are there",
+            "__syncthreads();  // scores of all channels are there",
             "",
         ),
         DECODE,
     ),
     seeded(
-        "no barrier between scores and softmax",
+        "results lie where a page still is",
         (
             "decode.cu",
-            "__syncthreads();  // scores are there, codes of keys are done with",
+            "__syncthreads();  // the pages are done with",
             "",
         ),
         DECODE,
     ),
     seeded(
-        "no barrier between weights and values",
+        "no barrier between quarters and the whole",
         (
             "decode.cu",
-            "__syncthreads();  // weights and values are there",
+            "__syncthreads();  // what was found of all keys is there",
             "",
         ),
         DECODE,
     ),
     seeded(
-        "no barrier before the next page",
+        "the next page takes the place of this one",
         (
             "decode.cu",
-            "__syncthreads();  // codes, weights and scores are done with",
+            "staged[1 - buffer], head_of(next)",
+            "staged[buffer], head_of(next)",
+        ),
+        DECODE,
+    ),
+    seeded(
+        "what halves leave out of a score is left out",
+        (
+            "scores.cuh",
+            "        multiply_add(scores, left_rest, right.first);\n",
+            "",
+        ),
+        DECODE,
+    ),
+    seeded(
+        "what halves leave out of a weight is left out",
+        ("weigh.cuh", "multiply_add(further, least, right_rest);", ""),
+        DECODE,
+    ),
+    seeded(
+        "a value in a slot that is not filled",
+        (
+            "weigh.cuh",
+            "token + more < visible ?",
+            "token + more < PAGE_TOKENS ?",
+        ),
+        DECODE,
+    ),
+    seeded(
+        "the splits' largest are one warp's",
+        (
+            "merge.cu",
+            "__syncthreads();  // the warps' largest are there",
+            "",
+        ),
+        DECODE,
+    ),
+    seeded(
+        "a channel's splits are some threads'",
+        (
+            "merge.cu",
+            "__syncthreads();  // what all threads have is there",
             "",
         ),
         DECODE,
@@ -242,13 +297,21 @@ const FAULTS: &[Seeded] = &[
         DECODE,
     ),
     seeded(
-        "one row too many is staged",
-        ("scores.cuh", "at < length / 16;", "at <= length / 16;"),
+        "one row too many is loaded",
+        (
+            "scores.cuh",
+            "at < PAIRS * ROWS; at +=",
+            "at <= PAIRS * ROWS; at +=",
+        ),
         DECODE,
     ),
     seeded(
         "mass is added behind the last token that is counted",
-        ("mass.cu", "cached < mass.room", "cached <= mass.room"),
+        (
+            "mass.cu",
+            "position + 1, mass.room)",
+            "position + 1, mass.room + 1)",
+        ),
         MASS,
     ),
     seeded(
@@ -258,7 +321,7 @@ const FAULTS: &[Seeded] = &[
             "number += __shfl_xor_sync(ALL_LANES,",
             "number += __shfl_xor_sync(0xffffu,",
         ),
-        DECODE,
+        ROWS,
     ),
     seeded(
         "the reduction leaves lanes out",
@@ -462,8 +525,8 @@ fn no_kernel_touches_what_is_not_its_own() {
         Checked::Address,
         Some(Fault {
             file: "scores.cuh",
-            right: "channel < HEAD_DIM; channel += SCORE_THREADS) {\n        const Grid",
-            wrong: "channel < HEAD_DIM; channel += SCORE_THREADS) {\n        volatile float seen = bias[channel + 1]; (void)seen;\n        const Grid",
+            right: "        float2 grids[2] =",
+            wrong: "        volatile float seen = bias[channels.y + 1]; (void)seen;\n        float2 grids[2] =",
         }),
     );
     let output = run(DECODE.0, DECODE.1, &beyond, &environment);
