@@ -124,6 +124,21 @@ fn a_share_is_not_borne_out_by_a_number_of_another_kind() {
     assert_eq!(state, SupportState::Supported, "{quotes:?}");
 }
 
+/// The sample's first question: what is said of the bottle stands behind a "not" that is said of something else, and a word
+/// of it before.
+#[test]
+fn a_not_that_belongs_to_another_clause_denies_nothing() {
+    let text = "On this second occasion she found a little bottle on it, (“which certainly was not here before,” said Alice,) \
+                and round the neck of the bottle was a paper label, with the words “DRINK ME,” beautifully printed on it in \
+                large letters.";
+    let question = "What did the label on the bottle say?";
+    let (state, quotes) = verdict(text, question, "The label on the bottle said \"DRINK ME\".");
+    assert_eq!(state, SupportState::Supported, "{quotes:?}");
+    let text = "Round the neck of the bottle was a paper label, which did not say “DRINK ME,” in large letters.";
+    let (state, _) = verdict(text, question, "The label on the bottle said \"DRINK ME\".");
+    assert_ne!(state, SupportState::Supported);
+}
+
 #[test]
 fn what_the_document_does_not_hold_is_unsupported_and_uncited() {
     for (question, sentence) in [

@@ -8,6 +8,8 @@ use super::query::{Keys, Query, Weighed, is_negated};
 use super::rank::shares;
 use super::terms::{Term, terms};
 use lectern_protocol::SupportState;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 /// Share of the answer's weight that must stand in the cited words to be `Supported`, and to be `Partly`.
 const SUPPORTED_SHARE: f32 = 0.6;
@@ -170,8 +172,8 @@ fn holds_words(words: &str, quotation: &str) -> bool {
     normal(words).contains(normal(quotation).trim_end_matches(['.', ',', ';', '!', '?']))
 }
 
-/// The part of a cited sentence from the first to the last word that the answer shares: a "not" outside of it
-/// belongs to another clause.
+/// The shortest part of a cited sentence with all the words that the answer shares with it: a "not" outside of it belongs to
+/// another clause, also where a word stands on both sides of it.
 fn matched_words<'w>(query: &Query, words: &'w str) -> &'w str {
     let said: Vec<Term> = query
         .answer
@@ -180,14 +182,25 @@ fn matched_words<'w>(query: &Query, words: &'w str) -> &'w str {
         .map(|w| w.term)
         .collect();
     let keys = Keys::new(&said);
-    let mut matched = terms(words)
+    let shared: Vec<Term> = terms(words)
         .into_iter()
-        .filter(|term| keys.share(term) > 0.0);
-    let Some(first) = matched.next() else {
-        return "";
-    };
-    let last = matched.next_back().unwrap_or(first);
-    words
-        .get(first.span.start..last.span.end)
-        .unwrap_or_default()
+        .filter(|term| keys.share(term) > 0.0)
+        .collect();
+    let all = shared.iter().map(|term| term.stem).collect::<HashSet<u64>>();
+    let mut held: HashMap<u64, usize> = HashMap::new();
+    let mut first = 0;
+    let mut shortest: Option<Range<usize>> = None;
+    for last in &shared {
+        *held.entry(last.stem).or_default() += 1;
+        // What stands again later is not needed at the beginning.
+        while let Some(again) = held.get_mut(&shared[first].stem).filter(|times| **times > 1) {
+            *again -= 1;
+            first += 1;
+        }
+        let part = shared[first].span.start..last.span.end;
+        if held.len() == all.len() && shortest.as_ref().is_none_or(|s| part.len() < s.len()) {
+            shortest = Some(part);
+        }
+    }
+    shortest.and_then(|part| words.get(part)).unwrap_or_default()
 }
