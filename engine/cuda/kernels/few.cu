@@ -23,9 +23,14 @@ template <int TOKENS>
 using WarpSums = Array<Array<Array<float, TOKENS>, FOUR>, FEW_WARPS>;
 
 template <class Format, int TOKENS>
-__device__ __forceinline__ void multiply_piece(const Products& products, const Piece<Format>& piece, size_t columns,
-                                               size_t column, float (&sums)[FOUR][TOKENS]) {
+__device__ __forceinline__ void multiply_piece(const Products& products, const Piece<Format>& piece, unsigned columns,
+                                               unsigned column, float (&sums)[FOUR][TOKENS]) {
+    // Of one token or two, codes are multiplied as they are, and their sums by the step: fewer operations than to make
+    // weights first, which pays where a weight serves more.
+    constexpr bool AS_CODES = TOKENS <= 2;
     Level levels[FOUR];
+    float of_codes[FOUR][TOKENS];
+    float of_activations[TOKENS];
 #pragma unroll
     for (int row = 0; row < FOUR; row++) {
         levels[row] = level_of(piece, row);
@@ -40,6 +45,9 @@ __device__ __forceinline__ void multiply_piece(const Products& products, const P
             const size_t of = min(token, products.tokens - 1);
             activations[token] =
                 *reinterpret_cast<const FourNumbers*>(products.numbers + of * columns + column + 4 * half);
+            const float(&four)[4] = activations[token].numbers;
+            const float sum = (four[0] + four[1]) + (four[2] + four[3]);
+            of_activations[token] = half == 0 ? sum : of_activations[token] + sum;
         }
 #pragma unroll
         for (int row = 0; row < FOUR; row++) {
@@ -47,11 +55,28 @@ __device__ __forceinline__ void multiply_piece(const Products& products, const P
             four_numbers(piece, row, half, numbers);
 #pragma unroll
             for (int nth = 0; nth < 4; nth++) {
-                const float weight = levels[row].step * numbers[nth] + levels[row].least;
+                const float weight = AS_CODES ? numbers[nth] : levels[row].step * numbers[nth] + levels[row].least;
 #pragma unroll
                 for (int token = 0; token < TOKENS; token++) {
-                    sums[row][token] += weight * activations[token].numbers[nth];
+                    const float product = weight * activations[token].numbers[nth];
+                    if (!AS_CODES) {
+                        sums[row][token] += product;
+                    } else if (half == 0 && nth == 0) {
+                        of_codes[row][token] = product;
+                    } else {
+                        of_codes[row][token] += product;
+                    }
                 }
+            }
+        }
+    }
+    if (AS_CODES) {
+#pragma unroll
+        for (int row = 0; row < FOUR; row++) {
+#pragma unroll
+            for (int token = 0; token < TOKENS; token++) {
+                sums[row][token] += levels[row].step * of_codes[row][token];
+                sums[row][token] += levels[row].least * of_activations[token];
             }
         }
     }
@@ -69,19 +94,19 @@ __device__ __forceinline__ void add_up(const Products& products, const Matrix& m
     }
     while (group < matrix.groups) {
         const Piece<Format> piece = next;
-        const size_t column = (size_t)group * GROUP + lane * LANE_COLUMNS;
+        const unsigned column = group * GROUP + lane * LANE_COLUMNS;
         group += stride;
         if (group < matrix.groups) {
             bring_piece(matrix, four, group, lane, next);
         }
-        multiply_piece<Format, TOKENS>(products, piece, (size_t)matrix.groups * GROUP, column, sums);
+        multiply_piece<Format, TOKENS>(products, piece, matrix.groups * GROUP, column, sums);
     }
 }
 
 template <int TOKENS>
 __device__ __forceinline__ void multiply_few(const Products& products, WarpSums<TOKENS>& shared) {
     const Product& product = product_of_block(products);
-    const Matrix& matrix = product.matrix;
+    const Matrix matrix = product.matrix;
     const int first_four = ((int)blockIdx.x - product.first_block) * (FEW_WARPS / products.shares);
     // Fours beyond the last are the last, and are not written.
     const int four = min(first_four + (int)threadIdx.x / 32 / products.shares, (matrix.rows - 1) / FOUR);

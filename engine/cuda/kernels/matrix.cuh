@@ -83,22 +83,23 @@ struct Piece {
 };
 
 template <int COUNT>
-__device__ __forceinline__ void bring_words(Words<COUNT>& words, const unsigned char* plane, size_t at) {
+__device__ __forceinline__ void bring_words(Words<COUNT>& words, const unsigned char* plane, unsigned at) {
     words = reinterpret_cast<const Words<COUNT>*>(plane)[at];
 }
 
-/// Brings lane `lane`'s piece of a group of the four `four`.
+/// Brings lane `lane`'s piece of a group of the four `four`. Pieces are counted in 32 bits, since no matrix has 2^37 weights.
 template <class Format>
-__device__ __forceinline__ void bring_piece(const Matrix& matrix, int four, int group, int lane, Piece<Format>& piece) {
-    const size_t at = (size_t)four * matrix.groups + group;
+__device__ __forceinline__ void bring_piece(const Matrix& matrix, unsigned four, unsigned group, unsigned lane,
+                                            Piece<Format>& piece) {
+    const unsigned at = four * matrix.groups + group;
     bring_words(piece.low, matrix.low, GROUP_LANES * at + lane);
     if constexpr (Format::HIGH_WORDS > 0) {
         bring_words(piece.high, matrix.high, GROUP_LANES * at + lane);
     }
     bring_words(piece.grids, matrix.grids, Format::KIND == HALVED ? 2 * at + lane / 2 : at);
     if constexpr (Format::KIND != GRID) {
-        const int runs = (matrix.groups + NESTED_GROUPS - 1) / NESTED_GROUPS;
-        bring_words(piece.scales, matrix.scales, (size_t)four * runs + group / NESTED_GROUPS);
+        const unsigned runs = ((unsigned)matrix.groups + NESTED_GROUPS - 1) / NESTED_GROUPS;
+        bring_words(piece.scales, matrix.scales, four * runs + group / NESTED_GROUPS);
     }
 }
 
@@ -112,6 +113,11 @@ __device__ __forceinline__ float half_at(unsigned word, int nth) {
     return __half2float(__ushort_as_half((unsigned short)(word >> 16 * nth)));
 }
 
+/// Byte `nth` of a word, exactly. Behind 2^23 a number of F32 has room for whole numbers only.
+__device__ __forceinline__ float byte_at(unsigned word, int nth) {
+    return __int_as_float((int)__byte_perm(word, 0x4b000000u, 0x7540 + nth)) - 8388608.0f;
+}
+
 template <class Format>
 __device__ __forceinline__ Level level_of(const Piece<Format>& piece, int row) {
     if constexpr (Format::KIND == GRID) {
@@ -119,12 +125,14 @@ __device__ __forceinline__ Level level_of(const Piece<Format>& piece, int row) {
         return {half_at(grid, 0), half_at(grid, 1)};
     } else {
         const unsigned scales = piece.scales.words[row];
-        const unsigned factor = piece.grids.words[0] >> 8 * row & 255u;
         if constexpr (Format::KIND == NESTED) {
-            const unsigned minimum = piece.grids.words[1] >> 8 * row & 255u;
-            return {half_at(scales, 0) * (float)factor, -(half_at(scales, 1) * (float)minimum)};
+            const float factor = byte_at(piece.grids.words[0], row);
+            const float minimum = byte_at(piece.grids.words[1], row);
+            return {half_at(scales, 0) * factor, -(half_at(scales, 1) * minimum)};
         } else {
-            const float step = half_at(scales, 0) * (float)(signed char)factor;
+            // A signed byte plus 128 is its bits with the first one turned.
+            const float factor = byte_at(piece.grids.words[0] ^ 0x80808080u, row) - 128.0f;
+            const float step = half_at(scales, 0) * factor;
             return {step, -32.0f * step};
         }
     }
@@ -145,8 +153,7 @@ __device__ __forceinline__ void four_numbers(const Piece<Format>& piece, int row
         const unsigned codes = (low >> 4 * half & 0x0f0f0f0fu) | (piece.high.words[row] >> 4 * half & 0x0f0f0f0fu) << 4;
 #pragma unroll
         for (int byte = 0; byte < 4; byte++) {
-            // Behind 2^23 there is room for whole numbers only.
-            numbers[byte] = __int_as_float((int)__byte_perm(codes, 0x4b000000u, 0x7540 + byte)) - 8388608.0f;
+            numbers[byte] = byte_at(codes, byte);
         }
     } else {
         // Codes stand in bits 7 - BITS to 6 of a byte, which is the third of a number of F32: its mantissa's first seven
