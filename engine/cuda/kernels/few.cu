@@ -42,9 +42,9 @@ __device__ __forceinline__ void multiply_piece(const Products& products, const P
 #pragma unroll
         for (int token = 0; token < TOKENS; token++) {
             // A token beyond the last is the last, and is not written.
-            const size_t of = min(token, products.tokens - 1);
-            activations[token] =
-                *reinterpret_cast<const FourNumbers*>(products.numbers + of * columns + column + 4 * half);
+            const unsigned of = min(token, products.tokens - 1);
+            const unsigned at = (of * columns + column) / 4 + half;
+            activations[token] = reinterpret_cast<const FourNumbers*>(products.numbers)[at];
             const float(&four)[4] = activations[token].numbers;
             const float sum = (four[0] + four[1]) + (four[2] + four[3]);
             of_activations[token] = half == 0 ? sum : of_activations[token] + sum;
@@ -143,14 +143,14 @@ __device__ __forceinline__ void multiply_few(const Products& products, WarpSums<
     }
 }
 
-// registers <= 128
-extern "C" __global__ void __launch_bounds__(128, 6) few_1(const Products products) {
+// registers <= 64
+extern "C" __global__ void __launch_bounds__(128, 8) few_1(const Products products) {
     __shared__ WarpSums<1> shared;
     multiply_few<1>(products, shared);
 }
 
-// registers <= 128
-extern "C" __global__ void __launch_bounds__(128, 5) few_2(const Products products) {
+// registers <= 80
+extern "C" __global__ void __launch_bounds__(128, 6) few_2(const Products products) {
     __shared__ WarpSums<2> shared;
     multiply_few<2>(products, shared);
 }

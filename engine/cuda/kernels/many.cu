@@ -32,12 +32,13 @@ constexpr int TILE_TOKENS = 8;
 /// Tiles that are multiplied together, so that no product waits for the one before.
 constexpr int TILES_TOGETHER = 4;
 
-/// What a block takes: so many tiles of eight tokens, and warps beside each other; activations are brought STAGES - 1 steps
-/// ahead.
-template <int TOKEN_TILES_OF, int ROW_WARPS_OF, int STAGES_OF>
+/// What a block takes: so many tiles of eight tokens, and warps beside each other; weights are brought AHEAD steps ahead, in
+/// registers, and activations STAGES - 1 steps.
+template <int TOKEN_TILES_OF, int ROW_WARPS_OF, int AHEAD_OF, int STAGES_OF>
 struct Tile {
     static constexpr int TOKEN_TILES = TOKEN_TILES_OF;
     static constexpr int ROW_WARPS = ROW_WARPS_OF;
+    static constexpr int AHEAD = AHEAD_OF;
     static constexpr int STAGES = STAGES_OF;
     static constexpr int TOKENS = TILE_TOKENS * TOKEN_TILES;
     static constexpr int ROWS = WARP_ROWS * ROW_WARPS;
@@ -86,6 +87,7 @@ template <class Tile>
 struct Multiplication {
     /// Pieces of activations that a thread brings in a step.
     static constexpr int OWN_PIECES = Tile::PIECES / MANY_THREADS;
+    static_assert(Tile::TOKENS * GROUP_LANES % MANY_THREADS == 0, "threads bring pieces of one share at a time");
 
     Matrix matrix;
     typename Tile::Shared& shared;
@@ -120,8 +122,9 @@ struct Multiplication {
 #pragma unroll
             for (int nth = 0; nth < OWN_PIECES; nth++) {
                 const int at = nth * MANY_THREADS + threadIdx.x;
-                // A group beyond the last is the last, times weights of zero.
-                const int group = min(step * Tile::SHARES + at / (Tile::TOKENS * GROUP_LANES), matrix.groups - 1);
+                // All threads bring pieces of the same share. A group beyond the last is the last, times weights of zero.
+                const int share_of = nth * MANY_THREADS / (Tile::TOKENS * GROUP_LANES);
+                const int group = min(step * Tile::SHARES + share_of, matrix.groups - 1);
                 copy_ahead(shared.tokens[step % Tile::STAGES][at], tokens + (first_pieces[nth] + group * GROUP_LANES));
             }
         }
@@ -169,12 +172,19 @@ struct Multiplication {
         for (int step = 0; step < Tile::STAGES - 1; step++) {
             bring_tokens(step);
         }
-        Piece<Format> next;
-        bring_weights(0, next);
+        Piece<Format> pieces[Tile::AHEAD];
+#pragma unroll
+        for (int step = 0; step < Tile::AHEAD; step++) {
+            bring_weights(step, pieces[step]);
+        }
         for (int step = 0; step < steps; step++) {
             Weights weights;
-            decode_piece(next, weights);
-            bring_weights(step + 1, next);
+            decode_piece(pieces[0], weights);
+#pragma unroll
+            for (int nth = 1; nth < Tile::AHEAD; nth++) {
+                pieces[nth - 1] = pieces[nth];
+            }
+            bring_weights(step + Tile::AHEAD, pieces[Tile::AHEAD - 1]);
             wait_for_copies<Tile::STAGES - 2>();
             __syncthreads();  // the step's activations are there, and those of the one before are done with
             bring_tokens(step + Tile::STAGES - 1);
@@ -253,21 +263,21 @@ __device__ __forceinline__ void multiply_many(const Products& products, typename
 
 // registers <= 255
 extern "C" __global__ void __launch_bounds__(128, 2) many_128_128(const Products products) {
-    using Of = Tile<16, 4, 4>;
+    using Of = Tile<16, 4, 1, 4>;
     __shared__ Of::Shared shared;
     multiply_many<Of>(products, shared);
 }
 
-// registers <= 168
-extern "C" __global__ void __launch_bounds__(128, 3) many_64_64(const Products products) {
-    using Of = Tile<8, 2, 4>;
+// registers <= 255
+extern "C" __global__ void __launch_bounds__(128, 2) many_64_64(const Products products) {
+    using Of = Tile<8, 2, 2, 4>;
     __shared__ Of::Shared shared;
     multiply_many<Of>(products, shared);
 }
 
 // registers <= 255
 extern "C" __global__ void __launch_bounds__(128, 2) many_64_32(const Products products) {
-    using Of = Tile<8, 1, 3>;
+    using Of = Tile<8, 1, 2, 3>;
     __shared__ Of::Shared shared;
     multiply_many<Of>(products, shared);
 }
