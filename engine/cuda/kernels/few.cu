@@ -32,9 +32,17 @@ __device__ __forceinline__ void multiply_piece(const Products& products, const P
     float of_codes[FOUR][TOKENS];
     float of_activations[TOKENS];
 #pragma unroll
+    for (int token = 0; token < TOKENS; token++) {
+        of_activations[token] = 0.0f;
+    }
+#pragma unroll
     for (int row = 0; row < FOUR; row++) {
         levels[row] = level_of(piece, row);
         levels[row].least -= first_number<Format>() * levels[row].step;
+#pragma unroll
+        for (int token = 0; token < TOKENS; token++) {
+            of_codes[row][token] = 0.0f;
+        }
     }
 #pragma unroll
     for (int half = 0; half < 2; half++) {
@@ -46,8 +54,7 @@ __device__ __forceinline__ void multiply_piece(const Products& products, const P
             const unsigned at = (of * columns + column) / 4 + half;
             activations[token] = reinterpret_cast<const FourNumbers*>(products.numbers)[at];
             const float(&four)[4] = activations[token].numbers;
-            const float sum = (four[0] + four[1]) + (four[2] + four[3]);
-            of_activations[token] = half == 0 ? sum : of_activations[token] + sum;
+            of_activations[token] += (four[0] + four[1]) + (four[2] + four[3]);
         }
 #pragma unroll
         for (int row = 0; row < FOUR; row++) {
@@ -59,13 +66,7 @@ __device__ __forceinline__ void multiply_piece(const Products& products, const P
 #pragma unroll
                 for (int token = 0; token < TOKENS; token++) {
                     const float product = weight * activations[token].numbers[nth];
-                    if (!AS_CODES) {
-                        sums[row][token] += product;
-                    } else if (half == 0 && nth == 0) {
-                        of_codes[row][token] = product;
-                    } else {
-                        of_codes[row][token] += product;
-                    }
+                    (AS_CODES ? of_codes : sums)[row][token] += product;
                 }
             }
         }

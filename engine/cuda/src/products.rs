@@ -234,3 +234,39 @@ impl Device {
         unsafe { self.launch(kernel, (rows, 1, 1), ROW_THREADS, halve) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn products(rows: usize, columns: usize) -> [Product; 1] {
+        let mut product = Product::default();
+        product.matrix.rows = rows as i32;
+        product.matrix.groups = (columns / 32) as i32;
+        [product]
+    }
+
+    #[test]
+    fn tiles_are_smaller_where_blocks_are_few() {
+        for (rows, tokens, expected) in [
+            (3584, 64, Tile::Small),
+            (3584, 256, Tile::Middle),
+            (18_944, 64, Tile::Middle),
+            (18_944, 256, Tile::Large),
+            (18_944, 512, Tile::Large),
+        ] {
+            let found = Tile::quickest(132, tokens, &products(rows, 3584));
+            assert_eq!(found, expected, "{rows} rows, {tokens} tokens");
+        }
+    }
+
+    #[test]
+    fn warps_share_rows_where_these_are_few() {
+        assert_eq!(shares(132, &products(151_936, 896)), 1);
+        assert_eq!(shares(132, &products(18_944, 3584)), 2);
+        assert_eq!(shares(132, &products(3584, 3584)), 4);
+        // No more warps than there are groups for.
+        assert_eq!(shares(132, &products(896, 256)), 1);
+        assert_eq!(shares(132, &products(896, 512)), 2);
+    }
+}

@@ -199,8 +199,8 @@ const FAULTS: &[Seeded] = &[
         "columns of a lane's other half",
         (
             "many.cu",
-            "lower.words[2 * half], upper.words[2 * half + 1]",
-            "lower.words[2 * half], upper.words[2 * (1 - half) + 1]",
+            "tokens[nth].words[2 * half + 1]}}",
+            "tokens[nth].words[2 * (1 - half) + 1]}}",
         ),
         MANY,
     ),

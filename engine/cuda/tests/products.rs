@@ -169,11 +169,11 @@ fn check(
         device.address(&activations.scales),
     );
     // SAFETY: the buffers above.
-    match tile {
-        Some(tile) => unsafe {
-            device.multiply_many(tile, tokens, (addresses.1, addresses.2), &products)
-        },
-        None => unsafe { device.multiply(tokens, addresses, &products) },
+    unsafe {
+        match tile {
+            Some(tile) => device.multiply_many(tile, tokens, (addresses.1, addresses.2), &products),
+            None => device.multiply(tokens, addresses, &products),
+        }
     }
     .unwrap_or_else(|error| panic!("{error}: {}", gpu.driver.last_failure()));
     let few = tile.is_none() && tokens <= FEW_TOKENS;
