@@ -3,11 +3,12 @@
 // In: activations in F32. Out: products in F32. Weights are decoded in registers on their way to the sums; nothing is
 // rounded but by F32 arithmetic.
 //
-// A block takes four rows; its four warps take turns at runs of eight groups. Four lanes share a group, four codes of
-// each half a lane, so that a warp reads 128 bytes of a row at a time. Sums of lanes and of warps are added in a fixed
-// order: the same bits every time.
+// A warp takes four rows, eight groups at a time, four lanes a group: 512 bytes of the first plane that lie beside each
+// other. What comes next is on its way while one piece is multiplied. `shares` warps take turns at the groups of the same
+// rows, where there are too few rows for all the GPU's warps. Sums of lanes and of warps are added in a fixed order: the
+// same bits every time.
 //
-// grid (rows / 4 of all matrices), 128 threads.
+// grid (rows / (16 / shares) of all matrices), 128 threads.
 
 #include "array.cuh"
 #include "product.cuh"
@@ -15,89 +16,112 @@
 
 constexpr int FEW_THREADS = 128;
 constexpr int FEW_WARPS = FEW_THREADS / 32;
-constexpr int FEW_ROWS = 4;
 /// Groups that a warp takes at a time.
-constexpr int TOGETHER = 8;
-
-struct alignas(16) Four {
-    float numbers[4];
-};
+constexpr int TOGETHER = 32 / GROUP_LANES;
 
 template <int TOKENS>
-using WarpSums = Array<Array<Array<float, TOKENS>, FEW_ROWS>, FEW_WARPS>;
+using WarpSums = Array<Array<Array<float, TOKENS>, FOUR>, FEW_WARPS>;
 
 template <class Format, int TOKENS>
-__device__ __forceinline__ void add_up(const Products& products, const Matrix& matrix, int first_row,
-                                       float (&sums)[FEW_ROWS][TOKENS]) {
-    const int nth = threadIdx.x % 4;
-    const int columns = matrix.groups * GROUP;
-    for (int group = threadIdx.x / 32 * TOGETHER + threadIdx.x % 32 / 4; group < matrix.groups;
-         group += FEW_WARPS * TOGETHER) {
-        unsigned low[FEW_ROWS];
-        unsigned high[FEW_ROWS][2];
-        Level levels[FEW_ROWS][2];
+__device__ __forceinline__ void multiply_piece(const Products& products, const Piece<Format>& piece, unsigned columns,
+                                               unsigned column, float (&sums)[FOUR][TOKENS]) {
+    // Of one token or two, codes are multiplied as they are, and their sums by the step: fewer operations than to make
+    // weights first, which pays where a weight serves more.
+    constexpr bool AS_CODES = TOKENS <= 2;
+    Level levels[FOUR];
+    float of_codes[FOUR][TOKENS];
+    float of_activations[TOKENS];
 #pragma unroll
-        for (int row = 0; row < FEW_ROWS; row++) {
-            // A row beyond the last is the last, and is not written.
-            const int of = min(first_row + row, matrix.rows - 1);
-            const size_t at = (size_t)of * matrix.groups + group;
-            low[row] = reinterpret_cast<const unsigned*>(matrix.low)[4 * at + nth];
-            const unsigned* further = reinterpret_cast<const unsigned*>(matrix.high) + high_words(Format::BITS) * at;
-            if (Format::BITS == 6) {
-                high[row][0] = further[0];
-                high[row][1] = further[1];
-            } else if (Format::BITS != 4) {
-                high[row][0] = high[row][1] = further[Format::BITS == 8 ? nth : 0];
-            } else {
-                high[row][0] = high[row][1] = 0;
-            }
-            levels[row][0] = level_of<Format::KIND>(matrix, of, group, 0);
-            levels[row][1] = Format::KIND == HALVED ? level_of<HALVED>(matrix, of, group, 1) : levels[row][0];
+    for (int token = 0; token < TOKENS; token++) {
+        of_activations[token] = 0.0f;
+    }
+#pragma unroll
+    for (int row = 0; row < FOUR; row++) {
+        levels[row] = level_of(piece, row);
+        levels[row].least -= first_number<Format>() * levels[row].step;
+#pragma unroll
+        for (int token = 0; token < TOKENS; token++) {
+            of_codes[row][token] = 0.0f;
+        }
+    }
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        FourNumbers activations[TOKENS];
+#pragma unroll
+        for (int token = 0; token < TOKENS; token++) {
+            // A token beyond the last is the last, and is not written.
+            const unsigned of = min(token, products.tokens - 1);
+            const unsigned at = (of * columns + column) / 4 + half;
+            activations[token] = reinterpret_cast<const FourNumbers*>(products.numbers)[at];
+            const float(&four)[4] = activations[token].numbers;
+            of_activations[token] += (four[0] + four[1]) + (four[2] + four[3]);
         }
 #pragma unroll
-        for (int half = 0; half < 2; half++) {
-            Four numbers[TOKENS];
+        for (int row = 0; row < FOUR; row++) {
+            float numbers[4];
+            four_numbers(piece, row, half, numbers);
 #pragma unroll
-            for (int token = 0; token < TOKENS; token++) {
-                // A token beyond the last is the last likewise.
-                const size_t of = min(token, products.tokens - 1);
-                numbers[token] = *reinterpret_cast<const Four*>(products.numbers + of * columns + group * GROUP +
-                                                                16 * half + 4 * nth);
-            }
+            for (int nth = 0; nth < 4; nth++) {
+                const float weight = AS_CODES ? numbers[nth] : levels[row].step * numbers[nth] + levels[row].least;
 #pragma unroll
-            for (int row = 0; row < FEW_ROWS; row++) {
-                const unsigned codes = four_codes<Format::BITS>(low[row], high[row][half], nth, half);
-#pragma unroll
-                for (int byte = 0; byte < 4; byte++) {
-                    const float code = (float)(codes >> 8 * byte & 255u);
-                    const float weight = levels[row][half].step * code + levels[row][half].least;
-#pragma unroll
-                    for (int token = 0; token < TOKENS; token++) {
-                        sums[row][token] += weight * numbers[token].numbers[byte];
-                    }
+                for (int token = 0; token < TOKENS; token++) {
+                    const float product = weight * activations[token].numbers[nth];
+                    (AS_CODES ? of_codes : sums)[row][token] += product;
                 }
             }
         }
+    }
+    if (AS_CODES) {
+#pragma unroll
+        for (int row = 0; row < FOUR; row++) {
+#pragma unroll
+            for (int token = 0; token < TOKENS; token++) {
+                sums[row][token] += levels[row].step * of_codes[row][token];
+                sums[row][token] += levels[row].least * of_activations[token];
+            }
+        }
+    }
+}
+
+template <class Format, int TOKENS>
+__device__ __forceinline__ void add_up(const Products& products, const Matrix& matrix, int four,
+                                       float (&sums)[FOUR][TOKENS]) {
+    const int lane = threadIdx.x % GROUP_LANES;
+    const int stride = products.shares * TOGETHER;
+    int group = threadIdx.x / 32 % products.shares * TOGETHER + threadIdx.x % 32 / GROUP_LANES;
+    Piece<Format> next;
+    if (group < matrix.groups) {
+        bring_piece(matrix, four, group, lane, next);
+    }
+    while (group < matrix.groups) {
+        const Piece<Format> piece = next;
+        const unsigned column = group * GROUP + lane * LANE_COLUMNS;
+        group += stride;
+        if (group < matrix.groups) {
+            bring_piece(matrix, four, group, lane, next);
+        }
+        multiply_piece<Format, TOKENS>(products, piece, matrix.groups * GROUP, column, sums);
     }
 }
 
 template <int TOKENS>
 __device__ __forceinline__ void multiply_few(const Products& products, WarpSums<TOKENS>& shared) {
     const Product& product = product_of_block(products);
-    const int first_row = ((int)blockIdx.x - product.first_block) * FEW_ROWS;
-    float sums[FEW_ROWS][TOKENS];
+    const Matrix matrix = product.matrix;
+    const int first_four = ((int)blockIdx.x - product.first_block) * (FEW_WARPS / products.shares);
+    // Fours beyond the last are the last, and are not written.
+    const int four = min(first_four + (int)threadIdx.x / 32 / products.shares, (matrix.rows - 1) / FOUR);
+    float sums[FOUR][TOKENS];
 #pragma unroll
-    for (int row = 0; row < FEW_ROWS; row++) {
+    for (int row = 0; row < FOUR; row++) {
 #pragma unroll
         for (int token = 0; token < TOKENS; token++) {
             sums[row][token] = 0.0f;
         }
     }
-    by_format(product.matrix, [&](auto format) {
-        add_up<decltype(format), TOKENS>(products, product.matrix, first_row, sums);
-    });
+    by_format(matrix, [&](auto format) { add_up<decltype(format), TOKENS>(products, matrix, four, sums); });
 #pragma unroll
-    for (int row = 0; row < FEW_ROWS; row++) {
+    for (int row = 0; row < FOUR; row++) {
 #pragma unroll
         for (int token = 0; token < TOKENS; token++) {
             const float sum = warp_sum(sums[row][token]);
@@ -107,25 +131,27 @@ __device__ __forceinline__ void multiply_few(const Products& products, WarpSums<
         }
     }
     __syncthreads();  // sums of all warps are there
-    const int row = threadIdx.x / TOKENS;
+    const int nth_row = threadIdx.x / TOKENS;
     const int token = threadIdx.x % TOKENS;
-    if (row < FEW_ROWS && first_row + row < product.matrix.rows && token < products.tokens) {
+    const int first_warp = nth_row / FOUR * products.shares;
+    const int row = first_four * FOUR + nth_row;
+    if (first_warp < FEW_WARPS && row < matrix.rows && token < products.tokens) {
         float sum = 0.0f;
-        for (int warp = 0; warp < FEW_WARPS; warp++) {
-            sum += shared[warp][row][token];
+        for (int warp = first_warp; warp < first_warp + products.shares; warp++) {
+            sum += shared[warp][nth_row % FOUR][token];
         }
-        put(product, token, first_row + row, sum);
+        put(product, token, row, sum);
     }
 }
 
-// registers <= 128
-extern "C" __global__ void __launch_bounds__(128, 6) few_1(const Products products) {
+// registers <= 64
+extern "C" __global__ void __launch_bounds__(128, 8) few_1(const Products products) {
     __shared__ WarpSums<1> shared;
     multiply_few<1>(products, shared);
 }
 
-// registers <= 128
-extern "C" __global__ void __launch_bounds__(128, 5) few_2(const Products products) {
+// registers <= 80
+extern "C" __global__ void __launch_bounds__(128, 6) few_2(const Products products) {
     __shared__ WarpSums<2> shared;
     multiply_few<2>(products, shared);
 }
@@ -136,8 +162,8 @@ extern "C" __global__ void __launch_bounds__(128, 4) few_4(const Products produc
     multiply_few<4>(products, shared);
 }
 
-// registers <= 216
-extern "C" __global__ void __launch_bounds__(128) few_8(const Products products) {
+// registers <= 168
+extern "C" __global__ void __launch_bounds__(128, 3) few_8(const Products products) {
     __shared__ WarpSums<8> shared;
     multiply_few<8>(products, shared);
 }

@@ -24,6 +24,8 @@ struct Products {
     const float* scales;
     int count;
     int tokens;
+    /// Warps that share four rows in `few`: 1, 2 or 4.
+    int shares;
 };
 
 /// The product that this block works on.
@@ -41,4 +43,31 @@ __device__ __forceinline__ void put(const Product& product, int token, int row, 
         sum += product.bias[row];
     }
     *to = product.adds ? *to + sum : sum;
+}
+
+struct alignas(16) FourNumbers {
+    float numbers[4];
+};
+
+/// Of rows `first_row` to `first_row + 3`, a multiple of four; those beyond the last are left out.
+__device__ __forceinline__ void put_four(const Product& product, int token, int first_row, FourNumbers sums) {
+    const int rows = product.matrix.rows;
+    float* to = product.to + (size_t)token * rows + first_row;
+    if (first_row + FOUR <= rows && reinterpret_cast<size_t>(to) % sizeof sums == 0) {
+        FourNumbers* whole = reinterpret_cast<FourNumbers*>(to);
+        const FourNumbers before = product.adds ? *whole : FourNumbers{{0.0f, 0.0f, 0.0f, 0.0f}};
+#pragma unroll
+        for (int row = 0; row < FOUR; row++) {
+            const float bias = product.bias != nullptr ? product.bias[first_row + row] : 0.0f;
+            sums.numbers[row] = before.numbers[row] + (sums.numbers[row] + bias);
+        }
+        *whole = sums;
+        return;
+    }
+#pragma unroll
+    for (int row = 0; row < FOUR; row++) {
+        if (first_row + row < rows) {
+            put(product, token, first_row + row, sums.numbers[row]);
+        }
+    }
 }

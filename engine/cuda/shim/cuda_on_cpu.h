@@ -71,6 +71,15 @@ inline float __int_as_float(int bits) {
     return number;
 }
 inline float __fdiv_rn(float a, float b) { return a / b; }
+/// Bytes of `x` (0 to 3) and `y` (4 to 7) by the nibbles of `selector`, lowest first.
+inline unsigned __byte_perm(unsigned x, unsigned y, unsigned selector) {
+    const uint64_t both = (uint64_t)y << 32 | x;
+    unsigned bytes = 0;
+    for (int nth = 0; nth < 4; nth++) {
+        bytes |= (unsigned)(both >> 8 * (selector >> 4 * nth & 7u) & 255u) << 8 * nth;
+    }
+    return bytes;
+}
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline int min(int a, int b) { return a < b ? a : b; }
 inline int max(int a, int b) { return a > b ? a : b; }

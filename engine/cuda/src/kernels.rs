@@ -65,7 +65,8 @@ pub(crate) struct RowKernels {
 pub(crate) struct ProductKernels {
     /// For up to 1, 2, 4 and 8 tokens.
     pub(crate) few: [CudaFunction; 4],
-    pub(crate) many: CudaFunction,
+    /// In the order of [`Tile::ALL`](crate::Tile::ALL).
+    pub(crate) many: [CudaFunction; 3],
 }
 
 /// The code of one source, as the build made it.
@@ -121,7 +122,7 @@ impl Kernels {
                 }
             },
             products: {
-                let few = image!("few");
+                let (few, many) = (image!("few"), image!("many"));
                 ProductKernels {
                     few: [
                         one(few, "few_1")?,
@@ -129,7 +130,11 @@ impl Kernels {
                         one(few, "few_4")?,
                         one(few, "few_8")?,
                     ],
-                    many: one(image!("many"), "many")?,
+                    many: [
+                        one(many, "many_128_128")?,
+                        one(many, "many_64_64")?,
+                        one(many, "many_64_32")?,
+                    ],
                 }
             },
         })

@@ -46,6 +46,6 @@ pub use kernels::{Kernels, SLICE_ROWS, TILE_ROWS};
 pub use matrix::GpuMatrix;
 pub use plan::{DECODE_TOKENS, Demand, Plan, SPLITS, Step};
 pub use probe::{Probe, probe};
-pub use products::FEW_TOKENS;
+pub use products::{FEW_TOKENS, Tile};
 pub use shape::{PAGE_TOKENS, PageFormat, Shape};
 pub use work::Work;

@@ -336,6 +336,7 @@ pub struct Products {
     pub scales: Address,
     pub count: i32,
     pub tokens: i32,
+    pub shares: i32,
 }
 
 macro_rules! passed_by_value {

@@ -1,19 +1,25 @@
 //! Whether the GPU multiplies as this processor does, asked for each format of a model's matrices before it is trusted.
 //!
 //! In: a model's matrices as their file has them. Out: nothing, or what was wrong. The first rows of one matrix of each
-//! format are multiplied with noise, by few tokens and by many, and compared with sums in F64. Milliseconds.
+//! format are multiplied with noise, by few tokens and by many in each tile, and compared with sums in F64. Milliseconds.
 
 use crate::device::Device;
 use crate::error::CudaError;
 use crate::matrix::GpuMatrix;
 use crate::parameters::{Halve, Product, Rows};
+use crate::products::Tile;
 use lectern_models::packed::{FileMatrix, Grid};
 
-/// Rows of a matrix that are multiplied: more than a block takes.
+/// Rows of a matrix that are multiplied: more than a block takes, or fewer than a large one does.
 const ROWS: usize = 72;
 
-/// Tokens: one launch of `few`, and one of `many` with a block that is not full.
-const TOKENS: [usize; 2] = [3, 70];
+/// Tokens, and in which tile: one launch of `few`, and of `many` one of each, with a block that is not full.
+const TOKENS: [(usize, Option<Tile>); 4] = [
+    (3, None),
+    (70, Some(Tile::Large)),
+    (70, Some(Tile::Middle)),
+    (70, Some(Tile::Small)),
+];
 
 /// Compares products of one matrix of each format.
 ///
@@ -31,16 +37,21 @@ pub(crate) fn check<'a>(
             let part = matrix.first_rows(ROWS);
             TOKENS
                 .into_iter()
-                .try_for_each(|tokens| compare(device, &part, tokens))?;
+                .try_for_each(|(tokens, tile)| compare(device, &part, tokens, tile))?;
         }
     }
     Ok(())
 }
 
-fn compare(device: &Device, matrix: &FileMatrix<'_>, tokens: usize) -> Result<(), CudaError> {
+fn compare(
+    device: &Device,
+    matrix: &FileMatrix<'_>,
+    tokens: usize,
+    tile: Option<Tile>,
+) -> Result<(), CudaError> {
     let columns = matrix.columns();
     let activations: Vec<f32> = (0..tokens * columns).map(noise).collect();
-    let found = product(device, matrix, &activations)?;
+    let found = product(device, matrix, &activations, tile)?;
     let rows = matrix.rows();
     for row in 0..rows {
         let weights: Vec<f64> = (0..columns / 32)
@@ -58,12 +69,7 @@ fn compare(device: &Device, matrix: &FileMatrix<'_>, tokens: usize) -> Result<()
             });
             let difference = (f64::from(found[token * rows + row]) - sum).abs();
             // Rounding to halves, of both sides at most; sums in F32 are far better.
-            let bound = if tokens <= crate::FEW_TOKENS {
-                1e-5
-            } else {
-                1e-3
-            } * size
-                + 1e-30;
+            let bound = if tile.is_none() { 1e-5 } else { 1e-3 } * size + 1e-30;
             if difference.is_nan() || difference > bound {
                 return Err(CudaError::Unsound {
                     bits: matrix.bits(),
@@ -87,6 +93,7 @@ pub(crate) fn product(
     device: &Device,
     matrix: &FileMatrix<'_>,
     activations: &[f32],
+    tile: Option<Tile>,
 ) -> Result<Vec<f32>, CudaError> {
     let columns = matrix.columns();
     let tokens = activations.len() / columns;
@@ -111,11 +118,14 @@ pub(crate) fn product(
         adds: 0,
         first_block: 0,
     };
-    let activations = (halve.numbers, halve.to.halves, halve.to.scales);
+    let Rows { halves, scales, .. } = halve.to;
     // SAFETY: the buffers above, which live until the download has waited for the work.
     unsafe {
         device.halve_rows(tokens, &halve)?;
-        device.multiply(tokens, activations, &[product])?;
+        match tile {
+            Some(tile) => device.multiply_many(tile, tokens, (halves, scales), &[product])?,
+            None => device.multiply(tokens, (halve.numbers, halves, scales), &[product])?,
+        }
     }
     device.download(&to, tokens * matrix.rows())
 }

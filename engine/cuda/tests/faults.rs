@@ -202,42 +202,74 @@ const FAULTS: &[Seeded] = &[
     ),
     seeded(
         "a warp takes groups that another took",
-        (
-            "few.cu",
-            "group += FEW_WARPS * TOGETHER",
-            "group += TOGETHER",
-        ),
+        ("few.cu", "group += stride;", "group += TOGETHER;"),
         FEW,
     ),
     seeded(
-        "no barrier before the first step is multiplied",
+        "a warp adds the sums of another's rows",
         (
-            "many.cu",
-            "__syncthreads();  // the first step is there",
-            "",
+            "few.cu",
+            "const int first_warp = nth_row / FOUR * products.shares;",
+            "const int first_warp = nth_row / FOUR;",
         ),
-        MANY,
+        FEW,
     ),
     seeded(
         "no barrier between steps",
         (
             "many.cu",
-            "__syncthreads();  // the next step is there, and this one is done with",
+            "__syncthreads();  // the step's activations are there, and those of the one before are done with",
             "",
         ),
         MANY,
     ),
     seeded(
+        "sums of shares are put where activations are still multiplied",
+        (
+            "many.cu",
+            "__syncthreads();  // the last activations are done with",
+            "",
+        ),
+        MANY,
+    ),
+    seeded(
+        "no barrier between sums of shares and their sum",
+        (
+            "many.cu",
+            "__syncthreads();  // sums of all shares are there",
+            "",
+        ),
+        MANY,
+    ),
+    seeded(
+        "activations of a stage too few are brought ahead",
+        (
+            "many.cu",
+            "bring_tokens(step + Tile::STAGES - 1);",
+            "bring_tokens(step + Tile::STAGES);",
+        ),
+        MANY,
+    ),
+    seeded(
+        "columns of a lane's other half",
+        (
+            "many.cu",
+            "tokens[nth].words[2 * half + 1]}}",
+            "tokens[nth].words[2 * (1 - half) + 1]}}",
+        ),
+        MANY,
+    ),
+    seeded(
         "a row's scale is the first row's",
-        ("many.cu", "products.scales[token])", "products.scales[0])"),
+        ("many.cu", "products.scales[token];", "products.scales[0];"),
         MANY,
     ),
     seeded(
         "halves of a byte exchanged",
         (
             "matrix.cuh",
-            "const unsigned four = low >> 4 * half",
-            "const unsigned four = low >> 4 * (1 - half)",
+            "(half == 0 ? low << UP",
+            "(half == 1 ? low << UP",
         ),
         FEW,
     ),
@@ -245,8 +277,8 @@ const FAULTS: &[Seeded] = &[
         "scales of the next run of groups",
         (
             "matrix.cuh",
-            "row * runs + group / NESTED_GROUPS",
-            "row * runs + (group + 1) / NESTED_GROUPS",
+            "four * runs + group / NESTED_GROUPS",
+            "four * runs + (group + 1) / NESTED_GROUPS",
         ),
         FEW,
     ),

@@ -30,7 +30,7 @@ fn structs_are_as_large_for_the_host_as_for_the_kernels() {
         ("gate_rows", size_of::<Gate>()),
         ("halve_rows", size_of::<Halve>()),
         ("few_1", size_of::<Products>()),
-        ("many", size_of::<Products>()),
+        ("many_64_32", size_of::<Products>()),
     ] {
         assert_eq!(driver.parameter_bytes(kernel), Some(bytes), "{kernel}");
     }

@@ -8,7 +8,7 @@ use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device as Candle, Tensor};
 use half::f16;
 use lectern_cuda::parameters::{Gate, Halve, Norm, Product, Rows};
-use lectern_cuda::{Buffer, Device, FEW_TOKENS, GpuMatrix};
+use lectern_cuda::{Buffer, Device, FEW_TOKENS, GpuMatrix, Tile};
 use lectern_models::packed::FileMatrix;
 use support::noise::Noise;
 use support::{Gpu, ORDERS, gpu};
@@ -117,8 +117,14 @@ impl Activations {
     }
 }
 
-/// Multiplies and compares each product with `expected(weights, row's activations)`; the largest error.
-fn check(gpu: &Gpu, matrices: &[&Blocks], tokens: usize, seed: u64, with_bias: bool) -> f64 {
+/// Multiplies, by many tokens in this tile, and compares each product with sums in F64; the largest error.
+fn check(
+    gpu: &Gpu,
+    matrices: &[&Blocks],
+    (tokens, tile): (usize, Option<Tile>),
+    seed: u64,
+    with_bias: bool,
+) -> f64 {
     let device = &gpu.device;
     let columns = matrices[0].columns;
     let mut numbers = Noise::new(seed).numbers(tokens * columns, 3.0);
@@ -163,9 +169,14 @@ fn check(gpu: &Gpu, matrices: &[&Blocks], tokens: usize, seed: u64, with_bias: b
         device.address(&activations.scales),
     );
     // SAFETY: the buffers above.
-    unsafe { device.multiply(tokens, addresses, &products) }
-        .unwrap_or_else(|error| panic!("{error}: {}", gpu.driver.last_failure()));
-    let few = tokens <= FEW_TOKENS;
+    unsafe {
+        match tile {
+            Some(tile) => device.multiply_many(tile, tokens, (addresses.1, addresses.2), &products),
+            None => device.multiply(tokens, addresses, &products),
+        }
+    }
+    .unwrap_or_else(|error| panic!("{error}: {}", gpu.driver.last_failure()));
+    let few = tile.is_none() && tokens <= FEW_TOKENS;
     let inputs: Vec<f64> = match few {
         true => numbers.iter().map(|number| f64::from(*number)).collect(),
         false => activations.halved(device, tokens, columns),
@@ -201,7 +212,7 @@ fn check(gpu: &Gpu, matrices: &[&Blocks], tokens: usize, seed: u64, with_bias: b
                 let error = difference / (size + bias.abs() + added.abs());
                 assert!(
                     error <= BOUND,
-                    "{:?} {} x {columns}, {tokens} tokens, matrix {nth}, row {row}, token {token}: {error}",
+                    "{:?} {} x {columns}, {tokens} tokens, {tile:?}, matrix {nth}, row {row}, token {token}: {error}",
                     blocks.dtype,
                     blocks.rows
                 );
@@ -229,7 +240,13 @@ fn few_tokens_times_every_format() {
             for tokens in [1, 2, 3, 5, 8] {
                 gpu.driver.set_seed(ORDERS[tokens % ORDERS.len()]);
                 let blocks = Blocks::new(dtype, rows, columns, nth as u64);
-                worst = worst.max(check(&gpu, &[&blocks], tokens, tokens as u64, false));
+                worst = worst.max(check(
+                    &gpu,
+                    &[&blocks],
+                    (tokens, None),
+                    tokens as u64,
+                    false,
+                ));
             }
         }
     }
@@ -241,11 +258,15 @@ fn many_tokens_times_every_format() {
     let gpu = gpu();
     let mut worst = 0.0f64;
     for (nth, dtype) in FORMATS.into_iter().enumerate() {
-        for (rows, columns) in shapes(dtype) {
+        for (at, (rows, columns)) in shapes(dtype).into_iter().enumerate() {
+            // In the tile that is chosen, and each of the others in its turn; with tokens that leave blocks unfilled.
             let tokens = [9, 33, 64, 70][nth % 4];
             gpu.driver.set_seed(ORDERS[(nth + rows) % ORDERS.len()]);
             let blocks = Blocks::new(dtype, rows, columns, nth as u64);
-            worst = worst.max(check(&gpu, &[&blocks], tokens, tokens as u64, false));
+            for tile in [None, Some(Tile::ALL[(nth + at) % 3])] {
+                let error = check(&gpu, &[&blocks], (tokens, tile), tokens as u64, false);
+                worst = worst.max(error);
+            }
         }
     }
     println!("many: largest relative error {worst:.1e}");
@@ -260,10 +281,15 @@ fn three_matrices_of_other_formats_at_once() {
         Blocks::new(GgmlDType::Q8_0, 68, 256, 3),
     ];
     let all: Vec<&Blocks> = matrices.iter().collect();
-    for (tokens, order) in [(1, 0), (2, 1), (66, 2)] {
-        gpu.driver.set_seed(order);
-        check(&gpu, &all, tokens, 4, true);
-        check(&gpu, &all[..2], tokens, 5, true);
+    let tiles = Tile::ALL.into_iter().map(|tile| (130, Some(tile)));
+    for (order, how) in [(1, None), (2, None), (66, None)]
+        .into_iter()
+        .chain(tiles)
+        .enumerate()
+    {
+        gpu.driver.set_seed(ORDERS[order % ORDERS.len()]);
+        check(&gpu, &all, how, 4, true);
+        check(&gpu, &all[..2], how, 5, true);
     }
 }
 

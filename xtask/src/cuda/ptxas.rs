@@ -214,6 +214,7 @@ ptxas info    : Used 93 registers, used 1 barriers, 18960 bytes smem, 472 bytes 
                     decode if decode.starts_with("decode") => 96,
                     // Tiles of the tensor cores live in registers.
                     "prefill_64" | "prefill_128" | "few_8" => 255,
+                    many if many.starts_with("many") => 255,
                     _ => 128,
                 };
                 assert!(stated.budget <= limit && stated.threads <= 256, "{kernel}");
