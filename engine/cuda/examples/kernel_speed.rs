@@ -11,7 +11,7 @@ use candle_core::{Device as Candle, Tensor};
 use lectern_cuda::parameters::{Halve, Product, Rows};
 use lectern_cuda::{
     CudaError, Demand, Device, GpuCache, GpuMatrix, LayerPass, PAGE_TOKENS, PageFormat, Pages,
-    Projected, Shape, Work, probe,
+    Place, Projected, Shape, Work, probe,
 };
 use lectern_models::attention::{AttentionShape, Rotary, RotaryPairing};
 use lectern_models::packed::FileMatrix;
@@ -42,7 +42,8 @@ fn main() -> Outcome {
         products(&device, name, dtype, rows, columns)?;
     }
     println!(
-        "\n| heads, cache 4/4 | cached | tokens | µs a layer | GB/s | TFLOP/s |\n|---|---|---|---|---|---|"
+        "\n| heads, cache 4/4 | cached | tokens | µs a layer | µs with queries from the host | GB/s | TFLOP/s |\n\
+         |---|---|---|---|---|---|---|"
     );
     for (name, query_heads, kv_heads, head_dim) in [
         ("0.5B: 14 to 2 of 64", 14, 2, 64),
@@ -195,21 +196,34 @@ fn attention(
     for tokens in [1, 8, 256] {
         let queries = noise(tokens * query_heads * head_dim);
         let new = noise(tokens * kv_heads * head_dim);
-        let time = seconds(device, 2 * layers, |nth| {
-            let pass = LayerPass {
-                layer: nth % layers,
-                start: cached,
-                tokens,
-                projected: Projected::Here {
-                    queries: &queries,
-                    keys: &new,
-                    values: &new,
-                },
-                chooses: false,
-                recorded: &[],
-                recorded_tokens: 0,
-            };
-            cache.attend(&pass, &pages).map(|_| ())
+        let (there, new_there) = (device.upload(&queries)?, device.upload(&new)?);
+        let attended = device.allocate::<f32>(queries.len())?;
+        let place = Place {
+            device: Arc::clone(device),
+            queries: device.address(&there),
+            keys: device.address(&new_there),
+            values: device.address(&new_there),
+            attended: device.address(&attended),
+        };
+        let mut seconds_with = |projected: Projected<'_>| {
+            seconds(device, 2 * layers, |nth| {
+                let pass = LayerPass {
+                    layer: nth % layers,
+                    start: cached,
+                    tokens,
+                    projected,
+                    chooses: false,
+                    recorded: &[],
+                    recorded_tokens: 0,
+                };
+                cache.attend(&pass, &pages).map(|_| ())
+            })
+        };
+        let time = seconds_with(Projected::There(&place))?;
+        let from_host = seconds_with(Projected::Here {
+            queries: &queries,
+            keys: &new,
+            values: &new,
         })?;
         let work = match tokens {
             256 => Work::prefill(&shape, format, cached, tokens),
@@ -218,8 +232,9 @@ fn attention(
         let read = cached / PAGE_TOKENS * format.part_bytes(&shape);
         let useful = 4.0 * (tokens * query_heads * head_dim * cached) as f64;
         println!(
-            "| {name} | {cached} | {tokens} | {:.0} | {:.0} | {:.2} ({:.2} with decoding) |",
+            "| {name} | {cached} | {tokens} | {:.0} | {:.0} | {:.0} | {:.2} ({:.2} with decoding) |",
             time * 1e6,
+            from_host * 1e6,
             read as f64 / time / 1e9,
             useful / time / 1e12,
             (work.operations + work.tensor_operations) as f64

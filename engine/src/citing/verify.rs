@@ -186,14 +186,20 @@ fn matched_words<'w>(query: &Query, words: &'w str) -> &'w str {
         .into_iter()
         .filter(|term| keys.share(term) > 0.0)
         .collect();
-    let all = shared.iter().map(|term| term.stem).collect::<HashSet<u64>>();
+    let all = shared
+        .iter()
+        .map(|term| term.stem)
+        .collect::<HashSet<u64>>();
     let mut held: HashMap<u64, usize> = HashMap::new();
     let mut first = 0;
     let mut shortest: Option<Range<usize>> = None;
     for last in &shared {
         *held.entry(last.stem).or_default() += 1;
         // What stands again later is not needed at the beginning.
-        while let Some(again) = held.get_mut(&shared[first].stem).filter(|times| **times > 1) {
+        while let Some(again) = held
+            .get_mut(&shared[first].stem)
+            .filter(|times| **times > 1)
+        {
             *again -= 1;
             first += 1;
         }
@@ -202,5 +208,7 @@ fn matched_words<'w>(query: &Query, words: &'w str) -> &'w str {
             shortest = Some(part);
         }
     }
-    shortest.and_then(|part| words.get(part)).unwrap_or_default()
+    shortest
+        .and_then(|part| words.get(part))
+        .unwrap_or_default()
 }
