@@ -106,10 +106,10 @@ impl Device {
         // SAFETY: what is fetched is ordered with all else by moments (`cache/fetch.rs`); everything else goes to one stream,
         // whose order is all the order that is needed.
         unsafe { context.disable_event_tracking() };
-        let stream = context.default_stream();
-        let fetching = context
-            .new_stream()
-            .map_err(driver("open a second line of work"))?;
+        // Lines of its own, and not the driver's default one, which is that of whichever GPU this thread used last: memory is
+        // given back in the line that it was allocated in.
+        let line = || context.new_stream().map_err(driver("open a line of work"));
+        let (stream, fetching) = (line()?, line()?);
         let kernels = Kernels::load(&context)?;
         let (free_at_first, _) = context
             .mem_get_info()
