@@ -200,7 +200,10 @@ fn several_gpus_give_the_bits_of_one() {
             let (found, split_bytes) = read_and_ask(&model, format, true);
             assert!(!model.is_on_cpu());
             assert!(found == expected, "{format:?} over {ends:?}: other numbers");
-            assert!(split_bytes == bytes, "{format:?} over {ends:?}: another file");
+            assert!(
+                split_bytes == bytes,
+                "{format:?} over {ends:?}: another file"
+            );
             assert!(desk.driver.launches_on(ends.len() - 1) > 0);
             desk.driver.reset_to(&[8 << 30; 3]);
         }
@@ -281,7 +284,8 @@ fn what_does_not_fit_one_gpu_is_spread_over_two() {
     let words = attention.use_gpu(&read).unwrap();
     println!("{words}");
     assert!(
-        words.contains("on 2 GPUs: 2 layers on GPU 0 (pages") && words.contains("2 layers on GPU 1"),
+        words.contains("on 2 GPUs: 2 layers on GPU 0 (pages")
+            && words.contains("2 layers on GPU 1"),
         "{words}"
     );
     // So does a document whose model is on the processor.

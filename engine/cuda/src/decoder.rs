@@ -14,8 +14,8 @@
 //! Layers may lie on several GPUs ([`Spread`]), each with its own memory for a pass; the hidden state, some MB a chunk at
 //! most, goes from one to the next through the host. One GPU is the case of one part.
 //!
-//! Memory: the weights' bytes, and on each GPU a pass's rows, 64 KB a token of Qwen2.5 0.5B and 251 KB of 7B, which grow to the longest
-//! pass so far and are kept; logits of all its rows if they were asked for.
+//! Memory: the weights' bytes, and on each GPU a pass's rows, 64 KB a token of Qwen2.5 0.5B and 251 KB of 7B, which grow to
+//! the longest pass so far and are kept; logits of all its rows if they were asked for.
 
 use crate::cache::Place;
 use crate::device::{Buffer, Device};
@@ -23,9 +23,8 @@ use crate::error::CudaError;
 use crate::matrix::GpuMatrix;
 use crate::parameters::{Gate, Halve, Norm, Product, Rows};
 use crate::part::{Head, Part, Scratch};
-use crate::plan::Demand;
 use crate::products::FEW_TOKENS;
-use crate::spread::{Burden, Share, Spread};
+use crate::spread::{Share, Spread};
 use lectern_models::backend::{Backend, BackendError, BackendPass, Work};
 use lectern_models::packed::FileMatrix;
 use lectern_models::{DecoderWeights, ForwardError, Projected, Sizes};
@@ -45,18 +44,6 @@ pub struct GpuDecoder {
     sizes: Sizes,
     /// Of each part.
     scratch: Mutex<Vec<Scratch>>,
-}
-
-impl Burden {
-    /// A model's weights, with a document of `demand`.
-    pub fn of_model(weights: &DecoderWeights<FileMatrix<'_>>, demand: Option<Demand>) -> Burden {
-        let (layer_bytes, head_bytes) = crate::part::weight_bytes(weights);
-        Burden {
-            layer_bytes,
-            head_bytes,
-            demand,
-        }
-    }
 }
 
 impl GpuDecoder {

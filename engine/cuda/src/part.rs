@@ -27,16 +27,6 @@ pub(crate) struct Head {
     pub(crate) matrix: GpuMatrix,
 }
 
-/// Bytes that each layer's weights take on a GPU, and the head's.
-pub(crate) fn weight_bytes(weights: &DecoderWeights<FileMatrix<'_>>) -> (Vec<usize>, usize) {
-    let of_block = |block: &BlockWeights<FileMatrix<'_>>| {
-        let matrices = block.matrices().map(GpuMatrix::bytes_for);
-        matrices.sum()
-    };
-    let layers = weights.blocks.iter().map(of_block).collect();
-    (layers, GpuMatrix::bytes_for(&weights.head))
-}
-
 impl Part {
     /// Brings the weights of a share's layers to its GPU, after what it makes of their formats was checked.
     ///

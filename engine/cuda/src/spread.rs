@@ -13,8 +13,11 @@
 
 use crate::decoder::LEFT_FREE;
 use crate::error::CudaError;
+use crate::matrix::GpuMatrix;
 use crate::plan::{Demand, Plan};
 use crate::probe::Room;
+use lectern_models::packed::FileMatrix;
+use lectern_models::{BlockWeights, DecoderWeights};
 use std::cmp::Reverse;
 use std::ops::Range;
 
@@ -46,6 +49,19 @@ pub struct Burden {
 }
 
 impl Burden {
+    /// Of a model's weights, and a document of `demand` beside them.
+    pub fn of_model(weights: &DecoderWeights<FileMatrix<'_>>, demand: Option<Demand>) -> Burden {
+        let of_block = |block: &BlockWeights<FileMatrix<'_>>| {
+            let matrices = block.matrices();
+            matrices.map(GpuMatrix::bytes_for).sum()
+        };
+        Burden {
+            layer_bytes: weights.blocks.iter().map(of_block).collect(),
+            head_bytes: GpuMatrix::bytes_for(&weights.head),
+            demand,
+        }
+    }
+
     /// Of a document alone.
     pub fn of(demand: Demand) -> Burden {
         Burden {

@@ -67,7 +67,13 @@ pub fn write(to: &Path) {
             ("ffn_down.weight", WIDTH, FEED_FORWARD, GgmlDType::Q5_0),
         ];
         for (part, rows, columns, format) in matrices {
-            add(name(part), &[rows, columns], of_columns(columns), 0.0, format);
+            add(
+                name(part),
+                &[rows, columns],
+                of_columns(columns),
+                0.0,
+                format,
+            );
         }
         for (part, length, size, least) in [
             ("attn_norm.weight", WIDTH, 0.2, 1.0),
@@ -81,9 +87,21 @@ pub fn write(to: &Path) {
         }
     }
     let table = [VOCABULARY, WIDTH];
-    add("token_embd.weight".into(), &table, 1.0, 0.0, GgmlDType::Q8_0);
+    add(
+        "token_embd.weight".into(),
+        &table,
+        1.0,
+        0.0,
+        GgmlDType::Q8_0,
+    );
     add("output.weight".into(), &table, 0.3, 0.0, GgmlDType::Q8_0);
-    add("output_norm.weight".into(), &[WIDTH], 0.2, 1.0, GgmlDType::F32);
+    add(
+        "output_norm.weight".into(),
+        &[WIDTH],
+        0.2,
+        1.0,
+        GgmlDType::F32,
+    );
     let metadata: Vec<(&str, &Value)> = metadata.iter().map(|(key, value)| (*key, value)).collect();
     let tensors: Vec<(&str, &QTensor)> = tensors
         .iter()
