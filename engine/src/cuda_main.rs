@@ -16,10 +16,13 @@ fn main() -> ExitCode {
     cli::main()
 }
 
-/// Says whether the GPU can be used, on one line of JSON: the window starts `lectern` where this is not so, and says why.
+/// Says which GPUs can be used, on one line of JSON: the window starts `lectern` where this is not so, and says why.
 fn probe() -> ExitCode {
-    let (usable, words) = match lectern_cuda::probe(0) {
-        Ok(found) => (true, found.to_string()),
+    let (usable, words) = match lectern_cuda::probe_all() {
+        Ok(found) => {
+            let words: Vec<String> = found.iter().map(ToString::to_string).collect();
+            (true, words.join("; "))
+        }
         Err(error) => (false, error.to_string()),
     };
     println!(

@@ -86,12 +86,11 @@ fn cache(folder: &TempDir, shape: &AttentionShape, format: BlockFormat) -> KvCac
 
 fn gpu_read(format: BlockFormat, cached_tokens: usize) -> GpuRead {
     GpuRead {
-        ordinal: 0,
+        spread: None,
         format,
         cached_tokens,
         window_tokens: 256,
         pass_tokens: 128,
-        weight_bytes: 0,
     }
 }
 

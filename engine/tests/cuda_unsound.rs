@@ -37,12 +37,11 @@ fn a_gpu_that_leaves_out_the_weights_of_one_key_is_not_used() {
     };
     let mut attention = DenseAttention::without_cache(&shape, CancelFlag::new()).unwrap();
     let read = GpuRead {
-        ordinal: 0,
+        spread: None,
         format: BlockFormat::K4V4,
         cached_tokens: 0,
         window_tokens: 64,
         pass_tokens: 64,
-        weight_bytes: 0,
     };
     attention.use_gpu_if_sound(&read);
     assert!(!attention.is_on_gpu());

@@ -18,6 +18,11 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// [`BackendError::Failed`] if it cannot take them; those of `work`.
     fn run(&self, hidden: &mut [f32], work: &mut Work<'_>) -> Result<(), ForwardError>;
+
+    /// Where its layers lie, for whoever is to attend in the same places and knows such places.
+    fn layout(&self) -> Option<Box<dyn Any>> {
+        None
+    }
 }
 
 /// What is to be done with a pass.

@@ -163,28 +163,28 @@ impl<M, V> DecoderWeights<M, V> {
             sizes: self.sizes,
         })
     }
-
-    /// Every matrix.
-    pub fn matrices(&self) -> impl Iterator<Item = &M> {
-        self.blocks
-            .iter()
-            .flat_map(|block| {
-                [
-                    &block.query,
-                    &block.key,
-                    &block.value,
-                    &block.attention_output,
-                    &block.gate,
-                    &block.up,
-                    &block.down,
-                ]
-            })
-            .chain([&self.head])
-    }
 }
 
 impl<M, V> BlockWeights<M, V> {
-    fn try_map<N, W, E>(
+    /// Every matrix.
+    pub fn matrices(&self) -> impl Iterator<Item = &M> {
+        [
+            &self.query,
+            &self.key,
+            &self.value,
+            &self.attention_output,
+            &self.gate,
+            &self.up,
+            &self.down,
+        ]
+        .into_iter()
+    }
+
+    /// The same weights in another form.
+    ///
+    /// # Errors
+    /// The first of `matrix` or `vector`.
+    pub fn try_map<N, W, E>(
         &self,
         matrix: &mut impl FnMut(&M) -> Result<N, E>,
         vector: &mut impl FnMut(&V) -> Result<W, E>,

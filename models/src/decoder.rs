@@ -10,6 +10,7 @@
 //! Where the weights lie elsewhere and that place fails, this processor takes them from the file and repeats the pass:
 //! an attention leaves its cache as it was if a pass is abandoned, and takes back one that it had whole.
 
+use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::architecture::Hyperparameters;
@@ -108,6 +109,14 @@ impl Decoder {
     /// Whether this processor has the weights.
     pub(crate) fn is_here(&self) -> bool {
         matches!(self.blocks(), Blocks::Here(_))
+    }
+
+    /// Where the layers lie, if elsewhere.
+    pub(crate) fn layout(&self) -> Option<Box<dyn Any>> {
+        match self.blocks() {
+            Blocks::Here(_) => None,
+            Blocks::Elsewhere(backend, _) => backend.layout(),
+        }
     }
 
     fn blocks(&self) -> Blocks {

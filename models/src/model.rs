@@ -3,6 +3,7 @@
 //! In memory are the packed matrices ([`packed`](crate::packed)), as many bytes as their tensors in the file, and of the
 //! mapped file the rows of the embedding table that were looked up; the file's other pages are given back.
 
+use std::any::Any;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -41,8 +42,10 @@ pub struct ModelFacts {
     pub shape: AttentionShape,
     /// Positions that the model was trained for.
     pub context_length: usize,
-    /// Of the file: nearly all of them weights.
-    pub file_bytes: usize,
+    /// Bytes of the weights of each layer, as they stand in the file.
+    pub layer_bytes: Vec<usize>,
+    /// Bytes of the head.
+    pub head_bytes: usize,
 }
 
 impl Model {
@@ -63,10 +66,22 @@ impl Model {
             ..
         } = Hyperparameters::of(&file, 1.0)?;
         shape.key_bias = vec![None; shape.layers];
+        let mut layer_bytes = vec![0; shape.layers];
+        for name in file.tensor_names() {
+            let of_layer = name.strip_prefix("blk.").and_then(|of| of.split_once('.'));
+            let layer = of_layer.and_then(|(layer, _)| layer.parse::<usize>().ok());
+            if let Some(bytes) = layer.and_then(|layer| layer_bytes.get_mut(layer)) {
+                *bytes += file.tensor(name).map_or(0, |tensor| tensor.bytes.len());
+            }
+        }
+        // Tied: the head is the embedding table.
+        let head = file.tensor("output.weight");
+        let head = head.or_else(|| file.tensor("token_embd.weight"));
         Ok(ModelFacts {
+            head_bytes: head.map_or(0, |tensor| tensor.bytes.len()),
             shape,
             context_length,
-            file_bytes: file.map().len(),
+            layer_bytes,
         })
     }
 
@@ -152,6 +167,11 @@ impl Model {
     /// Whether this processor multiplies; something else has the weights if not.
     pub fn is_on_cpu(&self) -> bool {
         self.decoder.is_here()
+    }
+
+    /// Where the layers lie that something else has, as that says ([`Backend::layout`]).
+    pub fn layout(&self) -> Option<Box<dyn Any>> {
+        self.decoder.layout()
     }
 
     /// Text to token ids and back.

@@ -139,12 +139,11 @@ fn attention(
     attention.look_at(chosen.map(|budget| SparseRead::new(PagePolicy::Keys, budget)));
     if on_gpu {
         attention.use_gpu_if_sound(&GpuRead {
-            ordinal: 0,
+            spread: lectern_engine::model::spread_of(model),
             format: cache.format(),
             cached_tokens: cache.tokens(),
             window_tokens: 1024,
             pass_tokens: 512,
-            weight_bytes: 0,
         });
         ensure!(attention.is_on_gpu(), "attention did not go to the GPU");
     }
@@ -295,12 +294,11 @@ fn read_beyond(
 ) -> Result<()> {
     let mut attention = DenseAttention::over(cache, model.shape(), CancelFlag::new())?;
     attention.use_gpu_if_sound(&GpuRead {
-        ordinal: 0,
+        spread: lectern_engine::model::spread_of(model),
         format: cache.format(),
         cached_tokens: tokens,
         window_tokens: CHUNK_TOKENS,
         pass_tokens: CHUNK_TOKENS,
-        weight_bytes: 0,
     });
     let ids: Vec<u32> = ids.collect();
     for chunk in ids.chunks(CHUNK_TOKENS) {

@@ -186,12 +186,11 @@ impl Engine {
         let mut attention = DenseAttention::over(cache, self.model.shape(), CancelFlag::new())?;
         #[cfg(feature = "cuda")]
         attention.use_gpu_if_sound(&lectern_engine::attention::GpuRead {
-            ordinal: 0,
+            spread: lectern_engine::model::spread_of(&self.model),
             format: cache.format(),
             cached_tokens: cache.tokens(),
             window_tokens: LONGEST_PASS + 128,
             pass_tokens: LONGEST_PASS,
-            weight_bytes: 0,
         });
         Ok(attention)
     }

@@ -1,6 +1,7 @@
-// A fake libcuda: device memory is the host's, filled with NaN and guarded; kernels run on the CPU, one block after the
-// other. What it refuses, a GPU would refuse or do wrongly: copies beyond an allocation, launches beyond the limits, a
-// kernel that writes beyond its memory, more memory than there is.
+// A fake libcuda: device memory is the host's, filled with NaN and guarded (`memory.h`); kernels run on the CPU, one block
+// after the other. What it refuses, a GPU would refuse or do wrongly: copies beyond an allocation, launches beyond the limits,
+// a kernel that writes beyond its memory, more memory than there is, and whatever reaches from one device into another's
+// memory, or gives it another's streams and kernels.
 //
 // Streams: everything is done at once, in the order of the calls, but for the work of streams that are made late
 // (`fake_set_late`): that is done at the last moment that events and waits allow, so that work which should have waited for
@@ -17,12 +18,13 @@
 #include <vector>
 
 #include "block.h"
+#include "memory.h"
 #include "register.h"
 
 #define DRIVER extern "C" __attribute__((visibility("default")))
 
 using Result = int;
-using Address = unsigned long long;
+using fake::Address;
 using Handle = void*;
 
 constexpr Result SUCCESS = 0;
@@ -31,9 +33,12 @@ constexpr Result OUT_OF_MEMORY = 2;
 constexpr Result NO_DEVICE = 100;
 constexpr Result INVALID_DEVICE = 101;
 constexpr Result INVALID_IMAGE = 200;
+constexpr Result INVALID_CONTEXT = 201;
+constexpr Result INVALID_HANDLE = 400;
 constexpr Result NOT_FOUND = 500;
 constexpr Result ILLEGAL_ADDRESS = 700;
 constexpr Result LAUNCH_FAILED = 719;
+constexpr Result UNKNOWN = 999;
 
 std::map<std::string, fake::Kernel>& fake::kernels() {
     static std::map<std::string, Kernel> kernels;
@@ -43,9 +48,6 @@ std::map<std::string, fake::Kernel>& fake::kernels() {
 namespace {
 
 struct Settings {
-    size_t total = (size_t)8 << 30;
-    /// Bytes that others have.
-    size_t taken = 0;
     int driver = 13000;
     int devices = 1;
     int capability_major = 8;
@@ -61,28 +63,48 @@ struct Settings {
     bool deaf = false;
 } settings;
 
-struct Allocation {
-    size_t bytes;
-    bool on_host;
+struct Gpu {
+    size_t total = (size_t)8 << 30;
+    /// Bytes that others have.
+    size_t taken = 0;
+    size_t allocated = 0;
+    size_t peak = 0;
+    int launches = 0;
+    /// The launch at which it is gone, counted from 1; 0: none.
+    int losing = 0;
+    bool lost = false;
+    /// Streams that were made on it.
+    int streams = 0;
+} gpus[fake::DEVICES];
+
+struct Stream {
+    int device;
+    bool computes;
+};
+
+/// A kernel as a device has loaded it.
+struct Function {
+    const std::string* name;
+    const fake::Kernel* kernel;
+    int device;
+};
+
+struct Module {
+    std::string text;
+    int device;
 };
 
 std::recursive_mutex mutex;
-std::map<Address, Allocation> memory;
-size_t allocated = 0;
-size_t peak = 0;
 int allocations = 0;
 int launches = 0;
 std::string call_log;
 std::string last_failure;
-Handle current_context = nullptr;
+thread_local Handle current_context = nullptr;
 
-#if defined(__SANITIZE_ADDRESS__)
-// AddressSanitizer guards each allocation better.
-constexpr size_t GUARD_BYTES = 0;
-#else
-constexpr size_t GUARD_BYTES = 64;
-#endif
-constexpr unsigned char GUARD = 0xfa;
+Handle context_of(int device) { return (Handle)(size_t)(0x10 + device); }
+
+/// Whose context is current; the first device's where none is, which `here` refuses.
+int current() { return current_context == nullptr ? 0 : (int)((size_t)current_context - 0x10); }
 
 /// What late streams were given and has not been done, in the order of the calls, and how many were done before.
 std::deque<std::function<Result()>> waiting;
@@ -98,8 +120,23 @@ Result refuse(Result result, const std::string& fact) {
     return result;
 }
 
+/// Whether the current device can be worked with, and in this stream of its own; no stream is its default.
+Result here(Handle stream = nullptr) {
+    if (current_context == nullptr) {
+        return refuse(INVALID_CONTEXT, "no device is current");
+    }
+    if (gpus[current()].lost) {
+        return refuse(UNKNOWN, "device " + std::to_string(current()) + " is gone");
+    }
+    if (stream != nullptr && ((Stream*)stream)->device != current()) {
+        return refuse(INVALID_HANDLE, "a stream of another device");
+    }
+    return SUCCESS;
+}
+
 bool is_late(Handle stream) {
-    return settings.late == (stream == nullptr ? Settings::DEFAULT : Settings::OTHERS);
+    const bool computes = stream == nullptr || ((Stream*)stream)->computes;
+    return settings.late == (computes ? Settings::DEFAULT : Settings::OTHERS);
 }
 
 /// Does what late streams were given, up to a moment; whatever went wrong first.
@@ -128,17 +165,7 @@ Result in_stream(Handle stream, const std::function<Result()>& work) {
     return SUCCESS;
 }
 
-/// Whether the bytes lie in one allocation.
-bool inside(Address at, size_t bytes) {
-    auto found = memory.upper_bound(at);
-    if (found == memory.begin()) {
-        return false;
-    }
-    --found;
-    return at + bytes <= found->first + found->second.bytes;
-}
-
-Result allocate(Address* address, size_t bytes, bool on_host) {
+Result allocate(Address* address, size_t bytes, int device) {
     std::lock_guard<std::recursive_mutex> lock(mutex);
     allocations++;
     if (bytes == 0) {
@@ -147,60 +174,51 @@ Result allocate(Address* address, size_t bytes, bool on_host) {
     if (allocations == settings.failing) {
         return refuse(OUT_OF_MEMORY, "allocation " + std::to_string(allocations) + " was to fail");
     }
-    if (!on_host && bytes + allocated + settings.taken > settings.total) {
-        return refuse(OUT_OF_MEMORY, std::to_string(bytes) + " bytes where " + std::to_string(allocated) +
-                                         " are allocated");
+    if (device != fake::HOST) {
+        Gpu& gpu = gpus[device];
+        if (bytes + gpu.allocated + gpu.taken > gpu.total) {
+            return refuse(OUT_OF_MEMORY, std::to_string(bytes) + " bytes where " + std::to_string(gpu.allocated) +
+                                             " are allocated");
+        }
+        gpu.allocated += bytes;
+        gpu.peak = std::max(gpu.peak, gpu.allocated);
     }
-    void* at = malloc(bytes + GUARD_BYTES);
-    memset(at, 0xff, bytes);
-    memset((char*)at + bytes, GUARD, GUARD_BYTES);
-    *address = (Address)at;
-    memory[*address] = {bytes, on_host};
-    if (!on_host) {
-        allocated += bytes;
-        peak = std::max(peak, allocated);
-    }
-    log((on_host ? "pin " : "allocate ") + std::to_string(bytes));
+    *address = fake::make_allocation(bytes, device);
+    log((device == fake::HOST ? "pin " : "allocate ") + std::to_string(bytes));
     return SUCCESS;
 }
 
-Result release(Address address) {
+/// Frees what the work of `device` is done with.
+Result release(Address address, int device) {
     std::lock_guard<std::recursive_mutex> lock(mutex);
     do_all();
-    auto found = memory.find(address);
-    if (found == memory.end()) {
+    auto found = fake::memory.find(address);
+    if (found == fake::memory.end()) {
         return refuse(INVALID_VALUE, "memory is freed that is not allocated");
     }
-    if (!found->second.on_host) {
-        allocated -= found->second.bytes;
+    const fake::Allocation allocation = found->second;
+    if (allocation.device != fake::HOST) {
+        gpus[allocation.device].allocated -= allocation.bytes;
     }
-    log("free " + std::to_string(found->second.bytes));
-    free((void*)address);
-    memory.erase(found);
-    return SUCCESS;
+    log("free " + std::to_string(allocation.bytes));
+    fake::drop_allocation(address);
+    if (allocation.device != fake::HOST && allocation.device != device) {
+        return refuse(INVALID_VALUE, "memory is freed when another device is done with it");
+    }
+    return allocation.device != fake::HOST && gpus[device].lost ? UNKNOWN : SUCCESS;
 }
 
-Result copy(const char* what, void* to, const void* from, size_t bytes, Address checked) {
+/// A copy of a device, whose memory is `checked`.
+Result copy(const char* what, int device, void* to, const void* from, size_t bytes, Address checked) {
     std::lock_guard<std::recursive_mutex> lock(mutex);
     log(std::string(what) + " " + std::to_string(bytes));
-    if (!inside(checked, bytes)) {
-        return refuse(INVALID_VALUE, std::string(what) + " of " + std::to_string(bytes) + " bytes beyond an allocation");
+    if (!fake::inside(checked, bytes, device)) {
+        return refuse(INVALID_VALUE, std::string(what) + " of " + std::to_string(bytes) +
+                                         " bytes beyond an allocation of the device");
     }
+    fake::work_on(device);
     memmove(to, from, bytes);
     return SUCCESS;
-}
-
-/// Whether nobody wrote behind an allocation.
-bool guards_stand() {
-    for (const auto& [address, allocation] : memory) {
-        const unsigned char* guard = (const unsigned char*)address + allocation.bytes;
-        for (size_t nth = 0; nth < GUARD_BYTES; nth++) {
-            if (guard[nth] != GUARD) {
-                return false;
-            }
-        }
-    }
-    return true;
 }
 
 }  // namespace
@@ -212,13 +230,27 @@ DRIVER void fake_reset(size_t total, size_t taken) {
     waiting.clear();
     moments.clear();
     settings = Settings();
-    settings.total = total;
-    settings.taken = taken;
+    for (Gpu& gpu : gpus) {
+        gpu.total = total;
+        gpu.taken = taken;
+        gpu.peak = gpu.allocated;
+        gpu.launches = gpu.losing = 0;
+        gpu.lost = false;
+    }
     allocations = 0;
     launches = 0;
-    peak = allocated;
     call_log.clear();
     last_failure.clear();
+}
+DRIVER void fake_set_memory(int device, size_t total, size_t taken) {
+    gpus[device].total = total;
+    gpus[device].taken = taken;
+}
+/// At the device's launch of this number from now on it is gone, counted from 1; 0: it stays.
+DRIVER void fake_lose(int device, int nth) {
+    gpus[device].losing = nth;
+    gpus[device].launches = 0;
+    gpus[device].lost = false;
 }
 DRIVER void fake_set_seed(unsigned seed) { settings.seed = seed; }
 DRIVER void fake_fail_allocation(int nth) {
@@ -236,14 +268,15 @@ DRIVER void fake_set_late(int late) {
 }
 DRIVER void fake_set_deaf(int deaf) { settings.deaf = deaf != 0; }
 DRIVER int fake_launches() { return launches; }
+DRIVER int fake_launches_on(int device) { return gpus[device].launches; }
 DRIVER void fake_set_driver(int version, int devices, int major, int minor) {
     settings.driver = version;
     settings.devices = devices;
     settings.capability_major = major;
     settings.capability_minor = minor;
 }
-DRIVER size_t fake_allocated() { return allocated; }
-DRIVER size_t fake_peak() { return peak; }
+DRIVER size_t fake_allocated(int device) { return gpus[device].allocated; }
+DRIVER size_t fake_peak(int device) { return gpus[device].peak; }
 DRIVER int fake_allocations() { return allocations; }
 DRIVER const char* fake_log() { return call_log.c_str(); }
 DRIVER const char* fake_last_failure() { return last_failure.c_str(); }
@@ -257,14 +290,14 @@ DRIVER size_t fake_parameter_bytes(const char* kernel) {
 
 DRIVER Result cuInit(unsigned) { return settings.devices == 0 ? NO_DEVICE : SUCCESS; }
 DRIVER Result cuDriverGetVersion(int* version) { return *version = settings.driver, SUCCESS; }
-DRIVER Result cuDeviceGetCount(int* count) { return *count = settings.devices, SUCCESS; }
+DRIVER Result cuDeviceGetCount(int* count) { return *count = std::min(settings.devices, fake::DEVICES), SUCCESS; }
 DRIVER Result cuDeviceGet(int* device, int nth) {
-    return nth >= settings.devices ? INVALID_DEVICE : (*device = nth, SUCCESS);
+    return nth >= std::min(settings.devices, fake::DEVICES) ? INVALID_DEVICE : (*device = nth, SUCCESS);
 }
 DRIVER Result cuDeviceGetName(char* name, int length, int) { return snprintf(name, length, "Fake GPU"), SUCCESS; }
-DRIVER Result cuDeviceGetUuid_v2(char* uuid, int) { return memset(uuid, 0x5a, 16), SUCCESS; }
-DRIVER Result cuDeviceGetUuid(char* uuid, int) { return memset(uuid, 0x5a, 16), SUCCESS; }
-DRIVER Result cuDeviceTotalMem_v2(size_t* bytes, int) { return *bytes = settings.total, SUCCESS; }
+DRIVER Result cuDeviceGetUuid_v2(char* uuid, int nth) { return memset(uuid, 0x5a + nth, 16), SUCCESS; }
+DRIVER Result cuDeviceGetUuid(char* uuid, int nth) { return memset(uuid, 0x5a + nth, 16), SUCCESS; }
+DRIVER Result cuDeviceTotalMem_v2(size_t* bytes, int nth) { return *bytes = gpus[nth].total, SUCCESS; }
 DRIVER Result cuDeviceGetAttribute(int* value, int attribute, int) {
     switch (attribute) {
         case 1: *value = 1024; break;                         // threads a block
@@ -277,21 +310,36 @@ DRIVER Result cuDeviceGetAttribute(int* value, int attribute, int) {
     }
     return SUCCESS;
 }
-DRIVER Result cuDevicePrimaryCtxRetain(Handle* context, int) { return *context = (Handle)0x10, SUCCESS; }
+DRIVER Result cuDevicePrimaryCtxRetain(Handle* context, int nth) {
+    return gpus[nth].lost ? UNKNOWN : (*context = context_of(nth), SUCCESS);
+}
 DRIVER Result cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
 DRIVER Result cuCtxSetCurrent(Handle context) { return current_context = context, SUCCESS; }
 DRIVER Result cuCtxGetCurrent(Handle* context) { return *context = current_context, SUCCESS; }
 DRIVER Result cuCtxSynchronize() { return do_all(); }
 DRIVER Result cuMemGetInfo_v2(size_t* free_bytes, size_t* total) {
-    *total = settings.total;
-    *free_bytes = settings.total - settings.taken - allocated;
-    return SUCCESS;
+    const Gpu& gpu = gpus[current()];
+    *total = gpu.total;
+    *free_bytes = gpu.total - gpu.taken - gpu.allocated;
+    return here();
 }
-DRIVER Result cuStreamCreate(Handle* stream, unsigned) { return *stream = (Handle)0x20, SUCCESS; }
-DRIVER Result cuStreamDestroy_v2(Handle) { return do_all(); }
-DRIVER Result cuStreamSynchronize(Handle stream) { return is_late(stream) ? do_all() : SUCCESS; }
+/// They come in pairs: one for what computes, one for the rest.
+DRIVER Result cuStreamCreate(Handle* stream, unsigned) {
+    *stream = new Stream{current(), gpus[current()].streams++ % 2 == 0};
+    return here();
+}
+DRIVER Result cuStreamDestroy_v2(Handle stream) {
+    const Result result = do_all();
+    delete (Stream*)stream;
+    return result;
+}
+DRIVER Result cuStreamSynchronize(Handle stream) {
+    const Result result = here(stream);
+    return result != SUCCESS || !is_late(stream) ? result : do_all();
+}
 DRIVER Result cuStreamWaitEvent(Handle stream, Handle event, unsigned) {
-    return is_late(stream) || settings.deaf ? SUCCESS : do_until(moments[event]);
+    const Result result = here(stream);
+    return result != SUCCESS || is_late(stream) || settings.deaf ? result : do_until(moments[event]);
 }
 DRIVER Result cuStreamIsCapturing(Handle, int* state) { return *state = 0, SUCCESS; }
 DRIVER Result cuEventCreate(Handle* event, unsigned) { return *event = new char, SUCCESS; }
@@ -302,59 +350,90 @@ DRIVER Result cuEventDestroy_v2(Handle event) {
 }
 DRIVER Result cuEventRecord(Handle event, Handle stream) {
     moments[event] = is_late(stream) ? done + waiting.size() : 0;
-    return SUCCESS;
+    return here(stream);
 }
 DRIVER Result cuEventSynchronize(Handle event) { return do_until(moments[event]); }
-DRIVER Result cuMemAlloc_v2(Address* address, size_t bytes) { return allocate(address, bytes, false); }
+DRIVER Result cuMemAlloc_v2(Address* address, size_t bytes) {
+    const Result result = here();
+    return result != SUCCESS ? result : allocate(address, bytes, current());
+}
 /// The memory is there from its turn in the stream on; what is written before is lost.
 DRIVER Result cuMemAllocAsync(Address* address, size_t bytes, Handle stream) {
-    const Result result = allocate(address, bytes, false);
+    const Result usable = here(stream);
+    const int device = current();
+    const Result result = usable != SUCCESS ? usable : allocate(address, bytes, device);
     if (result != SUCCESS || !is_late(stream)) {
         return result;
     }
-    return in_stream(stream, [at = *address, bytes] { return memset((void*)at, 0xff, bytes), SUCCESS; });
+    return in_stream(stream, [at = *address, bytes, device] {
+        fake::work_on(device);
+        return memset((void*)at, 0xff, bytes), SUCCESS;
+    });
 }
-DRIVER Result cuMemFree_v2(Address address) { return release(address); }
-DRIVER Result cuMemFreeAsync(Address address, Handle) { return release(address); }
-DRIVER Result cuMemHostAlloc(void** at, size_t bytes, unsigned) { return allocate((Address*)at, bytes, true); }
-DRIVER Result cuMemFreeHost(void* at) { return release((Address)at); }
+DRIVER Result cuMemFree_v2(Address address) { return release(address, current()); }
+/// In the turn of the stream, or of the current device's default.
+DRIVER Result cuMemFreeAsync(Address address, Handle stream) {
+    return release(address, stream == nullptr ? current() : ((Stream*)stream)->device);
+}
+DRIVER Result cuMemHostAlloc(void** at, size_t bytes, unsigned) {
+    const Result result = here();
+    return result != SUCCESS ? result : allocate((Address*)at, bytes, fake::HOST);
+}
+DRIVER Result cuMemFreeHost(void* at) { return release((Address)at, current()); }
 DRIVER Result cuMemHostGetDevicePointer_v2(Address* address, void* at, unsigned) {
     return *address = (Address)at, SUCCESS;
 }
 DRIVER Result cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t bytes, Handle stream) {
+    const Result result = here(stream);
+    if (result != SUCCESS) {
+        return result;
+    }
+    const int device = current();
     if (!is_late(stream)) {
-        return copy("to device", (void*)to, from, bytes, to);
+        return copy("to device", device, (void*)to, from, bytes, to);
     }
     // Memory that is not pinned is taken over before the call returns.
     const std::vector<char> taken((const char*)from, (const char*)from + bytes);
-    return in_stream(stream, [=] { return copy("to device", (void*)to, taken.data(), bytes, to); });
+    return in_stream(stream, [=] { return copy("to device", device, (void*)to, taken.data(), bytes, to); });
 }
 DRIVER Result cuMemcpyHtoD_v2(Address to, const void* from, size_t bytes) {
-    return copy("to device", (void*)to, from, bytes, to);
+    const Result result = here();
+    return result != SUCCESS ? result : copy("to device", current(), (void*)to, from, bytes, to);
 }
 DRIVER Result cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, Handle stream) {
-    const Result before = is_late(stream) ? do_all() : SUCCESS;
+    const Result usable = here(stream);
+    const Result before = usable == SUCCESS && is_late(stream) ? do_all() : usable;
     if (before != SUCCESS) {
         return before;
     }
-    return copy("to host", to, (const void*)from, bytes, from);
+    return copy("to host", current(), to, (const void*)from, bytes, from);
 }
 DRIVER Result cuMemcpyDtoH_v2(void* to, Address from, size_t bytes) {
-    return copy("to host", to, (const void*)from, bytes, from);
+    const Result result = here();
+    return result != SUCCESS ? result : copy("to host", current(), to, (const void*)from, bytes, from);
 }
 DRIVER Result cuMemcpyDtoDAsync_v2(Address to, Address from, size_t bytes, Handle stream) {
-    return in_stream(stream, [=] {
-        if (!inside(from, bytes)) {
-            return refuse(INVALID_VALUE, "a copy from beyond an allocation");
+    const Result result = here(stream);
+    if (result != SUCCESS) {
+        return result;
+    }
+    return in_stream(stream, [=, device = current()] {
+        if (!fake::inside(from, bytes, device)) {
+            return refuse(INVALID_VALUE, "a copy from beyond an allocation of the device");
         }
-        return copy("on device", (void*)to, (const void*)from, bytes, to);
+        return copy("on device", device, (void*)to, (const void*)from, bytes, to);
     });
 }
 DRIVER Result cuMemsetD8Async(Address at, unsigned char byte, size_t bytes, Handle stream) {
-    return in_stream(stream, [=] {
-        if (!inside(at, bytes)) {
-            return refuse(INVALID_VALUE, "memory is set beyond an allocation");
+    const Result result = here(stream);
+    if (result != SUCCESS) {
+        return result;
+    }
+    return in_stream(stream, [=, device = current()] {
+        if (!fake::inside(at, bytes, device)) {
+            return refuse(INVALID_VALUE, "memory is set beyond an allocation of the device");
         }
+        fake::work_on(device);
         memset((void*)at, byte, bytes);
         return SUCCESS;
     });
@@ -364,20 +443,23 @@ DRIVER Result cuModuleLoadData(Handle* module, const void* image) {
     if (strstr((const char*)image, ".entry") == nullptr) {
         return refuse(INVALID_IMAGE, "an image without kernels");
     }
-    *module = new std::string((const char*)image);
-    return SUCCESS;
+    *module = new Module{(const char*)image, current()};
+    return here();
 }
 DRIVER Result cuModuleUnload(Handle module) {
-    delete (std::string*)module;
+    delete (Module*)module;
     return SUCCESS;
 }
 DRIVER Result cuModuleGetFunction(Handle* function, Handle module, const char* name) {
+    static std::map<std::string, Function> functions[fake::DEVICES];
     const std::string entry = std::string(".entry ") + name + "(";
+    const auto& [text, device] = *(Module*)module;
     auto found = fake::kernels().find(name);
-    if (((std::string*)module)->find(entry) == std::string::npos || found == fake::kernels().end()) {
+    if (text.find(entry) == std::string::npos || found == fake::kernels().end()) {
         return refuse(NOT_FOUND, std::string("no kernel named ") + name);
     }
-    *function = (Handle)&*found;
+    const auto [loaded, _] = functions[device].try_emplace(name, Function{&found->first, &found->second, device});
+    *function = &loaded->second;
     return SUCCESS;
 }
 DRIVER Result cuFuncSetAttribute(Handle, int, int) { return SUCCESS; }
@@ -386,10 +468,22 @@ DRIVER Result cuLaunchKernel(Handle function, unsigned grid_x, unsigned grid_y, 
                              unsigned block_y, unsigned block_z, unsigned dynamic, Handle stream, void** parameters,
                              void**) {
     std::lock_guard<std::recursive_mutex> lock(mutex);
-    const auto& entry = *(std::pair<const std::string, fake::Kernel>*)function;
-    const std::string& name = entry.first;
+    const Result usable = here(stream);
+    if (usable != SUCCESS) {
+        return usable;
+    }
+    const Function& loaded = *(const Function*)function;
+    const std::string& name = *loaded.name;
+    const int device = current();
     log("launch " + name + " " + std::to_string(grid_x) + "x" + std::to_string(grid_y) + "x" + std::to_string(grid_z) +
         " of " + std::to_string(block_x));
+    if (loaded.device != device) {
+        return refuse(INVALID_HANDLE, name + " is launched on a device that has not loaded it");
+    }
+    if (++gpus[device].launches == gpus[device].losing) {
+        gpus[device].lost = true;
+        return here();
+    }
     if (++launches == settings.failing_launch) {
         return refuse(LAUNCH_FAILED, "launch " + std::to_string(launches) + " was to fail");
     }
@@ -399,16 +493,19 @@ DRIVER Result cuLaunchKernel(Handle function, unsigned grid_x, unsigned grid_y, 
         return refuse(INVALID_VALUE, name + " is launched beyond the limits");
     }
     const char* given = (const char*)parameters[0];
-    std::vector<char> parameter(given, given + entry.second.parameter_bytes);
-    return in_stream(stream, [=, seed = settings.seed, kernel = &entry]() mutable {
-        const std::string failure =
-            cpu::launch(kernel->first.c_str(), {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, seed,
-                        [&] { kernel->second.run(parameter.data()); });
+    std::vector<char> parameter(given, given + loaded.kernel->parameter_bytes);
+    return in_stream(stream, [=, seed = settings.seed, kernel = loaded.kernel]() mutable {
+        fake::work_on(device);
+        const std::string failure = cpu::launch(name.c_str(), {grid_x, grid_y, grid_z}, {block_x, block_y, block_z},
+                                                seed, [&] { kernel->run(parameter.data()); });
+        if (fake::trespassed()) {
+            return refuse(ILLEGAL_ADDRESS, name + " touched another device's memory");
+        }
         if (!failure.empty()) {
             return refuse(LAUNCH_FAILED, failure);
         }
-        if (!guards_stand()) {
-            return refuse(ILLEGAL_ADDRESS, kernel->first + " wrote behind an allocation");
+        if (!fake::guards_stand(device)) {
+            return refuse(ILLEGAL_ADDRESS, name + " wrote behind an allocation");
         }
         return SUCCESS;
     });
@@ -418,6 +515,7 @@ DRIVER Result cuGetErrorName(int error, const char** name) {
         case INVALID_VALUE: *name = "CUDA_ERROR_INVALID_VALUE"; break;
         case OUT_OF_MEMORY: *name = "CUDA_ERROR_OUT_OF_MEMORY"; break;
         case NO_DEVICE: *name = "CUDA_ERROR_NO_DEVICE"; break;
+        case ILLEGAL_ADDRESS: *name = "CUDA_ERROR_ILLEGAL_ADDRESS"; break;
         case LAUNCH_FAILED: *name = "CUDA_ERROR_LAUNCH_FAILED"; break;
         default: *name = "CUDA_ERROR";
     }

@@ -11,99 +11,66 @@
 //! So the GPU rounds activations to 11 bits where the processor rounds them to 8, and weights, which the processor leaves
 //! as they are, to 11 bits for the tensor cores.
 //!
-//! Memory: the weights' bytes, and a pass's rows, 64 KB a token of Qwen2.5 0.5B and 251 KB of 7B, which grow to the longest
-//! pass so far and are kept; logits of all its rows if they were asked for.
+//! Layers may lie on several GPUs ([`Spread`]), each with its own memory for a pass; the hidden state, some MB a chunk at
+//! most, goes from one to the next through the host. One GPU is the case of one part.
+//!
+//! Memory: the weights' bytes, and on each GPU a pass's rows, 64 KB a token of Qwen2.5 0.5B and 251 KB of 7B, which grow to
+//! the longest pass so far and are kept; logits of all its rows if they were asked for.
 
 use crate::cache::Place;
 use crate::device::{Buffer, Device};
 use crate::error::CudaError;
 use crate::matrix::GpuMatrix;
 use crate::parameters::{Gate, Halve, Norm, Product, Rows};
+use crate::part::{Head, Part, Scratch};
 use crate::products::FEW_TOKENS;
-use crate::soundness;
+use crate::spread::{Share, Spread};
 use lectern_models::backend::{Backend, BackendError, BackendPass, Work};
 use lectern_models::packed::FileMatrix;
 use lectern_models::{DecoderWeights, ForwardError, Projected, Sizes};
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Bytes that must stay free beside the weights: a pass's rows, and a document's smallest plan.
-const LEFT_FREE: usize = 192 << 20;
+/// Bytes that must stay free beside the weights of a GPU: a pass's rows, and a document's smallest plan.
+pub(crate) const LEFT_FREE: usize = 192 << 20;
 
 /// The weights of a model, and memory for one pass.
 #[derive(Debug)]
 pub struct GpuDecoder {
-    device: Arc<Device>,
-    weights: DecoderWeights<GpuMatrix, Buffer<f32>>,
-    scratch: Mutex<Scratch>,
-}
-
-/// What a pass needs while it runs.
-#[derive(Debug)]
-struct Scratch {
-    /// Rows that there is room for.
-    rows: usize,
-    hidden: Buffer<f32>,
-    normed: Buffer<f32>,
-    /// Half-precision numbers, by their bits.
-    halves: Buffer<u16>,
-    scales: Buffer<f32>,
-    /// Queries, then keys, then values.
-    projected: Buffer<f32>,
-    /// `[rows, query_heads * head_dim]`.
-    attended: Buffer<f32>,
-    gate: Buffer<f32>,
-    up: Buffer<f32>,
-    /// `[logit_rows, vocabulary]`.
-    logits: Buffer<f32>,
-    logit_rows: usize,
-}
-
-impl Scratch {
-    fn new(device: &Device, sizes: Sizes, rows: usize) -> Result<Scratch, CudaError> {
-        let queries = sizes.query_heads * sizes.head_dim;
-        let keys = sizes.kv_heads * sizes.head_dim;
-        let widest = sizes.width.max(sizes.feed_forward).max(queries);
-        Ok(Scratch {
-            rows,
-            hidden: device.allocate(rows * sizes.width)?,
-            normed: device.allocate(rows * sizes.width)?,
-            halves: device.allocate(rows * widest)?,
-            scales: device.allocate(rows)?,
-            projected: device.allocate(rows * (queries + 2 * keys))?,
-            attended: device.allocate(rows * queries)?,
-            gate: device.allocate(rows * sizes.feed_forward)?,
-            up: device.allocate(rows * sizes.feed_forward)?,
-            logits: device.allocate(1)?,
-            logit_rows: 0,
-        })
-    }
+    /// In the order of their layers.
+    parts: Vec<Part>,
+    /// Where the last part is.
+    head: Head,
+    sizes: Sizes,
+    /// Of each part.
+    scratch: Mutex<Vec<Scratch>>,
 }
 
 impl GpuDecoder {
-    /// Brings a model's weights to the GPU, if they fit with room for a document beside them.
+    /// Brings a model's weights to GPUs, if they fit with room for a document beside them.
     ///
     /// # Errors
-    /// [`CudaError::TooLittleMemory`], [`CudaError::Unsound`], [`CudaError::OutOfMemory`], [`CudaError::Driver`]; nothing
-    /// stays allocated then.
+    /// [`CudaError::TooLittleMemory`], [`CudaError::Unsound`], [`CudaError::OutOfMemory`], [`CudaError::Driver`], of any
+    /// of the GPUs; nothing stays allocated then.
     pub fn new(
-        device: Arc<Device>,
+        spread: &Spread,
         weights: &DecoderWeights<FileMatrix<'_>>,
     ) -> Result<GpuDecoder, CudaError> {
-        let needed = weights.matrices().map(GpuMatrix::bytes_for).sum::<usize>() + LEFT_FREE;
-        let room = crate::plan::Plan::room(device.memory()?.free);
-        if needed > room {
-            return Err(CudaError::TooLittleMemory { free: room, needed });
-        }
-        soundness::check(&device, weights.matrices())?;
-        let on_gpu = weights.try_map(
-            &mut |matrix| GpuMatrix::upload(&device, matrix),
-            &mut |vector| device.upload(vector),
-        )?;
-        let scratch = Scratch::new(&device, weights.sizes, FEW_TOKENS)?;
+        assert_eq!(spread.layers(), weights.blocks.len(), "layers of a spread");
+        let parts = spread
+            .shares()
+            .iter()
+            .map(|share| Part::new(share, weights, LEFT_FREE))
+            .collect::<Result<Vec<_>, CudaError>>()?;
+        let head = Head::new(&parts[parts.len() - 1].device, weights)?;
+        let scratch = parts
+            .iter()
+            .map(|part| Scratch::new(&part.device, weights.sizes, FEW_TOKENS))
+            .collect::<Result<_, CudaError>>()?;
         Ok(GpuDecoder {
-            device,
-            weights: on_gpu,
+            parts,
+            head,
+            sizes: weights.sizes,
             scratch: Mutex::new(scratch),
         })
     }
@@ -111,22 +78,35 @@ impl GpuDecoder {
 
 impl Backend for GpuDecoder {
     fn run(&self, hidden: &mut [f32], work: &mut Work<'_>) -> Result<(), ForwardError> {
-        let rows = hidden.len() / self.weights.sizes.width;
+        let rows = hidden.len() / self.sizes.width;
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        if rows > scratch.rows {
-            let larger = Scratch::new(&self.device, self.weights.sizes, rows.next_power_of_two());
-            *scratch = larger.map_err(failed)?;
+        for (part, scratch) in self.parts.iter().zip(scratch.iter_mut()) {
+            if rows > scratch.rows {
+                let larger = Scratch::new(&part.device, self.sizes, rows.next_power_of_two());
+                *scratch = larger.map_err(failed)?;
+            }
         }
-        self.device
-            .write(hidden, &mut scratch.hidden, 0)
+        self.parts[0]
+            .device
+            .write(hidden, &mut scratch[0].hidden, 0)
             .map_err(failed)?;
         work(&mut Pass {
             decoder: self,
             scratch,
+            part: 0,
             rows,
             first_row: 0,
             projected: Projected::default(),
         })
+    }
+
+    fn layout(&self) -> Option<Box<dyn Any>> {
+        let share = |part: &Part| Share {
+            ordinal: part.ordinal,
+            layers: part.layers.clone(),
+        };
+        let spread: Spread = self.parts.iter().map(share).collect();
+        Some(Box::new(spread))
     }
 }
 
@@ -137,7 +117,9 @@ fn failed(error: CudaError) -> BackendError {
 /// A pass over `rows` rows of the hidden state from `first_row` on.
 struct Pass<'a> {
     decoder: &'a GpuDecoder,
-    scratch: MutexGuard<'a, Scratch>,
+    scratch: MutexGuard<'a, Vec<Scratch>>,
+    /// Which part has the hidden state.
+    part: usize,
     rows: usize,
     first_row: usize,
     /// What was brought here.
@@ -148,8 +130,30 @@ struct Pass<'a> {
 type Wanted<'a> = (&'a GpuMatrix, Option<&'a Buffer<f32>>, u64, bool);
 
 impl Pass<'_> {
+    fn part(&self) -> &Part {
+        &self.decoder.parts[self.part]
+    }
+
     fn device(&self) -> &Device {
-        &self.decoder.device
+        &self.part().device
+    }
+
+    fn scratch(&self) -> &Scratch {
+        &self.scratch[self.part]
+    }
+
+    /// Takes the hidden state to the part that has this layer.
+    fn go_to(&mut self, layer: usize) -> Result<(), CudaError> {
+        while !self.part().layers.contains(&layer) && self.part + 1 < self.decoder.parts.len() {
+            let numbers = (self.first_row + self.rows) * self.decoder.sizes.width;
+            let hidden = self.device().download(&self.scratch().hidden, numbers)?;
+            self.part += 1;
+            let next = &mut self.scratch[self.part].hidden;
+            self.decoder.parts[self.part]
+                .device
+                .write(&hidden, next, 0)?;
+        }
+        Ok(())
     }
 
     fn is_few(&self) -> bool {
@@ -157,8 +161,8 @@ impl Pass<'_> {
     }
 
     fn hidden(&self) -> u64 {
-        let width = self.decoder.weights.sizes.width;
-        self.device().address(&self.scratch.hidden) + 4 * (self.first_row * width) as u64
+        let width = self.decoder.sizes.width;
+        self.device().address(&self.scratch().hidden) + 4 * (self.first_row * width) as u64
     }
 
     /// Where rows go that are multiplied next: to `plain`, or to halves.
@@ -173,8 +177,8 @@ impl Pass<'_> {
         }
         Rows {
             plain: 0,
-            halves: device.address(&self.scratch.halves),
-            scales: device.address(&self.scratch.scales),
+            halves: device.address(&self.scratch().halves),
+            scales: device.address(&self.scratch().scales),
         }
     }
 
@@ -197,8 +201,8 @@ impl Pass<'_> {
             .collect();
         let activations = (
             plain,
-            device.address(&self.scratch.halves),
-            device.address(&self.scratch.scales),
+            device.address(&self.scratch().halves),
+            device.address(&self.scratch().scales),
         );
         // SAFETY: the rows were just written by the launch before, as many columns as the matrices have; there is room for
         // as many rows of each product.
@@ -207,11 +211,11 @@ impl Pass<'_> {
 
     /// Norm of the hidden state.
     fn norm(&self, weights: &Buffer<f32>) -> Result<(), CudaError> {
-        let sizes = self.decoder.weights.sizes;
+        let sizes = self.decoder.sizes;
         let norm = Norm {
             numbers: self.hidden(),
             weights: self.device().address(weights),
-            to: self.rows_to(&self.scratch.normed),
+            to: self.rows_to(&self.scratch().normed),
             columns: sizes.width as i32,
             epsilon: sizes.norm_epsilon,
         };
@@ -221,7 +225,7 @@ impl Pass<'_> {
 
     /// Norm of each head, where it lies.
     fn norm_heads(&self, at: u64, heads: usize, weights: &Buffer<f32>) -> Result<(), CudaError> {
-        let sizes = self.decoder.weights.sizes;
+        let sizes = self.decoder.sizes;
         let norm = Norm {
             numbers: at,
             weights: self.device().address(weights),
@@ -239,7 +243,7 @@ impl Pass<'_> {
 
     /// Numbers of queries, and of keys, of all rows.
     fn lengths(&self) -> (usize, usize) {
-        let sizes = self.decoder.weights.sizes;
+        let sizes = self.decoder.sizes;
         (
             self.rows * sizes.query_heads * sizes.head_dim,
             self.rows * sizes.kv_heads * sizes.head_dim,
@@ -249,17 +253,19 @@ impl Pass<'_> {
     /// Addresses of queries, keys and values.
     fn projections(&self) -> [u64; 3] {
         let (queries, keys) = self.lengths();
-        let first = self.device().address(&self.scratch.projected);
+        let first = self.device().address(&self.scratch().projected);
         [0, 4 * queries, 4 * (queries + keys)].map(|bytes| first + bytes as u64)
     }
 
     fn project_on_gpu(&mut self, layer: usize) -> Result<(), CudaError> {
-        let sizes = self.decoder.weights.sizes;
-        let block = &self.decoder.weights.blocks[layer];
+        let sizes = self.decoder.sizes;
+        self.go_to(layer)?;
+        let decoder = self.decoder;
+        let block = decoder.parts[self.part].block(layer);
         self.norm(&block.attention_norm)?;
         let [queries, keys, values] = self.projections();
         self.multiply(
-            &self.scratch.normed,
+            &self.scratch().normed,
             &[
                 (&block.query, block.query_bias.as_ref(), queries, false),
                 (&block.key, None, keys, false),
@@ -279,7 +285,7 @@ impl Pass<'_> {
         let (queries, keys) = self.lengths();
         let mut numbers = self
             .device()
-            .download(&self.scratch.projected, queries + 2 * keys)?;
+            .download(&self.scratch().projected, queries + 2 * keys)?;
         let mut keys_and_values = numbers.split_off(queries);
         let values = keys_and_values.split_off(keys);
         self.projected = Projected {
@@ -293,19 +299,19 @@ impl Pass<'_> {
 
     fn finish_on_gpu(&mut self, layer: usize, attended: Option<&[f32]>) -> Result<(), CudaError> {
         let decoder = self.decoder;
-        let sizes = decoder.weights.sizes;
-        let block = &decoder.weights.blocks[layer];
-        let device = &*decoder.device;
+        let sizes = decoder.sizes;
+        let part = &decoder.parts[self.part];
+        let (block, device) = (part.block(layer), &*part.device);
         let columns = sizes.query_heads * sizes.head_dim;
-        let mut numbers = device.address(&self.scratch.attended);
+        let mut numbers = device.address(&self.scratch().attended);
         match attended {
-            Some(attended) => device.write(attended, &mut self.scratch.attended, 0)?,
+            Some(attended) => device.write(attended, &mut self.scratch[self.part].attended, 0)?,
             None => numbers += 4 * (self.first_row * columns) as u64,
         }
         if !self.is_few() {
             let halve = Halve {
                 numbers,
-                to: self.rows_to(&self.scratch.attended),
+                to: self.rows_to(&self.scratch().attended),
                 columns: columns as i32,
             };
             // SAFETY: the rows that were attended.
@@ -314,10 +320,10 @@ impl Pass<'_> {
         let hidden = self.hidden();
         self.multiply_at(numbers, &[(&block.attention_output, None, hidden, true)])?;
         self.norm(&block.feed_forward_norm)?;
-        let gate = device.address(&self.scratch.gate);
-        let up = device.address(&self.scratch.up);
+        let gate = device.address(&self.scratch().gate);
+        let up = device.address(&self.scratch().up);
         self.multiply(
-            &self.scratch.normed,
+            &self.scratch().normed,
             &[
                 (&block.gate, None, gate, false),
                 (&block.up, None, up, false),
@@ -326,29 +332,30 @@ impl Pass<'_> {
         let gated = Gate {
             gate,
             up,
-            to: self.rows_to(&self.scratch.gate),
+            to: self.rows_to(&self.scratch().gate),
             columns: sizes.feed_forward as i32,
         };
         // SAFETY: the products that were just made; each number is read before it is written.
         unsafe { device.gate_rows(self.rows, &gated) }?;
-        self.multiply(&self.scratch.gate, &[(&block.down, None, hidden, true)])
+        self.multiply(&self.scratch().gate, &[(&block.down, None, hidden, true)])
     }
 
     fn logits_on_gpu(&mut self) -> Result<Vec<f32>, CudaError> {
         let decoder = self.decoder;
-        let vocabulary = decoder.weights.head.rows();
-        if self.rows > self.scratch.logit_rows {
-            self.scratch.logits = decoder.device.allocate(self.rows * vocabulary)?;
-            self.scratch.logit_rows = self.rows;
+        let part = &decoder.parts[self.part];
+        let Head { norm, matrix } = &decoder.head;
+        let vocabulary = matrix.rows();
+        let rows = self.rows;
+        let scratch = &mut self.scratch[self.part];
+        if rows > scratch.logit_rows {
+            scratch.logits = part.device.allocate(rows * vocabulary)?;
+            scratch.logit_rows = rows;
         }
-        self.norm(&decoder.weights.norm)?;
-        let to = self.device().address(&self.scratch.logits);
-        self.multiply(
-            &self.scratch.normed,
-            &[(&decoder.weights.head, None, to, false)],
-        )?;
+        self.norm(norm)?;
+        let to = self.device().address(&self.scratch().logits);
+        self.multiply(&self.scratch().normed, &[(matrix, None, to, false)])?;
         self.device()
-            .download(&self.scratch.logits, self.rows * vocabulary)
+            .download(&self.scratch().logits, rows * vocabulary)
     }
 }
 
@@ -364,11 +371,11 @@ impl BackendPass for Pass<'_> {
     fn place(&self) -> Option<Box<dyn Any>> {
         let [queries, keys, values] = self.projections();
         Some(Box::new(Place {
-            device: Arc::clone(&self.decoder.device),
+            device: Arc::clone(&self.part().device),
             queries,
             keys,
             values,
-            attended: self.device().address(&self.scratch.attended),
+            attended: self.device().address(&self.scratch().attended),
         }))
     }
 

@@ -106,10 +106,10 @@ impl Device {
         // SAFETY: what is fetched is ordered with all else by moments (`cache/fetch.rs`); everything else goes to one stream,
         // whose order is all the order that is needed.
         unsafe { context.disable_event_tracking() };
-        let stream = context.default_stream();
-        let fetching = context
-            .new_stream()
-            .map_err(driver("open a second line of work"))?;
+        // Lines of its own, and not the driver's default one, which is that of whichever GPU this thread used last: memory is
+        // given back in the line that it was allocated in.
+        let line = || context.new_stream().map_err(driver("open a line of work"));
+        let (stream, fetching) = (line()?, line()?);
         let kernels = Kernels::load(&context)?;
         let (free_at_first, _) = context
             .mem_get_info()
@@ -149,6 +149,14 @@ impl Device {
             &OPEN.lock().unwrap_or_else(PoisonError::into_inner),
             ordinal,
         )
+    }
+
+    /// GPUs that the driver finds, those that cannot be used among them.
+    ///
+    /// # Errors
+    /// [`CudaError::NoDriver`], [`CudaError::NoDevice`], [`CudaError::MissingLibrary`], [`CudaError::Driver`].
+    pub fn count() -> Result<usize, CudaError> {
+        with_driver(|| Ok(CudaContext::device_count()? as usize))
     }
 
     /// What the driver says of a GPU, without loading anything onto it.
@@ -373,32 +381,41 @@ fn driver_version() -> Result<i32, DriverError> {
     Ok(version)
 }
 
-/// A context on a GPU that can run our kernels.
-fn open_context(ordinal: usize) -> Result<Arc<CudaContext>, CudaError> {
+/// Asks the driver something, after it was loaded.
+fn with_driver<T>(
+    ask: impl FnOnce() -> Result<T, DriverError> + std::panic::UnwindSafe,
+) -> Result<T, CudaError> {
     // SAFETY: loads the driver's library, which runs its constructors; there is no way to ask without.
     if !unsafe { cudarc::driver::sys::is_culib_present() } {
         return Err(CudaError::NoDriver);
     }
     // A driver that is not whole lacks functions, which shows as a panic when they are first called.
-    let opened = std::panic::catch_unwind(|| {
+    let answer = std::panic::catch_unwind(|| {
         cudarc::driver::result::init()?;
-        let driver = driver_version()?;
-        let context = CudaContext::new(ordinal)?;
-        let capability = context.compute_capability()?;
-        Ok((driver, context.name()?, capability, context))
+        ask()
     });
-    let opened: Result<_, DriverError> = opened.map_err(|panic| CudaError::MissingLibrary {
+    let answer = answer.map_err(|panic| CudaError::MissingLibrary {
         fact: panic
             .downcast::<String>()
             .map_or_else(|_| "a function of the driver".to_owned(), |fact| *fact),
     })?;
-    let (found, name, (major, minor), context) = opened.map_err(|source| match source {
+    answer.map_err(|source| match source {
         DriverError(
             CUresult::CUDA_ERROR_NO_DEVICE
             | CUresult::CUDA_ERROR_INVALID_DEVICE
             | CUresult::CUDA_ERROR_DEVICE_UNAVAILABLE,
         ) => CudaError::NoDevice,
         source => driver("open the GPU")(source),
+    })
+}
+
+/// A context on a GPU that can run our kernels.
+fn open_context(ordinal: usize) -> Result<Arc<CudaContext>, CudaError> {
+    let (found, name, (major, minor), context) = with_driver(|| {
+        let driver = driver_version()?;
+        let context = CudaContext::new(ordinal)?;
+        let capability = context.compute_capability()?;
+        Ok((driver, context.name()?, capability, context))
     })?;
     if found < NEEDED_CUDA {
         return Err(CudaError::DriverTooOld { found });

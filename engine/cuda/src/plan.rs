@@ -14,6 +14,7 @@
 
 use crate::parameters::Page;
 use crate::shape::{PAGE_TOKENS, PageFormat, Shape};
+use std::ops::Range;
 
 /// Tokens that one launch of `decode` takes at most; longer passes that choose pages come in pieces.
 pub const DECODE_TOKENS: usize = 16;
@@ -56,6 +57,14 @@ pub struct Demand {
 }
 
 impl Demand {
+    /// The same of some of the layers alone; `weight_bytes` stays as it is.
+    pub fn of_layers(&self, layers: &Range<usize>) -> Demand {
+        Demand {
+            shape: self.shape.of_layers(layers),
+            ..*self
+        }
+    }
+
     /// Pages of document and window.
     pub fn pages(&self) -> usize {
         (self.cached_tokens + self.window_tokens).div_ceil(PAGE_TOKENS)
@@ -153,6 +162,11 @@ impl Plan {
         free.saturating_sub(MARGIN_BYTES.max(free / MARGIN_SHARE))
     }
 
+    /// Whether nothing of the document is elsewhere.
+    pub fn is_everything(&self) -> bool {
+        self.step == Step::Everything
+    }
+
     /// All bytes on the GPU.
     pub fn total(&self) -> usize {
         self.weights + self.allocated()
@@ -181,34 +195,52 @@ impl Plan {
     }
 }
 
+/// Bytes, for a person.
+pub(crate) fn amount(bytes: usize) -> String {
+    match bytes {
+        0..0x4000_0000 => format!("{} MB", bytes.div_ceil(1 << 20)),
+        _ => format!("{:.1} GB", bytes as f64 / (1u64 << 30) as f64),
+    }
+}
+
+/// What is said of so many bytes that are on no GPU.
+pub(crate) fn stays_behind(elsewhere: usize) -> String {
+    match elsewhere {
+        0 => String::new(),
+        bytes => format!(
+            "; {} of the document's cache stay in the computer's memory",
+            amount(bytes)
+        ),
+    }
+}
+
+impl Plan {
+    /// What lies on the GPU, in words.
+    pub(crate) fn contents(&self) -> String {
+        let some = |what: &str, bytes: usize| match bytes {
+            0 => String::new(),
+            bytes => format!("{what} {}, ", amount(bytes)),
+        };
+        format!(
+            "{}{}pages {}, window and working memory {}",
+            some("model", self.weights),
+            some("index", self.index),
+            amount(self.hot_pages),
+            amount(self.tables + self.window + self.scratch)
+        )
+    }
+}
+
 impl std::fmt::Display for Plan {
     /// For the person who is about to read a document.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let amount = |bytes: usize| match bytes {
-            0..0x4000_0000 => format!("{} MB", bytes.div_ceil(1 << 20)),
-            _ => format!("{:.1} GB", bytes as f64 / (1u64 << 30) as f64),
-        };
-        write!(f, "{} on the GPU:", amount(self.total()))?;
-        if self.weights > 0 {
-            write!(f, " model {},", amount(self.weights))?;
-        }
-        if self.index > 0 {
-            write!(f, " index {},", amount(self.index))?;
-        }
         write!(
             f,
-            " pages {}, window and working memory {}",
-            amount(self.hot_pages),
-            amount(self.tables + self.window + self.scratch)
-        )?;
-        if self.elsewhere > 0 {
-            write!(
-                f,
-                "; {} of the document's cache stay in the computer's memory",
-                amount(self.elsewhere)
-            )?;
-        }
-        Ok(())
+            "{} on the GPU: {}{}",
+            amount(self.total()),
+            self.contents(),
+            stays_behind(self.elsewhere)
+        )
     }
 }
 

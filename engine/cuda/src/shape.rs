@@ -26,6 +26,21 @@ impl Shape {
         }
     }
 
+    /// The same of some of the layers alone.
+    pub fn of_layers(&self, layers: &std::ops::Range<usize>) -> Shape {
+        let AttentionShape {
+            ref rotary,
+            ref key_bias,
+            ..
+        } = self.0;
+        Shape(AttentionShape {
+            layers: layers.len(),
+            rotary: rotary.clone(),
+            key_bias: key_bias[layers.clone()].to_vec(),
+            ..self.0
+        })
+    }
+
     /// As the model says.
     pub fn attention(&self) -> &AttentionShape {
         &self.0

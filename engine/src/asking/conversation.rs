@@ -75,17 +75,19 @@ impl<'c> Conversation<'c> {
         }
         #[cfg(feature = "cuda")]
         let gpu = ground.format().map(|format| crate::attention::GpuRead {
-            ordinal: 0,
+            spread: crate::model::spread_of(model),
             format,
             cached_tokens: opened.attention.tokens(),
             // Guessed tokens may reach a pass beyond the last one said.
             window_tokens: suffix.tokens.len() + question.max_tokens + QUESTION_CHUNK,
             pass_tokens: QUESTION_CHUNK,
-            weight_bytes: 0,
         });
         let look_at = question.look_at;
         #[cfg(feature = "cuda")]
-        let look_at = look_at.filter(|_| gpu.is_none_or(|gpu| !gpu.is_best_whole(model.shape())));
+        let look_at = look_at.filter(|_| {
+            gpu.as_ref()
+                .is_none_or(|gpu| !gpu.is_best_whole(model.shape()))
+        });
         match ground.kept_index() {
             Some(kept) => opened.attention.look_at_with(look_at, kept),
             None => opened.attention.look_at(look_at),

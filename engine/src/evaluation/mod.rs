@@ -86,18 +86,18 @@ pub enum Evaluation {
 #[cfg_attr(not(feature = "cuda"), allow(unused_variables))]
 fn put_on_gpu(
     attention: &mut DenseAttention,
+    model: &Model,
     format: BlockFormat,
     cached_tokens: usize,
     pass_tokens: usize,
 ) {
     #[cfg(feature = "cuda")]
     attention.use_gpu_if_sound(&crate::attention::GpuRead {
-        ordinal: 0,
+        spread: crate::model::spread_of(model),
         format,
         cached_tokens,
         window_tokens: pass_tokens,
         pass_tokens,
-        weight_bytes: 0,
     });
 }
 

@@ -1,12 +1,13 @@
-//! What of a model and a document will lie on the GPU, told before the document is read.
+//! What of a model and a document will lie on which GPU, told before the document is read.
 //!
-//! In: how many tokens are foretold, and the bytes that are free on the GPU, asked at most once a minute. Out: the plan that
+//! In: how many tokens are foretold, and the bytes that are free on the GPUs, asked at most once a minute. Out: the plan that
 //! reading would make now, in words. When it comes to it, another program may have taken some: then a smaller one is made.
 
 use super::{Lectern, lock};
 use crate::attention::GpuRead;
+use crate::model::{longest_document, spread_of};
 use crate::reading::{CHUNK_TOKENS, Segments};
-use lectern_cuda::{Device, Plan};
+use lectern_cuda::{Burden, CudaError, Plans, Spread};
 use lectern_models::{Model, ModelFacts};
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -18,21 +19,21 @@ const KNOWN_FOR: Duration = Duration::from_secs(60);
 /// What is known for now.
 #[derive(Debug, Default)]
 pub(super) struct Room {
-    free: Mutex<Option<(Instant, Option<usize>)>>,
+    free: Mutex<Option<(Instant, Vec<lectern_cuda::Room>)>>,
     facts: Mutex<Option<(PathBuf, ModelFacts)>>,
 }
 
 impl Room {
-    /// Bytes that are free on the GPU; `None` if there is none that can be used.
-    fn free(&self) -> Option<usize> {
+    /// What may be taken of each GPU that can be used.
+    fn free(&self) -> Vec<lectern_cuda::Room> {
         let mut known = lock(&self.free);
-        if let Some((asked, free)) = *known
+        if let Some((asked, free)) = &*known
             && asked.elapsed() < KNOWN_FOR
         {
-            return free;
+            return free.clone();
         }
-        let free = lectern_cuda::probe(0).ok().map(|gpu| gpu.facts.memory.free);
-        *known = Some((Instant::now(), free));
+        let free: Vec<_> = lectern_cuda::rooms().filter_map(Result::ok).collect();
+        *known = Some((Instant::now(), free.clone()));
         free
     }
 
@@ -59,13 +60,9 @@ impl Lectern {
         let chosen = self.chosen_model().ok()?;
         let facts = self.gpu_room.facts(chosen.path.clone())?;
         let in_segments = tokens > self.whole_tokens(&chosen).min(facts.context_length);
-        let (free, weights) = match Device::in_use(0) {
-            // The model lies there already.
-            Some(device) if self.seat.is_loaded(&chosen.path) => (device.memory().ok()?.free, 0),
-            _ => (self.gpu_room.free()?, facts.file_bytes),
-        };
+        let loaded = self.seat.loaded(&chosen.path);
         let read = GpuRead {
-            ordinal: 0,
+            spread: loaded.as_deref().and_then(spread_of),
             format: self.format_of_new_caches(chosen.kv_format),
             cached_tokens: match in_segments {
                 true => Segments::LOOKED_AT_MOST,
@@ -73,9 +70,37 @@ impl Lectern {
             },
             window_tokens: CHUNK_TOKENS,
             pass_tokens: CHUNK_TOKENS,
-            weight_bytes: weights,
         };
-        let demand = read.demand(&facts.shape, None).ok()?;
-        Plan::within(&demand, Plan::room(free)).map(|plan| plan.to_string())
+        let plans = match read.spread {
+            // The model lies there already.
+            Some(_) => read.plans(&facts.shape),
+            None => self.plans_of(&read, &facts, loaded.is_some()),
+        };
+        plans.ok().flatten().map(|plans| plans.to_string())
+    }
+
+    /// What would lie where if nothing lies there yet, of a model whose weights may be on the processor, to stay there.
+    fn plans_of(
+        &self,
+        read: &GpuRead,
+        facts: &ModelFacts,
+        is_on_cpu: bool,
+    ) -> Result<Option<Plans>, CudaError> {
+        let free = self.gpu_room.free();
+        let demand = read.demand(&facts.shape, None)?;
+        let mut burden = Burden::of(demand.clone());
+        if !is_on_cpu {
+            burden = Burden {
+                layer_bytes: facts.layer_bytes.clone(),
+                head_bytes: facts.head_bytes,
+                demand: longest_document(facts, 1.0),
+            };
+        }
+        let spread = Spread::choose(free.iter().copied().map(Ok), &burden)?;
+        burden.demand = Some(demand);
+        burden.plans(&spread, |ordinal| {
+            let room = free.iter().find(|room| room.ordinal == ordinal);
+            Ok(room.map_or(0, |room| room.bytes))
+        })
     }
 }

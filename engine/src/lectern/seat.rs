@@ -125,12 +125,12 @@ impl Seat {
         Ok(model)
     }
 
-    /// Whether this file's model is loaded.
+    /// This file's model, if it is loaded.
     #[cfg(feature = "cuda")]
-    pub fn is_loaded(&self, path: &Path) -> bool {
-        lock(&self.loaded)
-            .as_ref()
-            .is_some_and(|loaded| loaded.path == path)
+    pub fn loaded(&self, path: &Path) -> Option<Arc<Model>> {
+        let loaded = lock(&self.loaded);
+        let of_file = loaded.as_ref().filter(|loaded| loaded.path == path)?;
+        Some(Arc::clone(&of_file.model))
     }
 
     /// Lets the model go if nobody used it for `idle`; returns whether nobody did.

@@ -167,12 +167,11 @@ pub fn read(
     let mut attention = DenseAttention::over_view(before, model.shape(), cancel.clone())?;
     #[cfg(feature = "cuda")]
     attention.use_gpu_if_sound(&crate::attention::GpuRead {
-        ordinal: 0,
+        spread: crate::model::spread_of(model),
         format: cache.format(),
         cached_tokens: input.most_before(),
         window_tokens: CHUNK_TOKENS,
         pass_tokens: CHUNK_TOKENS,
-        weight_bytes: 0,
     });
     while tokens < ids.len() {
         let chunk = &ids[tokens..input.chunk(tokens).end];

@@ -90,7 +90,12 @@ pub fn build(checked: Checked, fault: Option<Fault>) -> PathBuf {
         let needed: Vec<&(String, String)> = shared.iter().copied().chain([&own]).collect();
         objects.push(kernel_object(&folder, checked, &own, &needed));
     }
-    for file in ["shim/block.cpp", "shim/fiber.cpp", "fake/driver.cpp"] {
+    for file in [
+        "shim/block.cpp",
+        "shim/fiber.cpp",
+        "fake/driver.cpp",
+        "fake/memory.cpp",
+    ] {
         let text = fs::read_to_string(root().join(file)).unwrap();
         objects.push(object(&folder, &around_kernels(checked), &text, &[]));
     }
@@ -258,7 +263,7 @@ impl FakeDriver {
         call(*function)
     }
 
-    /// A new GPU of so many bytes, of which others have `taken`; forgets its settings and its log.
+    /// A new GPU of so many bytes, of which others have `taken`, as any others would be; forgets its settings and its log.
     pub fn reset(&self, total: usize, taken: usize) {
         self.call("fake_reset", |f: extern "C" fn(usize, usize)| {
             f(total, taken)
@@ -297,7 +302,33 @@ impl FakeDriver {
         self.call("fake_launches", |f: extern "C" fn() -> c_int| f())
     }
 
-    /// What the driver says of itself and of the GPU.
+    /// GPUs of so many bytes each, of which others have none.
+    pub fn reset_to(&self, totals: &[usize]) {
+        self.reset(0, 0);
+        self.set_driver(13_000, totals.len() as i32, (8, 6));
+        for (nth, total) in totals.iter().enumerate() {
+            self.call(
+                "fake_set_memory",
+                |f: extern "C" fn(c_int, usize, usize)| f(nth as c_int, *total, 0),
+            );
+        }
+    }
+
+    /// This GPU is gone at its `nth` launch from now on, counted from 1; 0: it stays.
+    pub fn lose(&self, gpu: usize, nth: i32) {
+        self.call("fake_lose", |f: extern "C" fn(c_int, c_int)| {
+            f(gpu as c_int, nth);
+        });
+    }
+
+    /// Launches on this GPU since the reset, or since [`FakeDriver::lose`].
+    pub fn launches_on(&self, gpu: usize) -> i32 {
+        self.call("fake_launches_on", |f: extern "C" fn(c_int) -> c_int| {
+            f(gpu as c_int)
+        })
+    }
+
+    /// What the driver says of itself and of its GPUs.
     pub fn set_driver(&self, version: i32, devices: i32, capability: (i32, i32)) {
         self.call(
             "fake_set_driver",
@@ -307,12 +338,18 @@ impl FakeDriver {
         );
     }
 
-    /// Bytes on the device that are allocated now, and the most that ever were since the reset.
+    /// Bytes on the first GPU that are allocated now, and the most that ever were since the reset.
     pub fn allocated(&self) -> (usize, usize) {
-        type Bytes = extern "C" fn() -> usize;
+        self.allocated_on(0)
+    }
+
+    /// The same of any.
+    pub fn allocated_on(&self, gpu: usize) -> (usize, usize) {
+        type Bytes = extern "C" fn(c_int) -> usize;
+        let gpu = gpu as c_int;
         (
-            self.call("fake_allocated", |f: Bytes| f()),
-            self.call("fake_peak", |f: Bytes| f()),
+            self.call("fake_allocated", |f: Bytes| f(gpu)),
+            self.call("fake_peak", |f: Bytes| f(gpu)),
         )
     }
 

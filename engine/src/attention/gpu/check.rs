@@ -1,7 +1,7 @@
 //! Whether a GPU computes what the CPU does: asked before a document is trusted to it, and remembered
 //! ([`verdicts`](super::verdicts)).
 //!
-//! In: a GPU. Out: nothing, or what was wrong with it. A text of noise is read and asked on both, in codes and with pages
+//! In: a GPU, each for itself where there are several. Out: nothing, or what was wrong with it. A text of noise is read and asked on both, in codes and with pages
 //! chosen, so that every kernel takes part. Some thousand tokens' worth of attention, well below a second on a CPU.
 
 use super::super::kernels::pair_channels;
@@ -10,12 +10,13 @@ use super::verdicts::Verdicts;
 use crate::attention::drawn;
 use crate::attention::{CancelFlag, DenseAttention, PagePolicy, SparseRead};
 use crate::kv::{BLOCK_TOKENS, BlockFormat, CacheIdentity, KvCache, KvError};
-use lectern_cuda::CudaError;
+use lectern_cuda::{CudaError, Spread};
 use lectern_models::attention::{
     Attention, AttentionError, AttentionShape, Projected, Rotary, RotaryPairing,
 };
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 /// Pages of the text.
 const PAGES: usize = 12;
@@ -55,10 +56,14 @@ pub(super) enum Unsound {
     },
 }
 
-/// Checks the GPU once; the same answer from then on, also in later starts of the same program.
+/// Checks a GPU once; the same answer from then on, also in later starts of the same program.
 pub(super) fn check(ordinal: usize) -> Result<(), Unsound> {
-    static CHECKED: OnceLock<Result<(), Unsound>> = OnceLock::new();
-    CHECKED.get_or_init(|| recall_or_compare(ordinal)).clone()
+    static CHECKED: Mutex<BTreeMap<usize, Result<(), Unsound>>> = Mutex::new(BTreeMap::new());
+    let mut checked = CHECKED.lock().unwrap_or_else(PoisonError::into_inner);
+    let verdict = checked.entry(ordinal);
+    verdict
+        .or_insert_with(|| recall_or_compare(ordinal))
+        .clone()
 }
 
 fn recall_or_compare(ordinal: usize) -> Result<(), Unsound> {
@@ -155,12 +160,11 @@ fn run(
     let use_gpu = |attention: &mut DenseAttention| -> Result<(), CudaError> {
         let Some(ordinal) = gpu else { return Ok(()) };
         let read = GpuRead {
-            ordinal,
+            spread: Some(Spread::on(ordinal, shape.layers)),
             format: BlockFormat::K4V4,
             cached_tokens: tokens,
             window_tokens: CHUNK,
             pass_tokens: CHUNK,
-            weight_bytes: 0,
         };
         attention.use_gpu(&read).map(|_| ())
     };

@@ -8,6 +8,7 @@
 //! where the CPU weighs them in integers of 8 bits.
 
 mod check;
+mod parts;
 mod verdicts;
 
 pub use verdicts::remember_gpu_checks_in;
@@ -15,18 +16,19 @@ pub use verdicts::remember_gpu_checks_in;
 use super::DenseAttention;
 use super::mass::RECORDED_TOKENS;
 use super::sparse::{PagePolicy, SparseRead};
-use crate::kv::{BLOCK_TOKENS, BlockFormat, KvView};
+use crate::kv::{BLOCK_TOKENS, BlockFormat};
 use lectern_cuda::{
-    CudaError, Demand, Device, GpuCache, LayerPass, LayerResult, PageFormat, Pages, Place, Plan,
-    Projected, Shape, Step,
+    Burden, CudaError, Demand, LayerPass, LayerResult, PageFormat, Place, Plans, Projected, Shape,
+    Spread,
 };
 use lectern_models::attention::{AttentionError, AttentionShape};
+use parts::Parts;
 
-/// How a document is to be put on a GPU.
-#[derive(Debug, Clone, Copy)]
+/// How a document is to be put on GPUs.
+#[derive(Debug, Clone)]
 pub struct GpuRead {
-    /// Which GPU, from 0.
-    pub ordinal: usize,
+    /// Where the model's layers lie; `None` if the processor has them: then as few GPUs as have room for the document.
+    pub spread: Option<Spread>,
     /// Of the cache.
     pub format: BlockFormat,
     /// Tokens of the document, if it is not read yet; those of the cache if it is.
@@ -35,32 +37,19 @@ pub struct GpuRead {
     pub window_tokens: usize,
     /// Tokens of a pass at most.
     pub pass_tokens: usize,
-    /// Bytes of weights that will lie on the same GPU.
-    pub weight_bytes: usize,
 }
 
 /// Tokens up to which choosing pages saves nothing where all of them are on the GPU: on an H200 it was slower at 30,000 and
 /// faster at 131,072, in between not measured (`docs/gpu.md`).
 const BEST_WHOLE: usize = 65_536;
 
-/// A document on a GPU.
+/// A document on GPUs.
 #[derive(Debug)]
 pub(super) struct Gpu {
-    cache: GpuCache,
+    parts: Parts,
     pass_tokens: usize,
     /// How pages are chosen, if they are.
     read: Option<SparseRead>,
-}
-
-/// The sealed blocks of a view, as pages.
-struct Sealed<'a>(&'a KvView);
-
-impl Pages for Sealed<'_> {
-    fn part(&self, layer: usize, page: usize) -> (PageFormat, &[u8]) {
-        let (format, bytes) = self.0.part_bytes(page, layer);
-        // A cache of other codes was refused when it was put on the GPU.
-        (page_format(format).unwrap_or(PageFormat::HALVES), bytes)
-    }
 }
 
 fn page_format(format: BlockFormat) -> Result<PageFormat, CudaError> {
@@ -84,18 +73,29 @@ impl GpuRead {
     /// Whether a GPU that is to be used looks at all of it as fast as at chosen pages: the document is not too long, and there is
     /// room for it now. The index that pages are chosen by has nine tenths of their bytes, and choosing launches more.
     pub fn is_best_whole(&self, shape: &AttentionShape) -> bool {
-        let whole = || -> Result<bool, CudaError> {
-            let free = Device::shared(self.ordinal)?.memory()?.free;
-            let plan = Plan::within(&self.demand(shape, None)?, Plan::room(free));
-            Ok(plan.is_some_and(|plan| plan.step == Step::Everything))
-        };
         // Why there is none is said when it is to be used.
         self.cached_tokens <= BEST_WHOLE
             && crate::model::is_gpu_wanted()
-            && whole().unwrap_or(false)
+            && matches!(self.plans(shape), Ok(Some(plans)) if plans.are_everything())
     }
 
-    /// What is asked of the GPU, with so many tokens chosen for each token and head, if they are.
+    /// What would lie where now, with nothing chosen; `None` if there is no room.
+    pub(crate) fn plans(&self, shape: &AttentionShape) -> Result<Option<Plans>, CudaError> {
+        let demand = self.demand(shape, None)?;
+        let spread = self.spread_for(&demand)?;
+        let room = |ordinal: usize| Ok(lectern_cuda::room(ordinal)?.bytes);
+        Burden::of(demand).plans(&spread, room)
+    }
+
+    /// Where it is to lie: where the model lies, or wherever there is room.
+    fn spread_for(&self, demand: &Demand) -> Result<Spread, CudaError> {
+        match &self.spread {
+            Some(spread) => Ok(spread.clone()),
+            None => Spread::choose(lectern_cuda::rooms(), &Burden::of(demand.clone())),
+        }
+    }
+
+    /// What is asked of all GPUs together, with so many tokens chosen for each token and head, if they are.
     pub(crate) fn demand(
         &self,
         shape: &AttentionShape,
@@ -104,7 +104,7 @@ impl GpuRead {
         Ok(Demand {
             shape: Shape::new(shape)?,
             format: page_format(self.format)?,
-            weight_bytes: self.weight_bytes,
+            weight_bytes: 0,
             cached_tokens: self.cached_tokens,
             window_tokens: self.window_tokens,
             pass_tokens: self.pass_tokens,
@@ -114,27 +114,25 @@ impl GpuRead {
 }
 
 impl DenseAttention {
-    /// From now on the GPU does the work, if it can. What is to be looked at must have been said before. The plan, in
-    /// words for the person.
+    /// From now on GPUs do the work, if they can. What is to be looked at must have been said before. The plan, in words
+    /// for the person.
     ///
     /// # Errors
     /// [`CudaError`] says what is missing, in words for the person; everything goes on on the CPU then.
     pub fn use_gpu(&mut self, read: &GpuRead) -> Result<String, CudaError> {
-        let device = Device::shared(read.ordinal)?;
         let chosen = self.sparse.as_ref().map(|sparse| *sparse.read());
-        let budget = chosen.filter(is_served).map(|read| read.budget);
-        let demand = read.demand(&self.shape, budget)?;
-        let mut cache = GpuCache::new(device, demand)?;
+        let demand = read.demand(&self.shape, self.served_budget())?;
+        let mut parts = Parts::new(&read.spread_for(&demand)?, &demand)?;
         let held = self.view.tokens();
         if !self.is_sound() {
             return Ok("the cache is damaged".to_owned());
         }
         // A tail that is there already is not on the GPU.
         if self.tail.end() == held {
-            cache.open(held, &Sealed(&self.view))?;
-            let plan = cache.plan().to_string();
+            parts.open(&self.view)?;
+            let plan = parts.plans().to_string();
             self.gpu = Some(Gpu {
-                cache,
+                parts,
                 pass_tokens: read.pass_tokens,
                 read: chosen,
             });
@@ -143,19 +141,37 @@ impl DenseAttention {
         Ok("tokens behind the cache are on the CPU already".to_owned())
     }
 
-    /// As [`DenseAttention::use_gpu`], if the GPU computes what the CPU does; otherwise all goes on on the CPU, and the
+    /// As [`DenseAttention::use_gpu`], if each of the GPUs computes what the CPU does; otherwise all goes on on the CPU, and the
     /// log says why.
     pub fn use_gpu_if_sound(&mut self, read: &GpuRead) {
         if !crate::model::is_gpu_wanted() {
             return;
         }
-        let outcome = check::check(read.ordinal)
-            .map_err(|unsound| unsound.to_string())
-            .and_then(|()| self.use_gpu(read).map_err(|error| error.to_string()));
-        match outcome {
+        match self.use_gpus_that_are_sound(read) {
             Ok(plan) => tracing::info!("{plan}"),
             Err(reason) => tracing::info!("attention stays on the CPU: {reason}"),
         }
+    }
+
+    fn use_gpus_that_are_sound(&mut self, read: &GpuRead) -> Result<String, String> {
+        let in_words = |error: CudaError| error.to_string();
+        let budget = self.served_budget();
+        let demand = read.demand(&self.shape, budget).map_err(in_words)?;
+        let spread = read.spread_for(&demand).map_err(in_words)?;
+        for share in spread.shares() {
+            check::check(share.ordinal).map_err(|unsound| unsound.to_string())?;
+        }
+        let read = GpuRead {
+            spread: Some(spread),
+            ..read.clone()
+        };
+        self.use_gpu(&read).map_err(in_words)
+    }
+
+    /// Tokens that are chosen, if GPUs can choose them.
+    fn served_budget(&self) -> Option<usize> {
+        let chosen = self.sparse.as_ref().map(|sparse| *sparse.read());
+        chosen.filter(is_served).map(|read| read.budget)
     }
 
     /// Whether the GPU does the work now.
@@ -214,7 +230,7 @@ impl DenseAttention {
     /// Brings a pass's keys and values to the tail. Whether they came.
     fn keep(&mut self, tokens: usize) -> bool {
         let Some(gpu) = &self.gpu else { return false };
-        let kept = match gpu.cache.kept(tokens) {
+        let kept = match gpu.parts.kept(tokens) {
             Ok(kept) => kept,
             Err(error) => {
                 tracing::warn!("attention goes on on the CPU: {error}");
@@ -236,10 +252,10 @@ impl DenseAttention {
         let gpu = self.gpu.as_mut()?;
         let start = self.tail.end();
         let sealed = self.tail.first_block();
-        let fits = tokens <= gpu.pass_tokens && start + tokens <= gpu.cache.capacity();
+        let fits = tokens <= gpu.pass_tokens && start + tokens <= gpu.parts.capacity();
         let same_gpu = match projected {
             Projected::Here { .. } => true,
-            Projected::There(place) => std::ptr::eq(&*place.device, gpu.cache.device()),
+            Projected::There(place) => gpu.parts.are_on(&place.device, layer),
         };
         let chooses = self
             .sparse
@@ -264,7 +280,7 @@ impl DenseAttention {
             recorded: &recorded,
             recorded_tokens,
         };
-        match gpu.cache.attend(&pass, &Sealed(&self.view)) {
+        match gpu.parts.attend(&pass, &self.view)? {
             Ok(result) => {
                 if let Some(mass) = &mut self.mass {
                     mass.add_rows(&result.masses);
@@ -290,7 +306,7 @@ impl DenseAttention {
         let Some(mut gpu) = self.gpu.take().filter(|_| self.is_sound()) else {
             return;
         };
-        match gpu.cache.open(self.view.tokens(), &Sealed(&self.view)) {
+        match gpu.parts.open(&self.view) {
             Ok(()) => self.gpu = Some(gpu),
             Err(error) => tracing::warn!("attention goes on on the CPU: {error}"),
         }
@@ -299,7 +315,7 @@ impl DenseAttention {
     /// The tail was sealed.
     pub(super) fn seal_on_gpu(&mut self) {
         if let Some(gpu) = &mut self.gpu
-            && let Err(error) = gpu.cache.seal(self.view.tokens())
+            && let Err(error) = gpu.parts.seal(self.view.tokens())
         {
             tracing::warn!("attention goes on on the CPU: {error}");
             self.gpu = None;

@@ -190,7 +190,7 @@ fn measure(
     for &format in formats {
         let cache = open(&folder.0, model, format)?;
         let mut attention = DenseAttention::over(&cache, model.shape(), CancelFlag::new())?;
-        put_on_gpu(&mut attention, format, tokens, LONGEST_PASS);
+        put_on_gpu(&mut attention, model, format, tokens, LONGEST_PASS);
         candidates.push(Candidate {
             format,
             attention,

@@ -206,6 +206,7 @@ fn measure(
         let longest = document.tasks.iter().map(|task| task.ids.len()).max();
         put_on_gpu(
             &mut attention,
+            model,
             args.format,
             cache.tokens(),
             longest.unwrap_or(0) + DECODED,
