@@ -98,12 +98,16 @@ fn main() -> Result<()> {
         );
     }
 
+    let facts = Model::facts(&path)?;
+    let weights = facts.layer_bytes.iter().sum::<usize>() + facts.head_bytes;
+    println!("\nlimits: {}", lectern_cuda::Device::shared(0)?.limits()?);
     println!(
-        "\n| depth | read, tokens/s | 512 more | decode | decode, pages chosen | question of 60, first token, ms | GPU memory, MB |"
+        "\n| depth | read, tokens/s | 512 more | decode | weights and cache a token, MB | GB/s | of memory | decode, pages chosen | \
+         question of 60, first token, ms | GPU memory, MB |"
     );
-    println!("|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|");
     for depth in std::iter::once(0).chain(depths) {
-        speed(&on_gpu, &ids, depth)?;
+        speed(&on_gpu, weights, &ids, depth)?;
     }
     Ok(())
 }
@@ -210,7 +214,7 @@ fn compare(expected: &[Vec<f32>], found: &[Vec<f32>], ids: &[u32]) -> Seen {
     seen
 }
 
-fn speed(model: &Model, ids: &[u32], depth: usize) -> Result<()> {
+fn speed(model: &Model, weights: usize, ids: &[u32], depth: usize) -> Result<()> {
     let cache = cache(model)?;
     let text = || ids.iter().copied().cycle();
     let mut read_speed = String::from("");
@@ -230,7 +234,7 @@ fn speed(model: &Model, ids: &[u32], depth: usize) -> Result<()> {
     let held = lectern_cuda::Device::shared(0)?.memory()?;
     let held = (held.total - held.free) >> 20;
     drop(attention_here);
-    let decode = |chosen: Option<usize>| -> Result<String> {
+    let decode = |chosen: Option<usize>| -> Result<f64> {
         let mut attention = attention(model, &cache.cache, true, chosen)?;
         model.forward(&more[..1], &mut attention, Logits::Last)?;
         let began = Instant::now();
@@ -238,25 +242,25 @@ fn speed(model: &Model, ids: &[u32], depth: usize) -> Result<()> {
             model.forward(&[*id], &mut attention, Logits::Last)?;
         }
         ensure!(attention.is_on_gpu(), "attention left the GPU");
-        Ok(format!(
-            "{:.0}",
-            DECODED as f64 / began.elapsed().as_secs_f64()
-        ))
+        Ok(DECODED as f64 / began.elapsed().as_secs_f64())
     };
-    let (dense, chosen) = (
-        decode(None)?,
-        if depth >= 8_192 {
-            decode(Some(2_048))?
-        } else {
-            String::new()
-        },
-    );
+    let dense = decode(None)?;
+    let chosen = match depth {
+        8_192.. => format!("{:.0}", decode(Some(2_048))?),
+        _ => String::new(),
+    };
+    // A token reads each weight and each page once.
+    let moved = weights as f64 + cache.cache.bytes() as f64;
+    let limits = lectern_cuda::Device::shared(0)?.limits()?;
     let began = Instant::now();
     let mut asked = attention(model, &cache.cache, true, None)?;
     model.forward(&more[..60], &mut asked, Logits::Last)?;
     let first = began.elapsed().as_secs_f64() * 1e3;
     println!(
-        "| {depth} | {read_speed} | {prefill:.0} | {dense} | {chosen} | {first:.0} | {held} |"
+        "| {depth} | {read_speed} | {prefill:.0} | {dense:.0} | {:.0} | {:.0} | {} | {chosen} | {first:.0} | {held} |",
+        moved / 1e6,
+        moved * dense / 1e9,
+        limits.of_memory(moved * dense),
     );
     Ok(())
 }

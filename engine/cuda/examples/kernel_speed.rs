@@ -10,8 +10,8 @@ use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device as Candle, Tensor};
 use lectern_cuda::parameters::{Halve, Product, Rows};
 use lectern_cuda::{
-    CudaError, Demand, Device, GpuCache, GpuMatrix, LayerPass, PAGE_TOKENS, PageFormat, Pages,
-    Place, Projected, Shape, Work, probe,
+    CudaError, Demand, Device, GpuCache, GpuMatrix, LayerPass, Limits, PAGE_TOKENS, PageFormat,
+    Pages, Place, Projected, Shape, Work, probe,
 };
 use lectern_models::attention::{AttentionShape, Rotary, RotaryPairing};
 use lectern_models::packed::FileMatrix;
@@ -26,7 +26,11 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 fn main() -> Outcome {
     println!("{}", probe(0)?);
     let device = Arc::new(Device::open(0)?);
-    println!("\n| weights | tokens | µs | GB/s of weights | TFLOP/s |\n|---|---|---|---|---|");
+    let limits = device.limits()?;
+    println!("limits: {limits}");
+    println!(
+        "\n| weights | tokens | µs | GB/s of weights | of memory | TFLOP/s | of tensor cores |\n|---|---|---|---|---|---|---|"
+    );
     for (name, dtype, rows, columns) in [
         ("0.5B gate, Q5_0, 4864 x 896", GgmlDType::Q5_0, 4864, 896),
         (
@@ -39,18 +43,24 @@ fn main() -> Outcome {
         ("7B gate, Q4_K, 18944 x 3584", GgmlDType::Q4K, 18_944, 3584),
         ("7B down, Q6_K, 3584 x 18944", GgmlDType::Q6K, 3584, 18_944),
     ] {
-        products(&device, name, dtype, rows, columns)?;
+        products(&device, &limits, name, (dtype, rows, columns))?;
     }
     println!(
-        "\n| heads, cache 4/4 | cached | tokens | µs a layer | µs with queries from the host | GB/s | TFLOP/s |\n\
-         |---|---|---|---|---|---|---|"
+        "\n| heads, cache 4/4 | cached | tokens | µs a layer | µs with queries from the host | GB/s | of memory | useful TFLOP/s | of tensor cores, all |\n\
+         |---|---|---|---|---|---|---|---|---|"
     );
     for (name, query_heads, kv_heads, head_dim) in [
         ("0.5B: 14 to 2 of 64", 14, 2, 64),
         ("7B: 28 to 4 of 128", 28, 4, 128),
     ] {
         for cached in [4_096, 32_768, 131_072] {
-            attention(&device, name, (query_heads, kv_heads, head_dim), cached)?;
+            attention(
+                &device,
+                &limits,
+                name,
+                (query_heads, kv_heads, head_dim),
+                cached,
+            )?;
         }
     }
     Ok(())
@@ -83,7 +93,12 @@ fn noise(count: usize) -> Vec<f32> {
         .collect()
 }
 
-fn products(device: &Device, name: &str, dtype: GgmlDType, rows: usize, columns: usize) -> Outcome {
+fn products(
+    device: &Device,
+    limits: &Limits,
+    name: &str,
+    (dtype, rows, columns): (GgmlDType, usize, usize),
+) -> Outcome {
     const SOME_ROWS: usize = 32;
     let some = Tensor::from_vec(
         noise(SOME_ROWS * columns),
@@ -130,11 +145,15 @@ fn products(device: &Device, name: &str, dtype: GgmlDType, rows: usize, columns:
             // SAFETY: the buffers above.
             unsafe { device.multiply(tokens, activations, &[product]) }
         })?;
+        let read = size as f64 / time;
+        let multiplied = 2.0 * (tokens * rows * columns) as f64 / time;
         println!(
-            "| {name} | {tokens} | {:.1} | {:.0} | {:.1} |",
+            "| {name} | {tokens} | {:.1} | {:.0} | {} | {:.1} | {} |",
             time * 1e6,
-            size as f64 / time / 1e9,
-            2.0 * (tokens * rows * columns) as f64 / time / 1e12
+            read / 1e9,
+            limits.of_memory(read),
+            multiplied / 1e12,
+            limits.of_tensor(multiplied),
         );
     }
     Ok(())
@@ -157,6 +176,7 @@ impl Pages for Same {
 
 fn attention(
     device: &Arc<Device>,
+    limits: &Limits,
     name: &str,
     (query_heads, kv_heads, head_dim): (usize, usize, usize),
     cached: usize,
@@ -231,16 +251,17 @@ fn attention(
         };
         let read = cached / PAGE_TOKENS * format.part_bytes(&shape);
         let useful = 4.0 * (tokens * query_heads * head_dim * cached) as f64;
+        let times = if tokens == 256 { 1.0 } else { tokens as f64 };
+        let (bytes, useful) = (read as f64 / time, useful / time);
+        let multiplied = work.tensor_operations as f64 * times / time;
         println!(
-            "| {name} | {cached} | {tokens} | {:.0} | {:.0} | {:.0} | {:.2} ({:.2} with decoding) |",
+            "| {name} | {cached} | {tokens} | {:.0} | {:.0} | {:.0} | {} | {:.2} | {} |",
             time * 1e6,
             from_host * 1e6,
-            read as f64 / time / 1e9,
-            useful / time / 1e12,
-            (work.operations + work.tensor_operations) as f64
-                * if tokens == 256 { 1.0 } else { tokens as f64 }
-                / time
-                / 1e12
+            bytes / 1e9,
+            limits.of_memory(bytes),
+            useful / 1e12,
+            limits.of_tensor(multiplied),
         );
     }
     Ok(())

@@ -215,6 +215,16 @@ impl Device {
         identity().map_err(ask)
     }
 
+    /// What the driver says of it.
+    pub(crate) fn attribute(&self, attribute: CUdevice_attribute) -> Result<i32, DriverError> {
+        self.context.attribute(attribute)
+    }
+
+    /// Compute capability.
+    pub(crate) fn capability(&self) -> Result<(i32, i32), DriverError> {
+        self.context.compute_capability()
+    }
+
     /// Blocks that run at the same time, at least.
     pub fn multiprocessors(&self) -> usize {
         self.multiprocessors
