@@ -4,7 +4,7 @@
 
 mod support;
 
-use lectern_cuda::{CudaError, Device, probe};
+use lectern_cuda::{CudaError, Device, probe, probe_all};
 use support::driver;
 
 #[test]
@@ -24,6 +24,28 @@ fn a_gpu_that_can_be_used_is_named() {
         (0, 0),
         "nothing is loaded for an answer"
     );
+}
+
+#[test]
+fn of_several_gpus_those_that_can_be_used_are_named() {
+    let (driver, _alone) = driver();
+    driver.reset_to(&[300 << 20, 12 << 30, 8 << 30]);
+    let found = probe_all().unwrap();
+    let words: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        words,
+        [
+            "Fake GPU: 12.0 of 12.0 GB free, 11.4 GB can be used",
+            "Fake GPU: 8.0 of 8.0 GB free, 7.6 GB can be used"
+        ]
+    );
+    driver.reset_to(&[300 << 20; 2]);
+    assert!(matches!(
+        probe_all(),
+        Err(CudaError::TooLittleMemory { .. })
+    ));
+    driver.set_driver(13_000, 0, (8, 6));
+    assert!(matches!(probe_all(), Err(CudaError::NoDevice)));
 }
 
 #[test]
