@@ -295,11 +295,11 @@ fn what_does_not_fit_one_gpu_is_spread_over_two() {
         spread: None,
         ..read
     };
-    let told = (0..64).find_map(|step| {
+    let told = (0..128).find_map(|step| {
         desk.driver
             .reset_to(&[MARGIN + (8 << 20) - step * (64 << 10); 2]);
         let mut alone = DenseAttention::over(&cache, on_cpu.shape(), CancelFlag::new()).unwrap();
-        let words = alone.use_gpu(&read).unwrap();
+        let words = alone.use_gpu(&read).ok()?;
         words.contains("on 2 GPUs").then_some(words)
     });
     let words = told.unwrap();
@@ -357,9 +357,10 @@ fn whatever_cannot_be_allocated_a_smaller_plan_or_the_cpu_is_found() {
         nth += 1;
     }
     println!("{} allocations of weights", nth - 1);
-    // The document, and a pass.
+    // The document, beside a model that has what a pass needs.
     desk.driver.fail_allocation(0);
     let model = lectern_engine::model::load(&desk.model()).unwrap();
+    ask(&model, &mut attention(&model, &cache, (0, None), true));
     let weights = [0, 1].map(|gpu| desk.driver.allocated_on(gpu).0);
     assert!(weights.iter().all(|bytes| *bytes > 0));
     let mut nth = 1;
@@ -378,6 +379,28 @@ fn whatever_cannot_be_allocated_a_smaller_plan_or_the_cpu_is_found() {
     }
     println!("{} allocations of a document", nth - 1);
     assert!(nth > 40 && !model.is_on_cpu());
+    drop(model);
+    // What a longer pass needs.
+    let ask = |model: &Model, attention: &mut DenseAttention| {
+        vec![forward(model, attention, &ids(0..12), Logits::All)]
+    };
+    let expected = ask(&on_cpu, &mut attention(&on_cpu, &cache, (0, None), false));
+    let mut nth = 1;
+    loop {
+        desk.driver.fail_allocation(0);
+        let model = lectern_engine::model::load(&desk.model()).unwrap();
+        let mut asked = attention(&model, &cache, (0, None), true);
+        desk.driver.fail_allocation(nth);
+        let found = ask(&model, &mut asked);
+        assert!(off(&found, &expected) < OFF, "allocation {nth}");
+        if desk.driver.allocations() < nth {
+            assert!(!model.is_on_cpu() && asked.is_on_gpu());
+            break;
+        }
+        assert!(model.is_on_cpu(), "allocation {nth}");
+        nth += 1;
+    }
+    println!("{} allocations of a pass", nth - 1);
 }
 
 #[test]
