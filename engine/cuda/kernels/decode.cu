@@ -77,7 +77,7 @@ __device__ __forceinline__ void attend_split(const Decode& decode, DecodeShared<
     float largest[2] = {-INFINITY, -INFINITY};
     Weighed<HEAD_DIM> weighed;
     weighed.clear();
-    __syncthreads();  // queries are there
+    // No barrier: each thread makes of a page what it loaded the rows for itself.
     int nth_page = first_page;
     if (nth_page < last_page) {
         const int page = list.at(nth_page);

@@ -50,7 +50,6 @@ __device__ __forceinline__ void add_masses(const Mass& mass, ScoreShared<HEAD_DI
         largest[nth] = is_recorded ? mass.row_largest[first_head + row] : INFINITY;
         part[nth] = is_recorded ? 1.0f / mass.row_sums[first_head + row] : 0.0f;
     }
-    __syncthreads();  // queries are there
     for (int nth_page = blockIdx.x; nth_page < list.length; nth_page += gridDim.x) {
         const int page = list.at(nth_page);
         const PageHead<HEAD_DIM> head(mass.pages[page], mass.queries.kv_heads, mass.kv_head);

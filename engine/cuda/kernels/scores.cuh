@@ -61,7 +61,8 @@ struct ScoreShared {
     Array<TensorSums, HEAD_DIM / WARP_CHANNELS == 1 ? 1 : SCORE_THREADS<HEAD_DIM>> parts;
 };
 
-/// Loads rows `first_row ..` of the head's group; rows beyond the group are zeros. Ends without a barrier.
+/// Loads rows `first_row ..` of the head's group; rows beyond the group are zeros. Ends without a barrier: each thread loads what
+/// it needs in `stage_page`.
 template <int HEAD_DIM>
 __device__ __forceinline__ void load_rows(ScoreShared<HEAD_DIM>& shared, const Queries& queries, const Rotation& rotation,
                                           int token, int kv_head, int first_row) {

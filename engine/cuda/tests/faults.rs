@@ -50,11 +50,6 @@ const ROWS: (&str, &str) = ("products", "rows_are_normed");
 /// Missing barriers, bounds that are off by one, wrong masks, stale pages, wrong places and roundings.
 const FAULTS: &[Seeded] = &[
     seeded(
-        "no barrier before rows are used",
-        ("decode.cu", "__syncthreads();  // queries are there", ""),
-        DECODE,
-    ),
-    seeded(
         "no barrier between what is made of a page and its use",
         (
             "decode.cu",
@@ -68,15 +63,6 @@ const FAULTS: &[Seeded] = &[
         (
             "scores.cuh",
             "__syncthreads();  // scores of all channels are there",
-            "",
-        ),
-        DECODE,
-    ),
-    seeded(
-        "results lie where a page still is",
-        (
-            "decode.cu",
-            "__syncthreads();  // the pages are done with",
             "",
         ),
         DECODE,
@@ -329,11 +315,11 @@ const FAULTS: &[Seeded] = &[
         DECODE,
     ),
     seeded(
-        "one row too many is loaded",
+        "one pair too many is made of a page",
         (
             "scores.cuh",
-            "at < PAIRS * ROWS; at +=",
-            "at <= PAIRS * ROWS; at +=",
+            "pair < PAIRS; pair += SCORE_THREADS<HEAD_DIM>) {\n        const int2",
+            "pair <= PAIRS; pair += SCORE_THREADS<HEAD_DIM>) {\n        const int2",
         ),
         DECODE,
     ),
@@ -452,6 +438,17 @@ const FAULTS: &[Seeded] = &[
         PICK,
     ),
 ];
+
+/// Missing barriers that only ThreadSanitizer finds: all warps come as far as each other before one of them does harm.
+const RACES: &[Seeded] = &[seeded(
+    "results lie where a page still is",
+    (
+        "decode.cu",
+        "__syncthreads();  // the pages are done with",
+        "",
+    ),
+    DECODE,
+)];
 
 /// A test program of this crate, built with this one.
 fn program(test: &str) -> PathBuf {
@@ -597,7 +594,8 @@ fn no_two_threads_race() {
     // And it does look: each barrier that is missing is a race.
     let barriers = FAULTS
         .iter()
-        .filter(|seeded| seeded.fault.right.contains("__syncthreads"));
+        .filter(|seeded| seeded.fault.right.contains("__syncthreads"))
+        .chain(RACES);
     let mut looked = 0;
     for seeded in barriers {
         let racy = build(Checked::Races, Some(seeded.fault));
