@@ -12,13 +12,13 @@ use lectern_engine::kv::BlockFormat;
 use lectern_models::attention::{AttentionShape, Rotary, RotaryPairing};
 
 #[test]
-fn a_gpu_that_leaves_out_the_last_keys_is_not_used() {
+fn a_gpu_that_halves_what_was_attended_is_not_used() {
     let faulty = build(
         Checked::Plain,
         Some(Fault {
             file: "decode.cu",
-            right: "min(PAGE_TOKENS, position + 1 - page",
-            wrong: "min(PAGE_TOKENS, position - 8 - page",
+            right: "value += shared.results.values[of][row][channel] * keep;",
+            wrong: "value += shared.results.values[of][row][channel] * keep / 2;",
         }),
     );
     let driver = FakeDriver::load(&faulty);
