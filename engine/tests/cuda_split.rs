@@ -144,24 +144,8 @@ fn read_and_ask(model: &Model, format: BlockFormat, with_gpus: bool) -> (Vec<Vec
         found.push(forward(model, asked, &ids(312..313), Logits::Last));
         found.push(asked.take_mass());
     }
-    let bytes = std::fs::read(blocks(folder.path())).unwrap();
+    let bytes = std::fs::read(cache.folder().join("blocks.kv")).unwrap();
     (found, bytes)
-}
-
-/// The one file of blocks below a folder.
-fn blocks(folder: &Path) -> std::path::PathBuf {
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.file_name().is_some_and(|name| name == "blocks.kv") {
-                return path;
-            }
-        }
-    }
-    panic!("no blocks");
 }
 
 /// Root mean square of all differences, of numbers whose size is about 1; infinite where one is no number.

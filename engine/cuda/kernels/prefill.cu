@@ -33,8 +33,6 @@ struct Prefill {
 
 constexpr int TILE_ROWS = 64;
 constexpr int WARP_ROWS = 16;
-/// Weights are powers of two of this and less, so that small ones keep their bits in a half.
-constexpr float LARGEST_POWER = 10.0f;
 
 /// Over the four lanes of a row.
 __device__ __forceinline__ float row_max(float number) {

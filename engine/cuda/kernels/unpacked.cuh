@@ -15,6 +15,9 @@
 
 constexpr int TILE_THREADS = 128;
 
+/// Weights of values are powers of two of this and less, so that small ones keep their bits in a half.
+constexpr float LARGEST_POWER = 10.0f;
+
 /// Keys `[token][pair]`, or values `[channel][token / 2]`, of one head of a page; two numbers a word.
 template <int HEAD_DIM>
 struct UnpackedSide {

@@ -12,10 +12,8 @@
 
 #include "scores.cuh"
 
-/// Weights are powers of two of this and less, so that small ones keep their bits in a half.
-__device__ __forceinline__ float power_of(int value_bits) { return value_bits == 4 ? 14.0f : 10.0f; }
-/// What a weight of 1 stands for then.
-constexpr float UNIT = 1.0f / 1024.0f;
+/// Weights are powers of two of this and less.
+__device__ __forceinline__ float power_of(int value_bits) { return value_bits == 4 ? LARGEST_POWER + 4.0f : LARGEST_POWER; }
 
 /// Two tokens' numbers of 16 bits, the first below.
 __device__ __forceinline__ unsigned low_halves(unsigned first, unsigned second) { return (first & 0xffffu) | second << 16; }
@@ -80,17 +78,18 @@ struct Weighed {
     }
 
     /// Sum of the weights of row 2t + `row`.
-    __device__ __forceinline__ float sum(int row) const { return further.numbers[2 + row] * UNIT; }
+    __device__ __forceinline__ float sum(int row) const { return further.numbers[2 + row] * exp2f(-LARGEST_POWER); }
 
     /// Calls `to` with each of this lane's channels and its value, of row 2t + `row`.
     template <class To>
     __device__ __forceinline__ void put(int row, To to) const {
+        const float unit = exp2f(-LARGEST_POWER);
         const int first = channel_part() * WARP_CHANNELS + token_of(threadIdx.x % 32 / 4, 0);
 #pragma unroll
         for (int tile = 0; tile < TILES; tile++) {
 #pragma unroll
             for (int half = 0; half < 2; half++) {
-                to(first + tile + 16 * half, (values[tile].numbers[2 * half + row] + further.numbers[row]) * UNIT);
+                to(first + tile + 16 * half, (values[tile].numbers[2 * half + row] + further.numbers[row]) * unit);
             }
         }
     }
@@ -105,6 +104,17 @@ struct Weighed {
         return token * GROUPS + channel_part() * (WARP_CHANNELS / RUN) + threadIdx.x % 32 / 16;
     }
     __device__ __forceinline__ static int word_of_run() { return threadIdx.x % 16 / 4; }
+
+    /// Adds values that are halves as they are: `two_of(tile, word)` is word `word` of a tile's left side.
+    template <class TwoOf>
+    __device__ __forceinline__ void add_exact(const RightWords& right, const RightWords& right_rest, TwoOf two_of) {
+#pragma unroll
+        for (int tile = 0; tile < TILES; tile++) {
+            const LeftWords left = {{two_of(tile, 0), two_of(tile, 1), two_of(tile, 2), two_of(tile, 3)}};
+            multiply_add(values[tile], left, right);
+            multiply_add(values[tile], left, right_rest);
+        }
+    }
 
     /// The weights themselves, where there are no offsets.
     __device__ __forceinline__ void add_ones(const RightWords& right, const RightWords& right_rest) {
@@ -137,20 +147,13 @@ struct Weighed {
         }
         multiply_add(further, least, right);
         multiply_add(further, least, right_rest);
-#pragma unroll
-        for (int tile = 0; tile < TILES; tile++) {
-            LeftWords left;
-#pragma unroll
-            for (int word = 0; word < 4; word++) {
-                const unsigned* both = codes[word / 2];
-                const unsigned two = tile < 2 ? low_halves(both[0], both[1]) : high_halves(both[0], both[1]);
-                // 1 and a sixteenth of the code, times the step, less the step.
-                const unsigned code = (moved<6>(two, 8 * (tile % 2) + 4 * (word % 2)) & 0x03c003c0u) | 0x3c003c00u;
-                left.words[word] = multiply_halves(code, steps[word / 2], steps[word / 2] ^ 0x80008000u);
-            }
-            multiply_add(values[tile], left, right);
-            multiply_add(values[tile], left, right_rest);
-        }
+        add_exact(right, right_rest, [&](int tile, int word) {
+            const unsigned* both = codes[word / 2];
+            const unsigned two = tile < 2 ? low_halves(both[0], both[1]) : high_halves(both[0], both[1]);
+            // 1 and a sixteenth of the code, times the step, less the step.
+            const unsigned code = (moved<6>(two, 8 * (tile % 2) + 4 * (word % 2)) & 0x03c003c0u) | 0x3c003c00u;
+            return multiply_halves(code, steps[word / 2], steps[word / 2] ^ 0x80008000u);
+        });
     }
 
     __device__ __forceinline__ void add_numbers(const PageHead<HEAD_DIM>& head, int token, const RightWords& right,
@@ -188,22 +191,15 @@ struct Weighed {
         const int channel = channel_part() * WARP_CHANNELS + token_of(threadIdx.x % 32 / 4, 0);
         const unsigned short* halves =
             reinterpret_cast<const unsigned short*>(head.value_halves()) + token * HEAD_DIM + channel;
+        add_exact(right, right_rest, [&](int tile, int word) {
+            unsigned two[2];
 #pragma unroll
-        for (int tile = 0; tile < TILES; tile++) {
-            LeftWords left;
-#pragma unroll
-            for (int word = 0; word < 4; word++) {
-                unsigned two[2];
-#pragma unroll
-                for (int nth = 0; nth < 2; nth++) {
-                    // Behind the last token stands what was left there, and a weight of 0 does not undo a NaN.
-                    const int more = later(word / 2, nth);
-                    two[nth] = token + more < visible ? halves[more * HEAD_DIM + tile + 16 * (word % 2)] : 0;
-                }
-                left.words[word] = two[0] | two[1] << 16;
+            for (int nth = 0; nth < 2; nth++) {
+                // Behind the last token stands what was left there, and a weight of 0 does not undo a NaN.
+                const int more = later(word / 2, nth);
+                two[nth] = token + more < visible ? halves[more * HEAD_DIM + tile + 16 * (word % 2)] : 0;
             }
-            multiply_add(values[tile], left, right);
-            multiply_add(values[tile], left, right_rest);
-        }
+            return two[0] | two[1] << 16;
+        });
     }
 };

@@ -147,7 +147,8 @@ impl Kernels {
 /// Of all of them: every address must lead to as many numbers as the kernel's source says, on this device or in pinned
 /// memory, until the work is done; pages that rows attend to must be there.
 impl Device {
-    /// Attention of `tokens` tokens over `splits` shares of their pages.
+    /// Attention of `tokens` tokens over `splits` shares of their pages, [`SLICE_ROWS`] query heads of a group after the other,
+    /// whichever `decode.first_row` names.
     ///
     /// # Safety
     /// See above.

@@ -40,7 +40,7 @@ pub struct GpuRead {
 }
 
 /// Tokens up to which choosing pages saves nothing where all of them are on the GPU: on an H200 it was slower at 30,000 and
-/// faster at 131,072, in between not measured (`docs/gpu.md`).
+/// faster at 131,072, in between not measured, with a slower `decode` than there is now (`docs/gpu.md`).
 const BEST_WHOLE: usize = 65_536;
 
 /// A document on GPUs.
