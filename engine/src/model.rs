@@ -51,8 +51,8 @@ pub fn longest_document(
         spread: None,
         format: crate::kv::BlockFormat::K8V8,
         cached_tokens: (facts.context_length as f64 * stretch.max(1.0)) as usize,
-        window_tokens: crate::reading::CHUNK_TOKENS,
-        pass_tokens: crate::reading::CHUNK_TOKENS,
+        window_tokens: crate::reading::GPU_CHUNK_TOKENS,
+        pass_tokens: crate::reading::GPU_CHUNK_TOKENS,
     };
     read.demand(&facts.shape, None).ok()
 }

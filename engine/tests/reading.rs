@@ -261,17 +261,13 @@ fn a_reading_that_begins_with_what_was_read_of_another_text_ends_with_the_same_b
         {
             let cache = open(adopting, &later, &model);
             let other = KvCache::open(donor, &earlier.identity, model.shape()).unwrap();
-            let taken = cache
-                .adopt(&other, &ids(&later), |at| later.chunk(at).start)
-                .unwrap();
+            let view = other.view();
+            let begin = |at| later.goes_on_at(&view, at);
+            let taken = cache.adopt(&other, &ids(&later), begin).unwrap();
             assert_eq!(taken, CHUNK_TOKENS);
             // A second time there is nothing to gain.
-            assert_eq!(
-                cache
-                    .adopt(&other, &ids(&later), |at| later.chunk(at).start)
-                    .unwrap(),
-                taken
-            );
+            let again = cache.adopt(&other, &ids(&later), begin);
+            assert_eq!(again.unwrap(), taken);
         }
         let cache = open(adopting, &later, &model);
         assert_eq!((cache.tokens(), cache.recovery()), (CHUNK_TOKENS, None));
@@ -285,7 +281,7 @@ fn a_reading_that_begins_with_what_was_read_of_another_text_ends_with_the_same_b
         let nowhere = TempDir::new().unwrap();
         let cache = KvCache::open(nowhere.path(), &foreign, model.shape()).unwrap();
         let other = KvCache::open(donor, &earlier.identity, model.shape()).unwrap();
-        let refused = cache.adopt(&other, &ids(&later), |at| later.chunk(at).start);
+        let refused = cache.adopt(&other, &ids(&later), |at| at);
         assert!(matches!(refused, Err(KvError::OtherIdentity { .. })));
     }
 }
@@ -398,6 +394,61 @@ fn stop_and_go_on(format: BlockFormat) {
     assert_eq!(cache.tokens(), input.prefix.len() + input.tokens.len());
     assert!(bytes(&stopped) == bytes(&whole));
     assert_eq!(again(), 0);
+}
+
+/// As where a GPU read first and is gone.
+#[test]
+fn what_longer_passes_computed_is_gone_on_from_and_mended_by_such_passes() {
+    let model = load(SMOLLM2);
+    let mut input = input(&model, 3 * CHUNK_TOKENS + 100);
+    input.identity.format = BlockFormat::K4V4.number();
+    let ids = ids(&input);
+    let folder = TempDir::new().unwrap();
+    let cache = open(folder.path(), &input, &model);
+    let long = 2 * CHUNK_TOKENS;
+    let mut attention = DenseAttention::over(&cache, model.shape(), CancelFlag::new()).unwrap();
+    model
+        .forward(&ids[..long], &mut attention, Logits::None)
+        .unwrap();
+    attention.seal(&cache, &ids[..long]).unwrap();
+    drop(attention);
+    let begins = |at: usize| input.goes_on_at(&cache.view(), at);
+    assert_eq!(
+        [0, 64, CHUNK_TOKENS, long - 1, long].map(begins),
+        [0, 0, 0, 0, long]
+    );
+    read_all(&model, &input, &cache);
+    let third = long + CHUNK_TOKENS;
+    assert_eq!(
+        [long + 64, third, ids.len()].map(begins),
+        [long, third, third]
+    );
+    drop(cache);
+
+    // One flipped bit in the long pass, and one behind it.
+    let sound = std::fs::read(folder.path().join("blocks.kv")).unwrap();
+    let mut damaged = sound.clone();
+    let end = damaged.len();
+    damaged[end / 2] ^= 16;
+    damaged[end - 1] ^= 1;
+    std::fs::write(folder.path().join("blocks.kv"), &damaged).unwrap();
+    let cache = open(folder.path(), &input, &model);
+    // The last append is checked when it is opened: of it nothing is left from the damage on.
+    read_all(&model, &input, &cache);
+    assert_eq!(cache.view().damaged(), [0; 0]);
+    drop(cache);
+    assert!(std::fs::read(folder.path().join("blocks.kv")).unwrap() == sound);
+
+    // Without the end of the long pass, it is the long pass that is read again, by shorter ones.
+    let cache = open(folder.path(), &input, &model);
+    cache.cut(CHUNK_TOKENS + 64).unwrap();
+    assert_eq!(input.goes_on_at(&cache.view(), CHUNK_TOKENS + 64), 0);
+    read_all(&model, &input, &cache);
+    let fresh = TempDir::new().unwrap();
+    let anew = open(fresh.path(), &input, &model);
+    read_all(&model, &input, &anew);
+    let bytes = |folder: &TempDir| std::fs::read(folder.path().join("blocks.kv")).unwrap();
+    assert!(bytes(&folder) == bytes(&fresh));
 }
 
 #[test]

@@ -192,7 +192,7 @@ fn a_reading_in_segments_is_stopped_goes_on_and_is_mended_to_the_same_bytes() {
     assert!(cache.is_damaged());
     drop(attention);
     let again = || mend(&model, &input, &cache, &CancelFlag::new()).unwrap();
-    assert_eq!(again(), input.chunk(position).len());
+    assert_eq!(again(), cache.view().pass(blocks[0]).len() * BLOCK_TOKENS);
     assert!(bytes(&stopped) == bytes(&whole));
     assert_eq!(again(), 0);
 }
@@ -222,8 +222,10 @@ fn of_a_changed_text_only_segments_that_changed_are_read_again() {
             .is_none()
     );
     let other = open(donor, &earlier, &model);
-    let begin = |at| later.chunk(at).start;
-    let first = cache.adopt(&other, segments.ids(), begin).unwrap();
+    let begin = |donor: &KvCache, at| later.goes_on_at(&donor.view(), at);
+    let first = cache
+        .adopt(&other, segments.ids(), |at| begin(&other, at))
+        .unwrap();
     assert!(first >= segments.opening(), "{first}");
     let other = Donor::new(&cache, other, opening).unwrap().unwrap();
     let cancel = CancelFlag::new();
@@ -271,7 +273,9 @@ fn of_a_changed_text_only_segments_that_changed_are_read_again() {
     let third = TempDir::new().unwrap();
     let cache = open(third.path(), &later, &model);
     let other = open(donor, &earlier, &model);
-    let first = cache.adopt(&other, segments.ids(), begin).unwrap();
+    let first = cache
+        .adopt(&other, segments.ids(), |at| begin(&other, at))
+        .unwrap();
     let opening = &segments.ids()[..segments.opening()];
     let other = Donor::new(&cache, other, opening).unwrap().unwrap();
     let followers = Followers {

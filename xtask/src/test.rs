@@ -182,7 +182,7 @@ fn with_cuda(verdict: &mut Verdict) {
             run_counted(
                 command
                     .args(["--test", "cuda_attention", "--test", "cuda_unsound"])
-                    .args(["--test", "cuda_split"])
+                    .args(["--test", "cuda_split", "--test", "cuda_reading"])
                     .args(["--", "--show-output"]),
                 tally,
             )

@@ -13,7 +13,7 @@ mod noise_model;
 use anyhow::{Context, Result, bail, ensure};
 use lectern_engine::attention::{CancelFlag, DenseAttention, GpuRead, PagePolicy, SparseRead};
 use lectern_engine::kv::{BlockFormat, CacheIdentity, KvCache};
-use lectern_engine::reading::{CHUNK_TOKENS, Followers, ReadingInput, read};
+use lectern_engine::reading::{Followers, GPU_CHUNK_TOKENS, ReadingInput, read};
 use lectern_models::{Logits, Model, Token};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -301,11 +301,11 @@ fn read_beyond(
         spread: lectern_engine::model::spread_of(model),
         format: cache.format(),
         cached_tokens: tokens,
-        window_tokens: CHUNK_TOKENS,
-        pass_tokens: CHUNK_TOKENS,
+        window_tokens: GPU_CHUNK_TOKENS,
+        pass_tokens: GPU_CHUNK_TOKENS,
     });
     let ids: Vec<u32> = ids.collect();
-    for chunk in ids.chunks(CHUNK_TOKENS) {
+    for chunk in ids.chunks(GPU_CHUNK_TOKENS) {
         model.forward(chunk, &mut attention, Logits::None)?;
         attention.seal(cache, chunk)?;
     }

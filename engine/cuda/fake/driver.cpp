@@ -266,6 +266,8 @@ DRIVER void fake_set_late(int late) {
     do_all();
     settings.late = late == 1 ? Settings::DEFAULT : late == 2 ? Settings::OTHERS : Settings::NONE;
 }
+/// Pieces of work that late streams were given and have not done.
+DRIVER size_t fake_waiting() { return waiting.size(); }
 DRIVER void fake_set_deaf(int deaf) { settings.deaf = deaf != 0; }
 DRIVER int fake_launches() { return launches; }
 DRIVER int fake_launches_on(int device) { return gpus[device].launches; }

@@ -51,6 +51,8 @@ pub struct GpuCache {
     fetch: Fetch,
     /// First position and tokens of the pass whose turns are on the GPU.
     turned: (usize, usize),
+    /// Keys and values that were brought from there last.
+    brought: Vec<f32>,
     /// Where everything stays that was brought, the sealed pages of each layer that are there from the first on.
     there: Vec<usize>,
 }
@@ -130,6 +132,7 @@ impl GpuCache {
             indexed: vec![0; demand.shape.layers()],
             there: vec![0; demand.shape.layers()],
             turned: (0, 0),
+            brought: Vec::new(),
             sealed: 0,
             fetch,
             device,

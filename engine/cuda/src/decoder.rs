@@ -388,10 +388,16 @@ impl BackendPass for Pass<'_> {
         &mut self,
         layer: usize,
         attended: Option<&[f32]>,
-        // A layer takes some milliseconds; the decoder looks between them.
+        // The decoder looks between layers.
         _is_cancelled: &dyn Fn() -> bool,
     ) -> Result<(), BackendError> {
-        self.finish_on_gpu(layer, attended).map_err(failed)
+        self.finish_on_gpu(layer, attended).map_err(failed)?;
+        // Few tokens are done too soon for anybody to stop them.
+        if self.is_few() {
+            return Ok(());
+        }
+        let lead = &self.part().lead;
+        lead.asked_for(layer, self.device()).map_err(failed)
     }
 
     fn logits(&mut self, logits: &mut Vec<f32>) -> Result<(), BackendError> {

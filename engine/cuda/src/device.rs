@@ -323,14 +323,26 @@ impl Device {
         buffer: &Buffer<T>,
         length: usize,
     ) -> Result<Vec<T>, CudaError> {
-        let mut numbers = vec![T::default(); length];
+        let mut numbers = Vec::new();
+        self.download_to(buffer, length, &mut numbers)?;
+        Ok(numbers)
+    }
+
+    /// The same in place of whatever `numbers` hold, whose memory is used again: the system takes as long to find many MB of new
+    /// memory as the GPU to fill them.
+    pub(crate) fn download_to<T: DeviceRepr + Clone + Default>(
+        &self,
+        buffer: &Buffer<T>,
+        length: usize,
+        numbers: &mut Vec<T>,
+    ) -> Result<(), CudaError> {
+        numbers.resize(length, T::default());
         if length > 0 {
             self.stream
-                .memcpy_dtoh(&buffer.slice(0..length), &mut numbers)
+                .memcpy_dtoh(&buffer.slice(0..length), numbers)
                 .map_err(driver("copy from the GPU"))?;
         }
-        self.finish()?;
-        Ok(numbers)
+        self.finish()
     }
 
     /// Waits until all that was asked for is done.
@@ -364,7 +376,9 @@ impl Device {
 
     /// Waits here for `moment`.
     pub(crate) fn wait_for(&self, moment: &Moment) -> Result<(), CudaError> {
-        moment.synchronize().map_err(driver("finish a copy"))
+        moment
+            .synchronize()
+            .map_err(driver("come to a moment of its work"))
     }
 
     /// Waits until nothing is fetched any more.

@@ -27,6 +27,7 @@ pub mod device;
 mod error;
 mod holdings;
 mod kernels;
+mod lead;
 mod limits;
 mod matrix;
 pub mod parameters;

@@ -2,6 +2,7 @@
 
 use crate::device::{Buffer, Device};
 use crate::error::CudaError;
+use crate::lead::Lead;
 use crate::matrix::GpuMatrix;
 use crate::spread::Share;
 use lectern_models::packed::FileMatrix;
@@ -15,6 +16,7 @@ pub(crate) struct Part {
     pub(crate) ordinal: usize,
     pub(crate) device: Arc<Device>,
     pub(crate) layers: Range<usize>,
+    pub(crate) lead: Lead,
     /// Of these layers.
     blocks: Vec<BlockWeights<GpuMatrix, Buffer<f32>>>,
 }
@@ -57,6 +59,7 @@ impl Part {
             .collect::<Result<_, CudaError>>()?;
         Ok(Part {
             ordinal: share.ordinal,
+            lead: Lead::new(&device)?,
             device,
             layers: share.layers.clone(),
             blocks,

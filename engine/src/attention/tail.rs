@@ -66,9 +66,10 @@ impl Tail {
         }
     }
 
-    /// Writes keys, then values, of all layers behind the end, as [`Tail::put`] does those of one: `numbers` of each a layer.
+    /// Writes keys, then values, of the layers from `first` on behind the end, as [`Tail::put`] does those of one: `numbers` of each
+    /// a layer.
     #[cfg(feature = "cuda")]
-    pub(super) fn put_all(&mut self, layers: &[f32], numbers: usize) {
+    pub(super) fn put_layers(&mut self, first: usize, layers: &[f32], numbers: usize) {
         let row = self.shape.kv_heads * self.shape.head_dim;
         let (end, first_block) = (self.end, self.first_block);
         let last = end + numbers / row;
@@ -80,7 +81,7 @@ impl Tail {
                 let positions = end.max(first_of_block)..last.min(first_of_block + BLOCK_TOKENS);
                 for position in positions {
                     let at = (position - end) * row;
-                    for (layer, of_layer) in layers.chunks_exact(2 * numbers).enumerate() {
+                    for (layer, of_layer) in (first..).zip(layers.chunks_exact(2 * numbers)) {
                         let (keys, values) = of_layer.split_at(numbers);
                         let slot = position % BLOCK_TOKENS;
                         block.put(layer, slot, &keys[at..at + row], &values[at..at + row]);

@@ -1,7 +1,7 @@
 //! Writing: blocks go to the end of the file, become durable, and only then are seen.
 
 use super::format::BlockFormat;
-use super::header::{BlockHeader, chain, header_bytes};
+use super::header::{BlockHeader, Pass, chain, header_bytes};
 use super::storage::Storage;
 use super::view::SealedBlock;
 use super::{BLOCK_TOKENS, KvShape, OpenBlock};
@@ -30,7 +30,7 @@ pub(super) struct BlockRecipe<'a> {
 }
 
 impl Writer {
-    /// Appends `tokens`, whose keys and values stand in `blocks`, after `sealed`, and makes them durable.
+    /// Appends `tokens`, whose keys and values one pass computed and stand in `blocks`, after `sealed`, and makes them durable.
     ///
     /// On an error the file is cut back to what it was, or, where even that fails, will be before the next append
     /// and is at the next opening.
@@ -144,6 +144,7 @@ impl Writer {
                 index: (sealed.len() + nth) as u32,
                 format: format.number(),
                 append_start: sealed.len() as u32,
+                pass: Pass::of(nth, blocks.len()),
                 looked_at_from: recipe.looked_at_from as u32,
                 part_bytes: part_bytes as u64,
                 identity: recipe.identity,

@@ -8,7 +8,8 @@
 //! | 0 | 8 | magic `LKVBLK01` |
 //! | 8 | 4 | index of the block, from 0 |
 //! | 12 | 2 | tokens in it, 1 to 64; less than 64 only in the last block |
-//! | 14 | 2 | reserved, 0 |
+//! | 14 | 1 | blocks before it that were computed in one pass with it |
+//! | 15 | 1 | blocks of that pass; 0 where that is not said |
 //! | 16 | 4 | format of the parts |
 //! | 20 | 4 | index of the first block of the append that wrote it |
 //! | 24 | 4 | layers |
@@ -42,6 +43,8 @@ pub struct BlockHeader {
     pub format: u32,
     /// First block of the append that wrote this one: what may be torn together.
     pub append_start: u32,
+    /// Which blocks were computed in one pass with it.
+    pub pass: Pass,
     /// First block of the run that its tokens looked at, itself the last of it; 0 if that was everything before them. Where it
     /// is another, they looked at the opening of the cache and at nothing else.
     pub looked_at_from: u32,
@@ -55,6 +58,45 @@ pub struct BlockHeader {
     pub tokens: Vec<u32>,
     /// xxh3 of each layer's part.
     pub checksums: Vec<u64>,
+}
+
+/// The blocks that a model computed in one go: their tokens looked at each other before anything was rounded to codes, so whoever wants
+/// the same bytes again has to compute the same blocks together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pass {
+    /// How many of them stand before this one.
+    pub before: u8,
+    /// How many there are.
+    pub blocks: u8,
+}
+
+impl Pass {
+    /// What passes were before headers said it, from the beginning of the text or of its segment on: 256 tokens.
+    const UNSAID: u8 = 4;
+
+    /// That of block `nth` of `blocks`; not said of more than 255.
+    pub fn of(nth: usize, blocks: usize) -> Pass {
+        match u8::try_from(blocks) {
+            Ok(blocks) => Pass {
+                before: nth as u8,
+                blocks,
+            },
+            Err(_) => Pass {
+                before: 0,
+                blocks: 0,
+            },
+        }
+    }
+
+    fn decode(before: u8, blocks: u8, block_of_text: u32) -> Pass {
+        match blocks {
+            0 => Pass {
+                before: (block_of_text % u32::from(Pass::UNSAID)) as u8,
+                blocks: Pass::UNSAID,
+            },
+            _ => Pass { before, blocks },
+        }
+    }
 }
 
 /// Chained hash of token ids: that of everything before, then these.
@@ -84,6 +126,8 @@ impl BlockHeader {
         bytes[0..8].copy_from_slice(&MAGIC);
         bytes[8..12].copy_from_slice(&self.index.to_le_bytes());
         bytes[12..14].copy_from_slice(&(self.tokens.len() as u16).to_le_bytes());
+        bytes[14] = self.pass.before;
+        bytes[15] = self.pass.blocks;
         bytes[16..20].copy_from_slice(&self.format.to_le_bytes());
         bytes[20..24].copy_from_slice(&self.append_start.to_le_bytes());
         bytes[24..28].copy_from_slice(&(layers as u32).to_le_bytes());
@@ -123,11 +167,13 @@ impl BlockHeader {
         if count == 0 || count > BLOCK_TOKENS {
             return None;
         }
+        let (index, looked_at_from) = (u32_at(8), u32_at(28));
         Some(BlockHeader {
-            index: u32_at(8),
+            index,
             format: u32_at(16),
             append_start: u32_at(20),
-            looked_at_from: u32_at(28),
+            pass: Pass::decode(bytes[14], bytes[15], index.saturating_sub(looked_at_from)),
+            looked_at_from,
             part_bytes: u64_at(32),
             identity: u64_at(40),
             chain: u64_at(48),
@@ -143,6 +189,7 @@ fn own_hash(bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn header() -> BlockHeader {
@@ -150,6 +197,7 @@ mod tests {
             index: 3,
             format: 1,
             append_start: 2,
+            pass: Pass::of(1, 3),
             looked_at_from: 1,
             part_bytes: 4096,
             identity: 11,
@@ -165,6 +213,20 @@ mod tests {
         assert_eq!(bytes.len() % ALIGNMENT, 0);
         assert_eq!(BlockHeader::decode(&bytes, 3), Some(header()));
         assert_eq!(BlockHeader::decode(&bytes, 2), None);
+    }
+
+    #[test]
+    fn where_no_pass_is_said_it_had_four_blocks() {
+        for (index, looked_at_from, before) in [(7, 0, 3), (8, 0, 0), (8, 3, 1), (3, 3, 0)] {
+            let header = BlockHeader {
+                index,
+                looked_at_from,
+                pass: Pass::of(0, 256),
+                ..header()
+            };
+            let decoded = BlockHeader::decode(&header.encode(), 3).unwrap();
+            assert_eq!(decoded.pass, Pass { before, blocks: 4 });
+        }
     }
 
     #[test]

@@ -163,6 +163,34 @@ impl KvView {
             .flat_map(|block| block.header.tokens.iter().copied())
     }
 
+    /// The blocks that were computed in one pass with this one, as far as they are there. Of a view of all of a cache.
+    pub fn pass(&self, block: usize) -> Range<usize> {
+        let first_of = |block: usize| {
+            let before = self.blocks[block].header.pass.before;
+            block.saturating_sub(usize::from(before))
+        };
+        let first = first_of(block);
+        let most = first + usize::from(self.blocks[block].header.pass.blocks);
+        let mut here = block + 1..most.min(self.blocks.len());
+        let end = here.find(|&next| first_of(next) != first);
+        first..end.unwrap_or(here.end.max(block + 1))
+    }
+
+    /// Where the pass begins that position `at` is in, or would go on in, if the last one is not whole; else `at`. Of a view of all
+    /// of a cache.
+    pub fn pass_begin(&self, at: usize) -> usize {
+        let block = at / super::BLOCK_TOKENS;
+        let Some(last) = self.blocks.last() else {
+            return at;
+        };
+        let around = self.pass(block.min(self.blocks.len() - 1));
+        let is_whole = around.len() >= usize::from(last.header.pass.blocks);
+        match block < self.blocks.len() || !is_whole {
+            true => around.start * super::BLOCK_TOKENS,
+            false => at,
+        }
+    }
+
     /// How many tokens from the start are the same as in `tokens`; compared one by one, not by hash.
     pub fn common_prefix(&self, tokens: &[u32]) -> usize {
         self.token_ids()

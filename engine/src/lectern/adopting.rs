@@ -28,9 +28,11 @@ impl Lectern {
         };
         let before = cache.tokens();
         let input = lesson.input();
+        let view = donor.view();
         let now = cache
-            .adopt(&donor, &input.ids(), |at| input.chunk(at).start)
+            .adopt(&donor, &input.ids(), |at| input.goes_on_at(&view, at))
             .map_err(Told::told)?;
+        drop(view);
         if now > before {
             tracing::info!("{now} tokens were taken over from the version before");
         }

@@ -6,7 +6,7 @@
 use super::{Lectern, lock};
 use crate::attention::GpuRead;
 use crate::model::{longest_document, spread_of};
-use crate::reading::{CHUNK_TOKENS, Segments};
+use crate::reading::{GPU_CHUNK_TOKENS, Segments};
 use lectern_cuda::{Burden, CudaError, Plans, Spread};
 use lectern_models::{Model, ModelFacts};
 use std::path::PathBuf;
@@ -68,8 +68,8 @@ impl Lectern {
                 true => Segments::LOOKED_AT_MOST,
                 false => tokens,
             },
-            window_tokens: CHUNK_TOKENS,
-            pass_tokens: CHUNK_TOKENS,
+            window_tokens: GPU_CHUNK_TOKENS,
+            pass_tokens: GPU_CHUNK_TOKENS,
         };
         let plans = match read.spread {
             // The model lies there already.

@@ -3,7 +3,7 @@
 use super::pace::Pace;
 use super::{CancelFlag, ReadProgress, ReadingError, Segments, mend};
 use crate::attention::DenseAttention;
-use crate::kv::{BLOCK_TOKENS, CacheIdentity, Donor, KvCache, KvView};
+use crate::kv::{BLOCK_TOKENS, CacheIdentity, Donor, KvCache, KvError, KvView};
 use lectern_models::{Logits, Model, Token};
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,6 +12,11 @@ use std::time::Instant;
 /// Tokens read between two yield points: a multiple of a block's 64. Larger chunks read the weights less often but
 /// cost more when stopped; at 256 the weights are a small part of the work, and a chunk takes a few seconds.
 pub const CHUNK_TOKENS: usize = 256;
+
+/// The same where the model lies on GPUs, whose tensor cores want more to do at a time: a whole segment. A multiple of
+/// [`CHUNK_TOKENS`], so that either can go on where the other stopped.
+#[cfg(feature = "cuda")]
+pub const GPU_CHUNK_TOKENS: usize = 512;
 
 /// What is to be read.
 #[derive(Debug, Clone)]
@@ -44,16 +49,65 @@ impl ReadingInput {
         }
     }
 
-    /// The positions of the cache that are computed together with `at`, those behind the end among them.
-    pub fn chunk(&self, at: usize) -> Range<usize> {
+    /// The positions of the cache that are computed together with `at`, if that is done `most` at a time.
+    fn chunk(&self, at: usize, most: usize) -> Range<usize> {
         match &self.segments {
-            Some(segments) => segments.chunk(at),
+            Some(segments) => segments.chunk(at, most),
             None => {
-                let begin = at - at % CHUNK_TOKENS;
+                let begin = at - at % most;
                 let all = self.prefix.len() + self.tokens.len();
-                begin..all.clamp(begin, begin + CHUNK_TOKENS)
+                begin..all.clamp(begin, begin + most)
             }
         }
+    }
+
+    /// What is to be computed next, at `at`: as much as `most` where a chunk of that begins there.
+    fn next_chunk(&self, at: usize, most: usize) -> Range<usize> {
+        let chunk = self.chunk(at, most);
+        match chunk.start == at {
+            true => chunk,
+            false => at..self.chunk(at, CHUNK_TOKENS).end,
+        }
+    }
+
+    /// Where reading can go on that has read `view`, of all of a cache, up to `at`, so that the same is computed as by one that
+    /// was never stopped: at the beginning of a chunk, and of a pass.
+    pub fn goes_on_at(&self, view: &KvView, mut at: usize) -> usize {
+        loop {
+            let begin = view.pass_begin(self.chunk(at, CHUNK_TOKENS).start);
+            if begin == at {
+                return at;
+            }
+            at = begin;
+        }
+    }
+
+    /// What looks at all that a token at position `at` of the cache can look at; on the GPU where the model lies on one.
+    ///
+    /// # Errors
+    /// As [`DenseAttention::over_view`].
+    pub(super) fn attention_at(
+        &self,
+        model: &Model,
+        cache: &KvCache,
+        at: usize,
+        cancel: &CancelFlag,
+    ) -> Result<DenseAttention, KvError> {
+        let before = self.before(&cache.view(), at);
+        let attention = DenseAttention::over_view(before, model.shape(), cancel.clone())?;
+        #[cfg(feature = "cuda")]
+        let attention = {
+            let mut attention = attention;
+            attention.use_gpu_if_sound(&crate::attention::GpuRead {
+                spread: crate::model::spread_of(model),
+                format: cache.format(),
+                cached_tokens: self.most_before(),
+                window_tokens: GPU_CHUNK_TOKENS,
+                pass_tokens: GPU_CHUNK_TOKENS,
+            });
+            attention
+        };
+        Ok(attention)
     }
 
     /// Whether what stands at `at` looks at other things than what stands right before it.
@@ -163,18 +217,9 @@ pub fn read(
     if tokens == ids.len() {
         return Ok(pace);
     }
-    let before = input.before(&cache.view(), tokens);
-    let mut attention = DenseAttention::over_view(before, model.shape(), cancel.clone())?;
-    #[cfg(feature = "cuda")]
-    attention.use_gpu_if_sound(&crate::attention::GpuRead {
-        spread: crate::model::spread_of(model),
-        format: cache.format(),
-        cached_tokens: input.most_before(),
-        window_tokens: CHUNK_TOKENS,
-        pass_tokens: CHUNK_TOKENS,
-    });
+    let mut attention = input.attention_at(model, cache, tokens, cancel)?;
     while tokens < ids.len() {
-        let chunk = &ids[tokens..input.chunk(tokens).end];
+        let chunk = &ids[input.next_chunk(tokens, chunk_tokens(model, &attention))];
         yield_point();
         if cancel.is_cancelled() {
             return Err(ReadingError::Cancelled);
@@ -204,8 +249,16 @@ pub fn read(
     Ok(pace)
 }
 
-/// Where to go on: after this, the cache holds the first so many tokens of `ids`, all of them or a multiple of the
-/// chunk.
+/// Tokens of a chunk at most. Where the processor has the products, they take longer than people wait for one.
+fn chunk_tokens(_model: &Model, _attention: &DenseAttention) -> usize {
+    #[cfg(feature = "cuda")]
+    if _attention.is_on_gpu() && crate::model::spread_of(_model).is_some() {
+        return GPU_CHUNK_TOKENS;
+    }
+    CHUNK_TOKENS
+}
+
+/// Where to go on: after this, the cache holds the first so many tokens of `ids`, all of them or whole chunks.
 fn resume(
     model: &Model,
     input: &ReadingInput,
@@ -224,7 +277,8 @@ fn resume(
         );
     }
     if same < ids.len().max(cache.tokens()) {
-        cache.cut(input.chunk(same).start)?;
+        let begin = input.goes_on_at(&cache.view(), same);
+        cache.cut(begin)?;
     }
     // What is built upon must be sound.
     let mended = mend(model, input, cache, cancel)?;

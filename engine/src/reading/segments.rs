@@ -224,16 +224,10 @@ impl Segments {
         self.around(at).map_or(opening, |nth| self.parts[nth].end())
     }
 
-    /// The positions that are computed together with `at`.
-    pub(super) fn chunk(&self, at: usize) -> Range<usize> {
-        let Some(nth) = self.around(at) else {
-            let begin = at - at % CHUNK_TOKENS;
-            let end = self.opening.min(self.ids.len());
-            return begin..end.min(begin + CHUNK_TOKENS);
-        };
-        let part = &self.parts[nth];
-        let begin = at - (at - part.position) % CHUNK_TOKENS;
-        begin..part.end().min(begin + CHUNK_TOKENS)
+    /// The positions that are computed together with `at`, if that is done `most` at a time.
+    pub(super) fn chunk(&self, at: usize, most: usize) -> Range<usize> {
+        let begin = at - (at - self.beginning(at)) % most;
+        begin..self.end(at).min(begin + most)
     }
 
     /// What of a cache stands before position `at`, for what is read there: the opening, and of its segment what comes
@@ -474,10 +468,10 @@ mod tests {
             }
             let mut at = 0;
             while at < segments.ids().len() {
-                let chunk = segments.chunk(at);
+                let chunk = segments.chunk(at, CHUNK_TOKENS);
                 prop_assert_eq!(chunk.start, at);
                 prop_assert!(chunk.len() <= CHUNK_TOKENS && !chunk.is_empty());
-                prop_assert_eq!(&segments.chunk(chunk.end - 1), &chunk);
+                prop_assert_eq!(&segments.chunk(chunk.end - 1, CHUNK_TOKENS), &chunk);
                 at = chunk.end;
             }
             prop_assert_eq!(at, segments.ids().len());

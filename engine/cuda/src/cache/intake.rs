@@ -11,10 +11,12 @@ impl GpuCache {
     ///
     /// # Errors
     /// [`CudaError::Driver`].
-    pub fn kept(&self, tokens: usize) -> Result<Vec<f32>, CudaError> {
+    pub fn kept(&mut self, tokens: usize) -> Result<&[f32], CudaError> {
         let shape = self.shape();
         let numbers = shape.layers() * tokens * 2 * shape.kv_heads() * shape.head_dim();
-        self.device.download(&self.holdings.scratch.kept, numbers)
+        let there = &self.holdings.scratch.kept;
+        self.device.download_to(there, numbers, &mut self.brought)?;
+        Ok(&self.brought)
     }
 
     /// Puts a pass's numbers on the GPU, and its keys and values into open pages.

@@ -280,6 +280,11 @@ impl FakeDriver {
         self.call("fake_set_late", |f: extern "C" fn(c_int)| f(late as c_int));
     }
 
+    /// Pieces of work that these streams were given and have not done.
+    pub fn waiting(&self) -> usize {
+        self.call("fake_waiting", |f: extern "C" fn() -> usize| f())
+    }
+
     /// Streams that are told to wait for another do not.
     pub fn set_deaf(&self, deaf: bool) {
         self.call("fake_set_deaf", |f: extern "C" fn(c_int)| {

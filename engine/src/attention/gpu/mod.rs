@@ -229,17 +229,19 @@ impl DenseAttention {
 
     /// Brings a pass's keys and values to the tail. Whether they came.
     fn keep(&mut self, tokens: usize) -> bool {
-        let Some(gpu) = &self.gpu else { return false };
-        let kept = match gpu.parts.kept(tokens) {
-            Ok(kept) => kept,
-            Err(error) => {
-                tracing::warn!("attention goes on on the CPU: {error}");
-                self.gpu = None;
-                return false;
-            }
+        let Some(gpu) = &mut self.gpu else {
+            return false;
         };
         let numbers = tokens * self.shape.kv_heads * self.shape.head_dim;
-        self.tail.put_all(&kept, numbers);
+        let tail = &mut self.tail;
+        let kept = gpu.parts.each_kept(tokens, |first, kept| {
+            tail.put_layers(first, kept, numbers);
+        });
+        if let Err(error) = kept {
+            tracing::warn!("attention goes on on the CPU: {error}");
+            self.gpu = None;
+            return false;
+        }
         true
     }
 

@@ -115,20 +115,20 @@ impl Parts {
         Some(part.cache.attend(&of_part, &sealed))
     }
 
-    /// Keys and values of all layers of the last pass, as [`GpuCache::kept`] has those of its own.
+    /// Keys and values of all layers of the last pass: `put` gets each part's first layer, and what [`GpuCache::kept`] has of its own.
     ///
     /// # Errors
     /// [`CudaError::Driver`].
-    pub fn kept(&self, tokens: usize) -> Result<Vec<f32>, CudaError> {
-        let mut all = Vec::new();
-        for part in &self.0 {
-            let kept = part.cache.kept(tokens)?;
-            match all.is_empty() {
-                true => all = kept,
-                false => all.extend(kept),
-            }
+    pub fn each_kept(
+        &mut self,
+        tokens: usize,
+        mut put: impl FnMut(usize, &[f32]),
+    ) -> Result<(), CudaError> {
+        for part in &mut self.0 {
+            let first = part.layers().start;
+            put(first, part.cache.kept(tokens)?);
         }
-        Ok(all)
+        Ok(())
     }
 
     /// The open pages below position `tokens` are sealed in the file now.
