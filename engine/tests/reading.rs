@@ -429,10 +429,14 @@ fn what_longer_passes_computed_is_gone_on_from_and_mended_by_such_passes() {
     let sound = std::fs::read(folder.path().join("blocks.kv")).unwrap();
     let mut damaged = sound.clone();
     let end = damaged.len();
-    damaged[end / 2] ^= 16;
+    damaged[end / 3] ^= 16;
     damaged[end - 1] ^= 1;
     std::fs::write(folder.path().join("blocks.kv"), &damaged).unwrap();
     let cache = open(folder.path(), &input, &model);
+    let view = cache.view();
+    let long_pass = view.pass(view.damaged()[0]);
+    assert_eq!((view.damaged().len(), long_pass), (1, 0..8));
+    drop(view);
     // The last append is checked when it is opened: of it nothing is left from the damage on.
     read_all(&model, &input, &cache);
     assert_eq!(cache.view().damaged(), [0; 0]);
