@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 const MODEL: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
+const QWEN: &str = "Qwen2.5-Coder-0.5B-Instruct.Q4_K_M.gguf";
 const MINILM: &str = "all-MiniLM-L6-v2.tokenizer-tensors.bin";
 
 /// How often a passage says what it says.
@@ -29,9 +30,13 @@ fn install(folder: &Path, file: &str) {
 }
 
 async fn open(folder: &Path) -> Arc<Lectern> {
+    open_with(folder, "smollm2-135m").await
+}
+
+async fn open_with(folder: &Path, model: &str) -> Arc<Lectern> {
     let home = Home::at(&folder.join("home")).with_models(&folder.join("models"));
     let settings = Settings {
-        model: Some("smollm2-135m".to_owned()),
+        model: Some(model.to_owned()),
         whole_tokens: 600,
         // One segment.
         retrieval_tokens: 512,
@@ -103,9 +108,13 @@ async fn ask(lectern: &Arc<Lectern>, id: &str, question: &str) -> Answer {
 
 const CURE: &str = "What medicine did the doctor give to the sick child?";
 
-/// Whether an answer looked at the passage on the sick boy.
 async fn looked_at_the_cure(lectern: &Arc<Lectern>, id: &str) -> bool {
     let answer = ask(lectern, id, CURE).await;
+    looked_at_a_cure(lectern, id, &answer).await
+}
+
+/// Whether an answer looked at the passage on the sick boy.
+async fn looked_at_a_cure(lectern: &Arc<Lectern>, id: &str, answer: &Answer) -> bool {
     assert_eq!(answer.strategy, Strategy::ReadSegments);
     let text = lectern.text(id).await.unwrap();
     // The last words of a passage: a segment goes on into the beginning of the next one.
@@ -185,4 +194,21 @@ async fn a_question_that_no_passage_comes_near_is_told_apart() {
     std::fs::remove_file(models.join(MINILM)).unwrap();
     let lectern = open(folder.path()).await;
     assert!(!ask(&lectern, &id, question).await.far);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_in_another_language_is_also_looked_for_in_that_of_the_document() {
+    let folder = tempfile::tempdir().unwrap();
+    install(&folder.path().join("models"), QWEN);
+    let lectern = open_with(folder.path(), "qwen2.5-0.5b").await;
+    let id = add_log_book(&lectern, folder.path()).await;
+    let chinese = "男孩发烧的时候，医生给了他什么药？";
+    let answer = ask(&lectern, &id, chinese).await;
+    let looked_for = answer.looked_for.clone().unwrap();
+    assert!(looked_for.to_lowercase().contains("boy"), "{looked_for}");
+    assert!(looked_at_a_cure(&lectern, &id, &answer).await, "{answer:?}");
+    let kept = answer.conversation.as_ref().unwrap();
+    let kept = lectern.conversation(kept).await.unwrap();
+    assert_eq!(kept.turns[0].looked_for, Some(looked_for));
+    assert_eq!(ask(&lectern, &id, CURE).await.looked_for, None);
 }

@@ -113,6 +113,7 @@ async fn keep_answer(folder: &Path, lectern: &Lectern, document: &str, quotes: &
         conversation: None,
         stopped: false,
         far: false,
+        looked_for: None,
     };
     let library = Library::open(&home(folder)).await.unwrap();
     let turn = Turn {

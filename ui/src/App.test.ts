@@ -88,6 +88,17 @@ describe('the window', () => {
     expect(await faults()).toEqual([]);
   });
 
+  it('says in which words a question in another language was looked for', async () => {
+    const { user } = open({ documents: [bohemia()] });
+    await ask(user, 'When did Watson pass through Baker Street?');
+    const log = screen.getByRole('log');
+    await within(log).findAllByRole('button', { name: /^Evidence \d/ });
+    expect(within(log).queryByText(/Also looked for/)).toBeNull();
+    await ask(user, 'Wer hütet den Leuchtturm?');
+    expect(await within(log).findByText('Also looked for: Who keeps the lighthouse?')).toBeVisible();
+    expect(await faults()).toEqual([]);
+  });
+
   it('takes in a changed file, and links no citation to words that are gone', async () => {
     const { backend, user } = open({ documents: [bohemia()] });
     await ask(user, 'When did Watson pass through Baker Street?');

@@ -62,6 +62,9 @@ pub struct Answer {
     /// sentence of the answer is cited. Where that is not known, and where the answer says so itself, it is false.
     #[serde(default)]
     pub far: bool,
+    /// The question as the model says it in the document's language, where that is another and passages were looked for by both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked_for: Option<String>,
 }
 
 /// How a question was worked.

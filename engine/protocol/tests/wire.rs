@@ -134,7 +134,8 @@ fn answer() -> Value {
         "timings": {"first_token_ms": 1.5, "tokens": 3, "decode_tokens_per_s": 10.0, "read_tokens": 0,
             "read_s": 0.0, "cite_s": 0.25,
             "guessed_tokens": 3},
-        "model": "m", "strategy": "whole_document", "conversation": "c1", "stopped": false, "far": true
+        "model": "m", "strategy": "whole_document", "conversation": "c1", "stopped": false, "far": true,
+        "looked_for": "谁？"
     })
 }
 

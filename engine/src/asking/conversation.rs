@@ -226,6 +226,7 @@ impl<'c> Conversation<'c> {
             conversation: None,
             stopped: self.stopped,
             far: false,
+            looked_for: None,
         }
     }
 

@@ -24,6 +24,7 @@ mod ground;
 mod lookup;
 mod sampler;
 mod served;
+mod translation;
 
 #[cfg(test)]
 pub(crate) mod test_model;
@@ -35,6 +36,7 @@ pub use error::AskError;
 pub use ground::Ground;
 pub use sampler::Sampling;
 pub use served::{ServedQuestion, ask_server};
+pub use translation::translate;
 
 pub use crate::reading::Turn;
 

@@ -196,6 +196,7 @@ impl<'a> Asked<'a> {
             conversation: None,
             stopped: ended.stopped,
             far: false,
+            looked_for: None,
         }
     }
 }

@@ -38,6 +38,9 @@ pub fn print_evidence(answer: &Answer) {
     if answer.far {
         say("  (!) Nothing in the document comes near the question: it may not answer it.");
     }
+    if let Some(words) = &answer.looked_for {
+        say(&format!("  {dim}Also looked for: {words}{plain}"));
+    }
     let seen = answer.coverage.len();
     match answer.strategy {
         Strategy::WholeDocument => {}

@@ -8,6 +8,7 @@
 //!
 //! Nothing here is used by the rest of the engine.
 
+mod attended;
 mod book;
 mod cite;
 mod claims;
@@ -64,6 +65,8 @@ pub enum Evaluation {
     /// How well the passage that answers a question is found: by its words, by its meaning, by both. Needs no model that
     /// answers (ClapNQ, XQuAD, QMSum, SWE-QA).
     Passages(PassagesArgs),
+    /// How well a model's retrieval heads find the passage, from the keys that it kept when it read (XQuAD).
+    Attended(AttendedArgs),
     /// How well a model's own probability of a claim, with its cited words and without, tells true from false.
     Hold(HoldArgs),
     /// How often answers are right, and how often their citations hold the words they rest on (XQuAD).
@@ -162,6 +165,29 @@ pub struct PassagesArgs {
     /// Sets to measure.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = passages::Set::value_variants().to_vec())]
     pub sets: Vec<passages::Set>,
+}
+
+/// Of [`Evaluation::Attended`].
+#[derive(Debug, Args)]
+pub struct AttendedArgs {
+    /// Folder that holds `xquad/`.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Language of the articles.
+    #[arg(long, default_value = "en")]
+    pub language: String,
+    /// Language of the questions, if it is another.
+    #[arg(long)]
+    pub asked_in: Option<String>,
+    /// Tokens of a document: articles are joined until it has about as many.
+    #[arg(long, default_value_t = 16000)]
+    pub tokens: usize,
+    /// Questions on each document.
+    #[arg(long, default_value_t = 80)]
+    pub limit: usize,
+    /// Documents at most.
+    #[arg(long, default_value_t = usize::MAX, hide_default_value = true)]
+    pub documents: usize,
 }
 
 /// Of [`Evaluation::Cite`].
@@ -383,6 +409,7 @@ pub fn run(
         Evaluation::Passages(args) => passages::run(args)?,
         Evaluation::Hold(args) => hold::run(args, &model()?)?,
         Evaluation::Heads(args) => heads::run(args, &model()?)?,
+        Evaluation::Attended(args) => attended::run(args, &model()?)?,
         Evaluation::Cite(args) => cite::run(args, &model()?)?,
         Evaluation::Clapnq(args) => clapnq::run(args, &model()?)?,
         Evaluation::Kv(args) => kv::run(args, &model()?)?,

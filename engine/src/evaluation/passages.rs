@@ -59,7 +59,7 @@ impl Set {
 
 /// Of one way of ranking.
 #[derive(Default)]
-struct Found {
+pub(super) struct Found {
     questions: usize,
     /// The first passage holds something of the answer.
     first: usize,
@@ -74,10 +74,7 @@ struct Found {
 /// Ranks, prints.
 pub(super) fn run(args: &PassagesArgs) -> Result<(), EvaluationError> {
     let transformer = Transformer::of_catalogue(&Catalogue::load(&args.models)?)?.map(Arc::new);
-    println!(
-        "{:<8} {:<20} {:>9} {:>6} {:>6} {:>10} {:>10}",
-        "", "by", "questions", "first", "alike", "looked at", "of 8"
-    );
+    Found::print_head();
     for set in &args.sets {
         let mut found: [Found; 2] = Default::default();
         for (document, questions) in set.documents(args)? {
@@ -92,23 +89,34 @@ pub(super) fn run(args: &PassagesArgs) -> Result<(), EvaluationError> {
             }
         }
         for (way, found) in ["words", "as the product"].iter().zip(&found) {
-            let of = |hits: usize| hits as f64 / found.questions.max(1) as f64;
-            println!(
-                "{:<8} {way:<20} {:>9} {:>6.3} {:>6.3} {:>10.2} {:>10.3}",
-                format!("{set:?}"),
-                found.questions,
-                of(found.first),
-                of(found.alike),
-                of(found.looked_at),
-                found.recall / found.questions.max(1) as f64
-            );
+            found.print(&format!("{set:?}"), way);
         }
     }
     Ok(())
 }
 
 impl Found {
-    fn count(&mut self, passages: &[Span], gold: &[Span], ranked: &[Ranked]) {
+    /// The line above those of [`Found::print`].
+    pub fn print_head() {
+        println!(
+            "{:<8} {:<20} {:>9} {:>6} {:>6} {:>10} {:>10}",
+            "", "by", "questions", "first", "alike", "looked at", "of 8"
+        );
+    }
+
+    pub fn print(&self, set: &str, way: &str) {
+        let of = |hits: usize| hits as f64 / self.questions.max(1) as f64;
+        println!(
+            "{set:<8} {way:<20} {:>9} {:>6.3} {:>6.3} {:>10.2} {:>10.3}",
+            self.questions,
+            of(self.first),
+            of(self.alike),
+            of(self.looked_at),
+            self.recall / self.questions.max(1) as f64
+        );
+    }
+
+    pub fn count(&mut self, passages: &[Span], gold: &[Span], ranked: &[Ranked]) {
         let holds = |span: Span| gold.iter().any(|gold| gold.intersection(span).is_some());
         let all = passages.iter().filter(|span| holds(**span)).count();
         let held = |ranked: &[Ranked]| ranked.iter().filter(|r| holds(r.span)).count();

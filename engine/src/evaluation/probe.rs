@@ -17,6 +17,22 @@ pub(super) struct HeadProbe {
     rows: usize,
 }
 
+/// Turns a head's key or query to a position, in place.
+pub(super) fn turn(shape: &AttentionShape, head: &mut [f32], position: usize) {
+    let frequencies = &shape.rotary.inverse_frequencies;
+    let pairs = frequencies.len();
+    for (pair, frequency) in frequencies.iter().enumerate() {
+        let (first, second) = match shape.rotary.pairing {
+            RotaryPairing::Halves => (pair, pair + pairs),
+            RotaryPairing::Neighbours => (2 * pair, 2 * pair + 1),
+        };
+        let (sin, cos) = (position as f64 * f64::from(*frequency)).sin_cos();
+        let (a, b) = (f64::from(head[first]), f64::from(head[second]));
+        head[first] = (a * cos - b * sin) as f32;
+        head[second] = (a * sin + b * cos) as f32;
+    }
+}
+
 impl HeadProbe {
     pub fn new(inner: DenseAttention, shape: &AttentionShape) -> HeadProbe {
         HeadProbe {
@@ -56,21 +72,6 @@ impl HeadProbe {
         mass
     }
 
-    fn turn(&self, head: &mut [f32], position: usize) {
-        let frequencies = &self.shape.rotary.inverse_frequencies;
-        let pairs = frequencies.len();
-        for (pair, frequency) in frequencies.iter().enumerate() {
-            let (first, second) = match self.shape.rotary.pairing {
-                RotaryPairing::Halves => (pair, pair + pairs),
-                RotaryPairing::Neighbours => (2 * pair, 2 * pair + 1),
-            };
-            let (sin, cos) = (position as f64 * f64::from(*frequency)).sin_cos();
-            let (a, b) = (f64::from(head[first]), f64::from(head[second]));
-            head[first] = (a * cos - b * sin) as f32;
-            head[second] = (a * sin + b * cos) as f32;
-        }
-    }
-
     fn keep(&mut self, layer: usize, keys: &[f32], start: usize) {
         let mut keys = keys.to_vec();
         let dim = self.shape.head_dim;
@@ -81,7 +82,7 @@ impl HeadProbe {
                     .zip(&bias[kv_head * dim..])
                     .for_each(|(key, bias)| *key += bias);
             }
-            self.turn(head, start + nth / self.shape.kv_heads);
+            turn(&self.shape, head, start + nth / self.shape.kv_heads);
         }
         self.keys[layer].extend(keys);
     }
@@ -100,7 +101,7 @@ impl HeadProbe {
         for (nth, query) in queries.chunks_exact_mut(dim).enumerate() {
             let (token, head) = (nth / heads, nth % heads);
             let position = start + token;
-            self.turn(query, position);
+            turn(&self.shape, query, position);
             let kv_head = head / group;
             let scores = self.keys[layer]
                 .chunks_exact(row)

@@ -20,6 +20,7 @@ use crate::retrieval;
 use lectern_protocol::{
     Answer, AnswerSentence, Ask, AskStage, AttentionChoice, Event, Failure, Strategy,
 };
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Handle;
@@ -76,6 +77,7 @@ impl Lectern {
                 history: &history,
                 chosen: &chosen,
                 asked,
+                translated: OnceCell::new(),
             };
             let seated = work.sit()?;
             let lesson = lectern.prepare(&on, &seated, &chosen, stored, &asking)?;
@@ -173,6 +175,8 @@ struct Work<'w> {
     chosen: &'w ChosenModel,
     /// When the question was put.
     asked: Instant,
+    /// The question in the document's language, once it was looked whether that is another.
+    translated: OnceCell<Option<String>>,
 }
 
 impl Work<'_> {
@@ -387,12 +391,26 @@ impl Work<'_> {
             .ok_or_else(cancelled)
     }
 
-    /// The document's passages, those that match the question best first.
+    /// The document's passages, those that match the question best first; and the question in the document's language, if it is
+    /// in another one: then they are looked for by the words of both.
     fn ranked(&self, lesson: &Lesson) -> Result<Vec<retrieval::Ranked>, Failure> {
         let open = self.lectern.opened.ask(&lesson.stored);
         let earlier = self.history.last();
-        self.lectern
-            .ranked(self.on, &open, &self.ask.question, earlier)
+        let question = &self.ask.question;
+        let translated = self.translated.get_or_init(|| {
+            // Names of source code are no language's.
+            let text = (open.document.kind != DocumentKind::Code).then_some(&open.document.text)?;
+            let language = retrieval::language_to_ask_in(question, text)?;
+            let said = asking::translate(&lesson.model, &self.job.cancel, question, language);
+            said.inspect_err(|error| tracing::warn!("looked for as it was asked: {error}"))
+                .ok()
+                .filter(|said| !said.is_empty())
+        });
+        let sought = match translated {
+            Some(translated) => &format!("{question} {translated}"),
+            None => question,
+        };
+        self.lectern.ranked(self.on, &open, sought, earlier)
     }
 
     /// Of these passages those that match best, best first, `budget` tokens at most.
@@ -453,6 +471,7 @@ impl Work<'_> {
             answer.model.clone_from(title);
         }
         answer.far = self.lectern.is_far(self.on, &document, &answer);
+        answer.looked_for = self.translated.get().cloned().flatten();
         answer.timings.first_token_ms += before_ms;
         answer.timings.read_tokens += cost.tokens as u32;
         answer.timings.read_s += cost.seconds;

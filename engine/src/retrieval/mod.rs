@@ -8,6 +8,7 @@
 //! what is looked at of documents that are read in segments, and what is read of those that are not read.
 
 mod find;
+mod language;
 mod meaning;
 mod named;
 mod overview;
@@ -17,6 +18,7 @@ mod structure;
 mod transformer;
 
 pub use find::{Found, find};
+pub use language::language_to_ask_in;
 pub use meaning::text_number;
 pub use named::raise_named;
 pub use overview::asks_for_the_whole;

@@ -119,6 +119,8 @@ export type Answer = {
 	 *  sentence of the answer is cited. Where that is not known, and where the answer says so itself, it is false.
 	 */
 	far?: boolean,
+	/**  The question as the model says it in the document's language, where that is another and passages were looked for by both. */
+	looked_for?: string | null,
 };
 
 /**  One sentence of an answer. */

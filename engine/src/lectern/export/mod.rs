@@ -169,6 +169,7 @@ mod tests {
             conversation: None,
             stopped: false,
             far: false,
+            looked_for: None,
         };
         let first = "A *king* <b>came</b>. He wept.";
         let second = "It was so.";

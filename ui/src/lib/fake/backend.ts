@@ -436,6 +436,7 @@ export class FakeBackend implements Backend {
       conversation: id,
       stopped,
       far: ask.question.includes('Mars'),
+      looked_for: ask.question.startsWith('Wer') ? 'Who keeps the lighthouse?' : undefined,
     });
     const keep = (kept: Answer): Outcome => {
       const turns = this.conversations.get(id)?.turns ?? [];
