@@ -250,9 +250,10 @@ pub fn read(
 }
 
 /// Tokens of a chunk at most. Where the processor has the products, they take longer than people wait for one.
-fn chunk_tokens(_model: &Model, _attention: &DenseAttention) -> usize {
+#[cfg_attr(not(feature = "cuda"), allow(unused_variables))]
+fn chunk_tokens(model: &Model, attention: &DenseAttention) -> usize {
     #[cfg(feature = "cuda")]
-    if _attention.is_on_gpu() && crate::model::spread_of(_model).is_some() {
+    if attention.is_on_gpu() && crate::model::spread_of(model).is_some() {
         return GPU_CHUNK_TOKENS;
     }
     CHUNK_TOKENS
