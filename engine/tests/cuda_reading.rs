@@ -10,8 +10,7 @@ mod fake_driver;
 mod noise;
 mod small_model;
 
-use fake_driver::{Checked, FakeDriver, Late, build};
-use lectern_cuda::{GpuDecoder, Share, Spread};
+use fake_driver::{FakeDriver, Late};
 use lectern_engine::attention::{CancelFlag, DenseAttention, GpuRead};
 use lectern_engine::kv::{BlockFormat, CacheIdentity, KvCache};
 use lectern_engine::model::spread_of;
@@ -20,50 +19,11 @@ use lectern_engine::reading::{
 };
 use lectern_models::{Attention, AttentionError, Logits, Model, Projected, Token};
 use small_model::LAYERS;
+use small_model::desk::desk;
 use std::any::Any;
 use std::cell::Cell;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use tempfile::TempDir;
-
-/// The driver, and a file with a model, for one test at a time.
-struct Desk {
-    driver: FakeDriver,
-    folder: TempDir,
-}
-
-fn desk() -> (&'static Desk, MutexGuard<'static, ()>) {
-    static ALONE: Mutex<()> = Mutex::new(());
-    static DESK: OnceLock<Desk> = OnceLock::new();
-    let alone = ALONE
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
-    let desk = DESK.get_or_init(|| {
-        let desk = Desk {
-            driver: FakeDriver::load_wanted(|| build(Checked::Plain, None)),
-            folder: TempDir::new().unwrap(),
-        };
-        small_model::write(&desk.folder.path().join("model.gguf"));
-        desk
-    });
-    desk.driver.reset(8 << 30, 0);
-    (desk, alone)
-}
-
-/// The model on the GPU.
-fn model(desk: &Desk) -> Model {
-    let file = desk.folder.path().join("model.gguf");
-    let whole: Spread = [Share {
-        ordinal: 0,
-        layers: 0..LAYERS,
-    }]
-    .into_iter()
-    .collect();
-    let on_gpu = Model::load_to(&file, |weights| {
-        Some(Arc::new(GpuDecoder::new(&whole, weights).unwrap()))
-    });
-    on_gpu.unwrap()
-}
 
 fn input(model: &Model, tokens: usize) -> ReadingInput {
     let token = |at: usize| Token {
@@ -103,7 +63,7 @@ fn passes(cache: &KvCache) -> Vec<usize> {
 #[test]
 fn a_gpu_reads_more_at_a_time_and_mends_what_it_read() {
     let (desk, _alone) = desk();
-    let model = model(desk);
+    let model = desk.model_on(&[LAYERS]);
     let input = input(&model, GPU_CHUNK_TOKENS + 200);
     let whole = TempDir::new().unwrap();
     let cache = open(whole.path(), &input, &model);
@@ -194,7 +154,7 @@ impl Attention for Watched<'_> {
 #[test]
 fn a_pass_is_asked_for_one_layer_ahead_so_it_can_be_stopped() {
     let (desk, _alone) = desk();
-    let model = model(desk);
+    let model = desk.model_on(&[LAYERS]);
     let input = input(&model, 64);
     let folder = TempDir::new().unwrap();
     let cache = open(folder.path(), &input, &model);

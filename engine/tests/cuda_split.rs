@@ -11,15 +11,14 @@ mod fake_driver;
 mod noise;
 mod small_model;
 
-use fake_driver::{Checked, FakeDriver, build};
-use lectern_cuda::{Burden, GpuDecoder, Share, Spread};
+use lectern_cuda::{Burden, Spread};
 use lectern_engine::attention::{CancelFlag, DenseAttention, GpuRead, PagePolicy, SparseRead};
 use lectern_engine::kv::{BlockFormat, CacheIdentity, KvCache};
 use lectern_engine::model::spread_of;
 use lectern_models::{Logits, Model};
 use small_model::LAYERS;
+use small_model::desk::{Desk, desk, spread};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use tempfile::TempDir;
 
 /// What a plan leaves free where little is free.
@@ -28,57 +27,6 @@ const MARGIN: usize = 256 << 20;
 /// Tokens of a document that is read, and of a pass at most.
 const DOCUMENT: usize = 100;
 const PASS: usize = 64;
-
-/// The fake driver, and a file with a model, for one test at a time.
-struct Desk {
-    driver: FakeDriver,
-    folder: TempDir,
-}
-
-impl Desk {
-    fn model(&self) -> std::path::PathBuf {
-        self.folder.path().join("model.gguf")
-    }
-}
-
-fn desk() -> (&'static Desk, MutexGuard<'static, ()>) {
-    static ALONE: Mutex<()> = Mutex::new(());
-    static DESK: OnceLock<Desk> = OnceLock::new();
-    let alone = ALONE
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
-    let desk = DESK.get_or_init(|| {
-        let desk = Desk {
-            driver: FakeDriver::load_wanted(|| build(Checked::Plain, None)),
-            folder: TempDir::new().unwrap(),
-        };
-        small_model::write(&desk.model());
-        desk
-    });
-    desk.driver.reset_to(&[8 << 30; 3]);
-    (desk, alone)
-}
-
-/// Layers up to each of these on one GPU after the other.
-fn spread(ends: &[usize]) -> Spread {
-    let firsts = std::iter::once(&0).chain(ends);
-    let share = |(ordinal, (first, end)): (usize, (&usize, &usize))| Share {
-        ordinal,
-        layers: *first..*end,
-    };
-    firsts.zip(ends).enumerate().map(share).collect()
-}
-
-/// The model, spread like that.
-fn model_on(desk: &Desk, ends: &[usize]) -> Model {
-    let model = Model::load_to(&desk.model(), |weights| {
-        let decoder = GpuDecoder::new(&spread(ends), weights).unwrap();
-        Some(Arc::new(decoder))
-    });
-    let model = model.unwrap();
-    assert_eq!(spread_of(&model), Some(spread(ends)));
-    model
-}
 
 fn cache(folder: &Path, model: &Model, format: BlockFormat) -> KvCache {
     let identity = CacheIdentity {
@@ -172,7 +120,7 @@ const OFF: f32 = 0.05;
 fn several_gpus_give_the_bits_of_one() {
     let (desk, _alone) = desk();
     for format in [BlockFormat::F16, BlockFormat::K4V4] {
-        let (expected, bytes) = read_and_ask(&model_on(desk, &[LAYERS]), format, true);
+        let (expected, bytes) = read_and_ask(&desk.model_on(&[LAYERS]), format, true);
         assert_eq!(desk.driver.launches_on(1), 0);
         let on_cpu = Model::load(&desk.model()).unwrap();
         let off = off(&expected, &read_and_ask(&on_cpu, format, false).0);
@@ -180,7 +128,7 @@ fn several_gpus_give_the_bits_of_one() {
         assert!(off < OFF, "{off}");
         for ends in [&[1, LAYERS][..], &[2, 3, LAYERS]] {
             desk.driver.set_seed(ends.len() as u32);
-            let model = model_on(desk, ends);
+            let model = desk.model_on(ends);
             let (found, split_bytes) = read_and_ask(&model, format, true);
             assert!(!model.is_on_cpu());
             assert!(found == expected, "{format:?} over {ends:?}: other numbers");
@@ -207,7 +155,7 @@ fn pages_are_chosen_on_several_gpus_as_on_one() {
         reader.seal(&cache, &ids).unwrap();
     }
     let ask = |ends: &[usize]| {
-        let model = model_on(desk, ends);
+        let model = desk.model_on(ends);
         let mut asked = attention(&model, &cache, (640, Some(6 * 64)), true);
         asked.record(&[(2, 0), (3, 3)]);
         let mut found = forward(&model, &mut asked, &ids(700..705), Logits::All);
@@ -294,7 +242,7 @@ fn what_does_not_fit_one_gpu_is_spread_over_two() {
 #[test]
 fn each_gpu_is_checked_for_itself() {
     let (desk, _alone) = desk();
-    let model = model_on(desk, &[2, LAYERS]);
+    let model = desk.model_on(&[2, LAYERS]);
     let folder = TempDir::new().unwrap();
     let cache = cache(folder.path(), &model, BlockFormat::K4V4);
     let mut attention = DenseAttention::over(&cache, model.shape(), CancelFlag::new()).unwrap();
@@ -394,7 +342,7 @@ fn a_gpu_that_is_lost_half_way_is_left_behind_with_the_others() {
     let on_cpu = Model::load(&desk.model()).unwrap();
     let (expected, _) = read_and_ask(&on_cpu, BlockFormat::F16, false);
     let launches = {
-        let model = model_on(desk, &ends);
+        let model = desk.model_on(&ends);
         let before = [0, 1].map(|gpu| desk.driver.launches_on(gpu));
         read_and_ask(&model, BlockFormat::F16, true);
         [0, 1].map(|gpu| desk.driver.launches_on(gpu) - before[gpu])
@@ -404,7 +352,7 @@ fn a_gpu_that_is_lost_half_way_is_left_behind_with_the_others() {
         // The first of all, some in between, and one of the last.
         for nth in (1..=launches[gpu]).step_by(launches[gpu] as usize / 5) {
             desk.driver.reset_to(&[8 << 30; 2]);
-            let model = model_on(desk, &ends);
+            let model = desk.model_on(&ends);
             desk.driver.lose(gpu, nth);
             let (found, _) = read_and_ask(&model, BlockFormat::F16, true);
             assert!(model.is_on_cpu(), "GPU {gpu}, launch {nth}");

@@ -36,7 +36,7 @@ pub use error::AskError;
 pub use ground::Ground;
 pub use sampler::Sampling;
 pub use served::{ServedQuestion, ask_server};
-pub use translation::translate;
+pub use translation::{in_both_languages, translated};
 
 pub use crate::reading::Turn;
 

@@ -7,26 +7,38 @@
 //!
 //! Beside it: words, meaning, and the words of the question in the text's language where it was asked in another.
 
-use super::ground::Ranks;
+use super::ground::{Prepared, Seen};
 use super::passages::Found;
 use super::probe::turn;
 use super::record::Scratch;
-use super::xquad::{Exam, exams};
+use super::xquad::exams;
 use super::{AttendedArgs, EvaluationError, MeasuredModel};
-use crate::asking::translate;
+use crate::asking::{in_both_languages, translated};
 use crate::attention::{CancelFlag, DenseAttention};
-use crate::document::Span;
-use crate::kv::{BLOCK_TOKENS, BlockFormat, CacheIdentity, KvCache, KvView, Part};
-use crate::reading::{Followers, ReadingInput, SEGMENT_TOKENS, Segments, prefix, read, suffix};
-use crate::retrieval::{self, Ranked};
+use crate::document::{Document, Span};
+use crate::kv::{BLOCK_TOKENS, BlockFormat, KvShape, KvView, Part};
+use crate::reading::{SEGMENT_TOKENS, Segments, suffix};
+use crate::retrieval::{self, Ranked, with_meaning};
 use lectern_models::attention::{Attention, AttentionError, AttentionShape, Projected};
 use lectern_models::{Logits, Model, Token};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// What is subtracted: where the heads look whatever is asked.
 const NULL_QUESTION: &str = "N/A";
+
+/// How passages are ranked.
+const WAYS: [&str; 9] = [
+    "words",
+    "with meaning",
+    "attention",
+    "attention less null",
+    ".. and words",
+    ".. and meaning",
+    "translated",
+    ".. and attention",
+    "as the product",
+];
 
 /// Ranks, prints.
 pub(super) fn run(args: &AttendedArgs, measured: &MeasuredModel) -> Result<(), EvaluationError> {
@@ -38,280 +50,218 @@ pub(super) fn run(args: &AttendedArgs, measured: &MeasuredModel) -> Result<(), E
         Some(language) => exams(&args.data, language, usize::MAX, |words| Ok(words.len()))?,
         None => Vec::new(),
     };
-    let asked_in: Vec<&str> = asked_in
-        .iter()
-        .flat_map(|exam| exam.questions.iter().map(|asked| asked.question.as_str()))
-        .collect();
-    let ways = [
-        "words",
-        "with meaning",
-        "attention",
-        "attention less null",
-        ".. and words",
-        ".. and meaning",
-        "translated",
-        ".. and attention",
-        "as the product",
-    ];
-    let mut foreign = 0;
-    let mut found: [Found; 9] = Default::default();
-    let mut before = 0;
+    let asked_in = asked_in.iter().flat_map(|exam| &exam.questions);
+    let asked_in: Vec<&str> = asked_in.map(|asked| asked.question.as_str()).collect();
+    let (mut foreign, mut before) = (0, 0);
+    let mut found: [Found; WAYS.len()] = Default::default();
     for exam in read_in.iter().take(args.documents) {
-        let sought = Sought::read(&model, measured, exam)?;
-        let ranks = Ranks::new(&exam.document, transformer.as_ref(), false)?;
-        let passages = retrieval::passages(&exam.document);
-        let null = sought.mass(&model, NULL_QUESTION, &passages)?;
+        let text = &exam.document.text;
+        let folder = Scratch::new()?;
+        let seen = Seen::Segments {
+            size: SEGMENT_TOKENS,
+            asked: SEGMENT_TOKENS,
+        };
+        // Keys in half precision can be had plainly.
+        let (format, transformer) = (BlockFormat::F16, transformer.as_ref());
+        let prepared = Prepared::new(&model, &exam.document, seen, &folder.0, format, transformer)?;
+        let (Some(ranks), Some(sought)) = (
+            &prepared.ranks,
+            Sought::of(&prepared, &model, measured, &exam.document),
+        ) else {
+            continue;
+        };
+        let passages = &sought.passages;
+        let null = sought.mass(&model, NULL_QUESTION)?;
         for nth in exam.spread(args.limit) {
             let gold = &exam.questions[nth];
-            let question = match asked_in.get(before + nth) {
-                Some(question) => question,
-                None => gold.question.as_str(),
+            let question = asked_in.get(before + nth).copied();
+            let question = question.unwrap_or(&gold.question);
+            let mass = sought.mass(&model, question)?;
+            let less_null = mass.iter().zip(&null).map(|(mass, null)| mass - null);
+            let less_null: Vec<f64> = less_null.collect();
+            let by = |mass: &[f64], others: &[Ranked]| {
+                let mass = mass.iter().copied().map(Some);
+                let near: Vec<_> = passages.iter().copied().zip(mass).collect();
+                with_meaning(others, &near)
             };
-            let by_words = ranks.by_words(question)?;
-            let product = ranks.rank(question)?;
-            let mass = sought.mass(&model, question, &passages)?;
-            let less_null: Vec<f64> = mass.iter().zip(&null).map(|(a, b)| a - b).collect();
-            let language = retrieval::language_to_ask_in(question, &exam.document.text);
-            foreign += usize::from(language.is_some());
-            let translated = match language {
-                Some(language) => translate(&model, &CancelFlag::new(), question, language)?,
-                None => question.to_owned(),
-            };
-            let in_its_language = ranks.rank(&translated)?;
-            let in_both = ranks.rank(&format!("{question} {translated}"))?;
-            let all = [
-                by_words.clone(),
-                product.clone(),
-                ranked(&passages, &mass, &[]),
-                ranked(&passages, &less_null, &[]),
-                ranked(&passages, &less_null, &by_words),
-                ranked(&passages, &less_null, &product),
-                in_its_language.clone(),
-                ranked(&passages, &less_null, &in_its_language),
-                in_both,
+            let said = translated(&model, &CancelFlag::new(), question, text)?;
+            foreign += usize::from(said.is_some());
+            let words = ranks.by_words(question)?;
+            let meaning = ranks.rank(question)?;
+            let alone = ranks.rank(said.as_deref().unwrap_or(question))?;
+            let both = ranks.rank(&in_both_languages(question, said.as_deref()))?;
+            let ranked = [
+                &words,
+                &meaning,
+                &by(&mass, &[]),
+                &by(&less_null, &[]),
+                &by(&less_null, &words),
+                &by(&less_null, &meaning),
+                &alone,
+                &by(&less_null, &alone),
+                &both,
             ];
-            for (found, ranked) in found.iter_mut().zip(&all) {
-                found.count(&passages, &[gold.span], ranked);
+            for (found, ranked) in found.iter_mut().zip(ranked) {
+                found.count(passages, &[gold.span], ranked);
             }
         }
         before += exam.questions.len();
-        eprintln!(
-            "{} tokens, {} passages",
-            sought.tokens.len(),
-            passages.len()
-        );
+        let tokens = prepared.tokens.len();
+        eprintln!("{tokens} tokens, {} passages", passages.len());
     }
     println!("{foreign} questions are in another language than the text");
     Found::print_head();
-    for (way, found) in ways.iter().zip(&found) {
+    for (way, found) in WAYS.iter().zip(&found) {
         found.print("", way);
     }
     Ok(())
 }
 
-/// Passages by `scores`, and what `others` give them beside, best first.
-fn ranked(passages: &[Span], scores: &[f64], others: &[Ranked]) -> Vec<Ranked> {
-    let beside: BTreeMap<Span, f64> = others.iter().map(|r| (r.span, r.score)).collect();
-    let mut ranked: Vec<Ranked> = passages
-        .iter()
-        .zip(scores)
-        .map(|(span, score)| Ranked {
-            span: *span,
-            score: score + beside.get(span).copied().unwrap_or(0.0),
-        })
-        .collect();
-    ranked.sort_by(|a, b| b.score.total_cmp(&a.score));
-    ranked
-}
-
 /// A document that was read, and the keys by which its tokens are found.
-struct Sought {
-    tokens: Vec<Token>,
-    view: KvView,
-    segments: Arc<Segments>,
-    heads: Vec<(usize, usize)>,
+struct Sought<'p> {
+    tokens: &'p [Token],
+    view: &'p KvView,
+    segments: &'p Segments,
+    heads: &'p [(usize, usize)],
+    passages: Vec<Span>,
     /// By layer and key/value head: `[tokens][head_dim]`, turned to where they would be looked at.
     keys: BTreeMap<(usize, usize), Vec<f32>>,
     /// By token of the keys: its number in the document.
     numbers: Vec<usize>,
-    _cache: (KvCache, Scratch),
 }
 
-impl Sought {
-    fn read(
+impl<'p> Sought<'p> {
+    /// `None` if it was not read in segments.
+    fn of(
+        prepared: &'p Prepared,
         model: &Model,
-        measured: &MeasuredModel,
-        exam: &Exam,
-    ) -> Result<Sought, EvaluationError> {
-        let document = &exam.document;
-        let prefix = prefix(model.chat_template(), model.tokenizer())?;
-        let tokens = model.tokenizer().encode_with_offsets(&document.text)?;
-        let cut = Segments::of_passages(
-            document,
-            model.tokenizer(),
-            &prefix,
-            &tokens,
-            SEGMENT_TOKENS,
-        )?;
-        let segments = Arc::new(cut);
-        let before = prefix.len();
-        let input = ReadingInput {
-            tokens: tokens.clone(),
-            identity: CacheIdentity {
-                text: [0; 32],
-                model: model.fingerprint().to_owned(),
-                prompt: CacheIdentity::prompt_hash(&prefix),
-                // Its keys can be had plainly.
-                format: BlockFormat::F16.number(),
-                scope: segments.number(),
-            },
-            prefix,
-            segments: Some(Arc::clone(&segments)),
-        };
-        let folder = Scratch::new()?;
-        let cache = KvCache::open(&folder.0, &input.identity, model.shape())?;
-        read(model, &input, &cache, Followers::none(&CancelFlag::new()))?;
-        let mut sought = Sought {
-            tokens,
-            view: cache.view(),
-            segments,
-            heads: measured.retrieval_heads.clone(),
-            keys: BTreeMap::new(),
-            numbers: Vec::new(),
-            _cache: (cache, folder),
-        };
+        measured: &'p MeasuredModel,
+        document: &Document,
+    ) -> Option<Sought<'p>> {
+        let (view, segments) = (prepared.held.as_ref()?, prepared.segments.as_deref()?);
+        // Of each key, its position in the cache, and that where it is looked at behind the opening alone.
         let mut places: Vec<(usize, usize)> = Vec::new();
-        let opened = sought.segments.opening().min(sought.segments.ids().len());
-        for at in before..opened {
-            places.push((at, at));
-            sought.numbers.push(at - before);
-        }
-        for nth in 0..sought.segments.count() {
-            let positions = sought.segments.positions(nth);
-            let (looked_at, held) = sought
-                .segments
-                .places(&[nth], usize::MAX / 2)
-                .pop()
-                .unwrap_or_default();
-            let gap = looked_at - sought.segments.opening();
-            for (offset, number) in held.enumerate() {
-                places.push((positions.start + gap + offset, looked_at + offset));
-                sought.numbers.push(number);
-            }
+        let mut numbers: Vec<usize> = Vec::new();
+        let of_opening = segments.places(&[], segments.opening());
+        let of_segments = (0..segments.count()).filter_map(|nth| {
+            let positions = segments.positions(nth);
+            let run = segments.places(&[nth], segments.opening() + positions.len());
+            let (looked_at, held) = run.into_iter().next_back()?;
+            Some((
+                positions.start + looked_at - segments.opening(),
+                looked_at,
+                held,
+            ))
+        });
+        let of_opening = of_opening.into_iter().map(|(at, held)| (at, at, held));
+        for (position, looked_at, held) in of_opening.chain(of_segments) {
+            places.extend((position..).zip(looked_at..).take(held.len()));
+            numbers.extend(held);
         }
         let shape = model.shape();
-        let group = shape.group_size();
-        let wanted: std::collections::BTreeSet<(usize, usize)> = sought
-            .heads
-            .iter()
-            .map(|(layer, head)| (*layer, head / group))
-            .collect();
-        for of in wanted {
-            let keys = sought.keys_of(shape, of, &places);
-            sought.keys.insert(of, keys);
-        }
-        Ok(sought)
-    }
-
-    /// Keys of one head, where `places` say they stand and are looked at.
-    fn keys_of(
-        &self,
-        shape: &AttentionShape,
-        (layer, kv_head): (usize, usize),
-        places: &[(usize, usize)],
-    ) -> Vec<f32> {
-        let dim = shape.head_dim;
-        let kv = crate::kv::KvShape::from(shape);
-        let mut keys = vec![0.0; places.len() * dim];
-        keys.par_chunks_exact_mut(dim)
-            .zip(places)
-            .for_each(|(key, (position, looked_at))| {
-                let Part::Halves(part) = self.view.part(position / BLOCK_TOKENS, layer) else {
-                    return;
-                };
-                let head = part.head(&kv, kv_head);
-                let at = position % BLOCK_TOKENS * dim;
-                let bias = shape.key_bias[layer].as_ref();
-                for channel in 0..dim {
-                    let bias = bias.map_or(0.0, |bias| bias[kv_head * dim + channel]);
-                    key[channel] = head.keys[at + channel].to_f32() + bias;
-                }
-                turn(shape, key, *looked_at);
-            });
-        keys
+        let kv_head = |&(layer, head): &(usize, usize)| (layer, head / shape.group_size());
+        let keys = measured.retrieval_heads.iter().map(kv_head);
+        let keys = keys.map(|of| (of, keys_of(view, shape, of, &places)));
+        Some(Sought {
+            tokens: &prepared.tokens,
+            view,
+            segments,
+            heads: &measured.retrieval_heads,
+            passages: retrieval::passages(document),
+            keys: keys.collect(),
+            numbers,
+        })
     }
 
     /// Attention of the retrieval heads by passage, as a share of what all get.
-    fn mass(
-        &self,
-        model: &Model,
-        question: &str,
-        passages: &[Span],
-    ) -> Result<Vec<f64>, EvaluationError> {
+    fn mass(&self, model: &Model, question: &str) -> Result<Vec<f64>, EvaluationError> {
         let shape = model.shape();
         let asked = suffix(model.chat_template(), model.tokenizer(), &[], question)?;
-        let behind = self.segments.behind(&self.view, &[]);
+        let behind = self.segments.behind(self.view, &[]);
         let mut heard = Heard {
             inner: DenseAttention::over_view(behind, shape, CancelFlag::new())?,
-            queries: BTreeMap::new(),
+            queries: Vec::new(),
         };
         model.forward(&asked.tokens, &mut heard, Logits::None)?;
         let first = self.segments.opening() + SEGMENT_TOKENS;
         let rows = asked.question.start..asked.tokens.len();
-        let pairs: Vec<(usize, usize, usize)> = self
-            .heads
-            .iter()
-            .flat_map(|&(layer, head)| rows.clone().map(move |row| (layer, head, row)))
-            .collect();
-        let dim = shape.head_dim;
+        let of_head =
+            |&(layer, head): &(usize, usize)| rows.clone().map(move |row| (layer, head, row));
+        let pairs: Vec<(usize, usize, usize)> = self.heads.iter().flat_map(of_head).collect();
+        let weights = |&(layer, head, row): &(usize, usize, usize)| {
+            let at = (row * shape.query_heads + head) * shape.head_dim;
+            let mut query = heard.queries[layer][at..at + shape.head_dim].to_vec();
+            turn(shape, &mut query, first + row);
+            let keys = &self.keys[&(layer, head / shape.group_size())];
+            softmax(keys, &query, shape.softmax_scale)
+        };
+        let nothing = || vec![0.0; self.numbers.len()];
         let summed = pairs
             .par_iter()
-            .map(|&(layer, head, row)| {
-                let at = (row * shape.query_heads + head) * dim;
-                let mut query = heard.queries[&layer][at..at + dim].to_vec();
-                turn(shape, &mut query, first + row);
-                let keys = &self.keys[&(layer, head / shape.group_size())];
-                let mut scores: Vec<f32> = keys
-                    .chunks_exact(dim)
-                    .map(|key| key.iter().zip(&query).map(|(k, q)| k * q).sum::<f32>())
-                    .map(|score| score * shape.softmax_scale)
-                    .collect();
-                let largest = scores.iter().copied().fold(f32::MIN, f32::max);
-                scores
-                    .iter_mut()
-                    .for_each(|score| *score = (*score - largest).exp());
-                let sum: f32 = scores.iter().sum();
-                scores.iter_mut().for_each(|score| *score /= sum);
-                scores
-            })
-            .reduce(
-                || vec![0.0; self.numbers.len()],
-                |mut all, one| {
-                    all.iter_mut().zip(&one).for_each(|(all, one)| *all += one);
-                    all
-                },
-            );
+            .map(weights)
+            .reduce(nothing, |mut all, one| {
+                all.iter_mut().zip(&one).for_each(|(all, one)| *all += one);
+                all
+            });
+        // What was read twice counts where it is looked at most.
         let mut by_token = vec![0.0f32; self.tokens.len()];
         for (number, mass) in self.numbers.iter().zip(&summed) {
             by_token[*number] = by_token[*number].max(*mass);
         }
-        let nth = |byte: usize| {
-            self.tokens
-                .partition_point(|token| (token.start as usize) < byte)
-        };
+        let starts = |byte: usize| move |token: &Token| (token.start as usize) < byte;
+        let nth = |byte: usize| self.tokens.partition_point(starts(byte));
         let of = |span: &Span| by_token[nth(span.start)..nth(span.end)].iter().sum::<f32>();
-        Ok(passages
-            .iter()
-            .map(|span| f64::from(of(span)) / pairs.len() as f64)
-            .collect())
+        let share = |span: &Span| f64::from(of(span)) / pairs.len() as f64;
+        Ok(self.passages.iter().map(share).collect())
     }
+}
+
+/// Keys of one head, where `places` say they stand and are looked at.
+fn keys_of(
+    view: &KvView,
+    shape: &AttentionShape,
+    (layer, kv_head): (usize, usize),
+    places: &[(usize, usize)],
+) -> Vec<f32> {
+    let dim = shape.head_dim;
+    let mut keys = vec![0.0; places.len() * dim];
+    let each = keys.par_chunks_exact_mut(dim).zip(places);
+    each.for_each(|(key, (position, looked_at))| {
+        let Part::Halves(part) = view.part(position / BLOCK_TOKENS, layer) else {
+            return;
+        };
+        let halves = part.head(&KvShape::from(shape), kv_head).keys;
+        let at = position % BLOCK_TOKENS * dim;
+        for (key, half) in key.iter_mut().zip(&halves[at..]) {
+            *key = half.to_f32();
+        }
+        if let Some(bias) = &shape.key_bias[layer] {
+            let biased = key.iter_mut().zip(&bias[kv_head * dim..]);
+            biased.for_each(|(key, bias)| *key += bias);
+        }
+        turn(shape, key, *looked_at);
+    });
+    keys
+}
+
+/// What a query pays to each key.
+fn softmax(keys: &[f32], query: &[f32], scale: f32) -> Vec<f32> {
+    let dot = |key: &[f32]| key.iter().zip(query).map(|(k, q)| k * q).sum::<f32>() * scale;
+    let mut weights: Vec<f32> = keys.chunks_exact(query.len()).map(dot).collect();
+    let largest = weights.iter().copied().fold(f32::MIN, f32::max);
+    weights
+        .iter_mut()
+        .for_each(|weight| *weight = (*weight - largest).exp());
+    let sum: f32 = weights.iter().sum();
+    weights.iter_mut().for_each(|weight| *weight /= sum);
+    weights
 }
 
 /// Dense attention that keeps what is asked for.
 struct Heard {
     inner: DenseAttention,
     /// By layer.
-    queries: BTreeMap<usize, Vec<f32>>,
+    queries: Vec<Vec<f32>>,
 }
 
 impl Attention for Heard {
@@ -321,7 +271,7 @@ impl Attention for Heard {
         projected: &Projected,
         attended: &mut Vec<f32>,
     ) -> Result<(), AttentionError> {
-        self.queries.insert(layer, projected.queries.clone());
+        self.queries.push(projected.queries.clone());
         self.inner.attend(layer, projected, attended)
     }
 }

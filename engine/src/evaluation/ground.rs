@@ -51,11 +51,13 @@ pub(super) fn saw(answer: &Answer, span: Span) -> bool {
 pub(super) struct Prepared {
     seen: Seen,
     cache: Option<KvCache>,
-    tokens: Vec<Token>,
+    pub tokens: Vec<Token>,
     index: KeptIndex,
-    ranks: Option<Ranks>,
-    segments: Option<Arc<Segments>>,
-    held: Option<KvView>,
+    /// Where a question does not look at everything.
+    pub ranks: Option<Ranks>,
+    pub segments: Option<Arc<Segments>>,
+    /// All that was read.
+    pub held: Option<KvView>,
 }
 
 /// What one question sees.

@@ -400,17 +400,15 @@ impl Work<'_> {
         let translated = self.translated.get_or_init(|| {
             // Names of source code are no language's.
             let text = (open.document.kind != DocumentKind::Code).then_some(&open.document.text)?;
-            let language = retrieval::language_to_ask_in(question, text)?;
-            let said = asking::translate(&lesson.model, &self.job.cancel, question, language);
-            said.inspect_err(|error| tracing::warn!("looked for as it was asked: {error}"))
-                .ok()
-                .filter(|said| !said.is_empty())
+            asking::translated(&lesson.model, &self.job.cancel, question, text).unwrap_or_else(
+                |error| {
+                    tracing::warn!("looked for as it was asked: {error}");
+                    None
+                },
+            )
         });
-        let sought = match translated {
-            Some(translated) => &format!("{question} {translated}"),
-            None => question,
-        };
-        self.lectern.ranked(self.on, &open, sought, earlier)
+        let sought = asking::in_both_languages(question, translated.as_deref());
+        self.lectern.ranked(self.on, &open, &sought, earlier)
     }
 
     /// Of these passages those that match best, best first, `budget` tokens at most.

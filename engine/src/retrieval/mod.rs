@@ -19,7 +19,7 @@ mod transformer;
 
 pub use find::{Found, find};
 pub use language::language_to_ask_in;
-pub use meaning::text_number;
+pub use meaning::{text_number, with_meaning};
 pub use named::raise_named;
 pub use overview::asks_for_the_whole;
 pub use passages::passages;

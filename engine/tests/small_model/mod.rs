@@ -1,5 +1,7 @@
 //! A model of noise, small enough for the fake driver: sizes of no model, but of every kind of weights that one has.
 
+pub mod desk;
+
 use crate::noise::Noise;
 use candle_core::quantized::gguf_file::{self, Value};
 use candle_core::quantized::{GgmlDType, QTensor};
