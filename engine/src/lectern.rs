@@ -26,6 +26,7 @@ mod recognising;
 mod refreshing;
 mod seat;
 mod summaries;
+mod thinning;
 mod told;
 mod under_way;
 mod viewing;
@@ -177,6 +178,7 @@ impl Lectern {
         if changed.endpoint.on {
             Server::new(&changed.endpoint, None)?;
         }
+        thinning::check(&changed)?;
         settings::save(self.library.home(), &changed)?;
         *self
             .settings

@@ -7,6 +7,7 @@ mod reference;
 use candle_core::Tensor;
 use half::f16;
 use lectern_engine::attention::DenseAttention;
+use lectern_engine::kv::KvShape;
 use lectern_engine::kv::header::{BlockHeader, header_bytes};
 use lectern_engine::kv::{BlockFormat, CacheIdentity, FORMAT_F16, KvCache, KvError};
 use lectern_engine::reading::{
@@ -229,12 +230,12 @@ fn a_stopped_reading_goes_on_and_ends_with_the_same_bytes() {
 }
 
 /// The parts of a cache's blocks; headers tell which append wrote them, and of that a copy is another.
-fn payload(folder: &Path, layers: usize) -> Vec<Vec<u8>> {
+fn payload(folder: &Path, shape: &KvShape) -> Vec<Vec<u8>> {
     let file = std::fs::read(folder.join("blocks.kv")).unwrap();
-    let header_bytes = header_bytes(layers);
+    let header_bytes = header_bytes(shape.layers);
     let (mut at, mut parts) = (0, Vec::new());
     while at < file.len() {
-        let header = BlockHeader::decode(&file[at..at + header_bytes], layers).unwrap();
+        let header = BlockHeader::decode(&file[at..at + header_bytes], shape).unwrap();
         let end = at + header.block_bytes() as usize;
         parts.push(file[at + header_bytes..end].to_vec());
         at = end;
@@ -273,8 +274,8 @@ fn a_reading_that_begins_with_what_was_read_of_another_text_ends_with_the_same_b
         assert_eq!((cache.tokens(), cache.recovery()), (CHUNK_TOKENS, None));
         read_all(&model, &later, &cache);
         drop(cache);
-        let layers = model.shape().layers;
-        assert!(payload(adopting, layers) == payload(fresh, layers));
+        let shape = model.shape().into();
+        assert!(payload(adopting, &shape) == payload(fresh, &shape));
 
         let mut foreign = later.identity.clone();
         foreign.prompt += 1;

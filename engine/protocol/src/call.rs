@@ -228,6 +228,9 @@ pub struct Settings {
     pub retrieval_tokens: u32,
     /// How finely what was read is kept.
     pub kv_format: KvFormat,
+    /// How much of it is kept, in hundredths. Less than 100 loses something: what the model needs least is left out of a cache once
+    /// the document is read, for which it is gone over a second time.
+    pub kept_percent: u32,
     /// Tokens of a read document that each token of a question and an answer looks at, in every layer and head; 0 for
     /// all of them. A document of less than four times as many is looked at whole; of one within the model's window an
     /// eighth is looked at if that is more.
@@ -313,6 +316,7 @@ impl Default for Settings {
             beyond_window: BeyondWindow::Read,
             retrieval_tokens: 2048,
             kv_format: KvFormat::Auto,
+            kept_percent: 100,
             attention_tokens: 2048,
             attention_choice: AttentionChoice::Keys,
             endpoint: Endpoint::default(),

@@ -230,4 +230,7 @@ pub struct ReadProgress {
     pub cache_bytes: u64,
     /// Waiting behind another reading or a question.
     pub waiting: bool,
+    /// All of it is read; it is gone over again to find what can be left out, so many tokens by now.
+    #[serde(default)]
+    pub making_smaller: bool,
 }

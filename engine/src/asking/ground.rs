@@ -278,5 +278,6 @@ fn progress(read: usize, total: usize, started: Instant) -> ReadProgress {
         seconds_left: Some((total - read) as f64 / speed),
         cache_bytes: 0,
         waiting: false,
+        making_smaller: false,
     }
 }

@@ -2,7 +2,6 @@
 //! [`sparse`](super::sparse) chooses, as exactly.
 
 use super::CancelFlag;
-use super::evicted::Evicted;
 use super::kernels::Kernels;
 use super::mass::{Mass, RECORDED_TOKENS};
 use super::peaks::Peaks;
@@ -46,8 +45,6 @@ pub struct DenseAttention {
     pub(super) sparse: Option<Sparse>,
     pub(super) audit: Option<Audit>,
     pub(super) peaks: Option<Peaks>,
-    /// What heads no longer have; they have everything without.
-    evicted: Option<Evicted>,
     cancel: CancelFlag,
     /// Where the GPU does the work; see [`super::gpu`].
     #[cfg(feature = "cuda")]
@@ -64,7 +61,7 @@ impl DenseAttention {
     ///
     /// # Errors
     /// [`KvError::Shape`] if the model is of another shape than the cache; [`KvError::Damaged`] if the cache's last,
-    /// partial block is.
+    /// partial block is, or anything of a thinned one, which is spread in memory now.
     pub fn over(
         cache: &KvCache,
         shape: &AttentionShape,
@@ -100,6 +97,7 @@ impl DenseAttention {
             });
         }
         view.will_need();
+        let view = view.spread()?;
         Ok(DenseAttention {
             kernels: Kernels::chosen(),
             shape: shape.clone(),
@@ -115,7 +113,6 @@ impl DenseAttention {
             sparse: None,
             audit: None,
             peaks: None,
-            evicted: None,
             cancel,
             #[cfg(feature = "cuda")]
             gpu: None,
@@ -128,13 +125,13 @@ impl DenseAttention {
     /// As [`DenseAttention::over`].
     pub fn go_to(&mut self, view: KvView) -> Result<(), KvError> {
         view.will_need();
+        let view = view.spread()?;
         self.tail = Tail::after(&view)?;
         self.view = view;
         self.next_layer = None;
         self.mass = None;
         self.peaks = None;
         self.sparse = None;
-        self.evicted = None;
         #[cfg(feature = "cuda")]
         self.go_to_on_gpu();
         Ok(())
@@ -164,12 +161,6 @@ impl DenseAttention {
     /// Drops the whole tail: ready for the next question.
     pub fn reset(&mut self) {
         self.rewind(0);
-    }
-
-    /// From now on heads lack what was evicted of them. The CPU does the work then: GPUs know nothing of it.
-    pub fn evict(&mut self, evicted: Evicted) {
-        self.evicted = Some(evicted);
-        self.leave_gpu();
     }
 
     /// From now on the CPU does the work.
@@ -309,7 +300,6 @@ impl DenseAttention {
             queries,
             start: self.tail.end(),
             sparse: None,
-            evicted: self.evicted.as_ref(),
             cancel: &self.cancel,
         };
         if let Some(audit) = &mut self.audit {

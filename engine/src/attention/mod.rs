@@ -29,7 +29,6 @@
 mod cancel;
 mod dense;
 mod drawn;
-mod evicted;
 #[cfg(feature = "cuda")]
 mod gpu;
 pub mod kernels;
@@ -53,7 +52,6 @@ mod sparsely;
 pub use cancel::CancelFlag;
 pub use dense::DenseAttention;
 pub(crate) use drawn::drawn;
-pub use evicted::Evicted;
 #[cfg(feature = "cuda")]
 pub use gpu::{GpuRead, remember_gpu_checks_in};
 pub use sparse::{KeptIndex, PagePolicy, Recall, SparseRead};

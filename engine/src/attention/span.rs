@@ -1,7 +1,6 @@
 //! A tile of query rows against a span of key blocks: where the time goes.
 
 use super::CancelFlag;
-use super::evicted::Evicted;
 use super::kernels::{
     Kernels, KeyTurn, Running, SpreadValues, Two, WholeKeys, WholeScores, ask_for, length, twos,
 };
@@ -42,8 +41,6 @@ pub(super) struct LayerPass<'a> {
     pub(super) start: usize,
     /// What chooses blocks; all are looked at without.
     pub(super) sparse: Option<&'a Sparse>,
-    /// What heads no longer have.
-    pub(super) evicted: Option<&'a Evicted>,
     pub(super) cancel: &'a CancelFlag,
 }
 
@@ -224,9 +221,10 @@ impl LayerPass<'_> {
                 logged_before + log.rows.len(),
                 [f32::NEG_INFINITY; BLOCK_TOKENS],
             );
-            let kept = self.evicted.map_or(u64::MAX, |evicted| {
-                evicted.kept(self.layer, tile.kv_head, block)
-            });
+            let kept = match block < self.tail.first_block() {
+                true => self.view.kept(block, self.layer, tile.kv_head),
+                false => u64::MAX,
+            };
             if kept == 0 {
                 continue;
             }

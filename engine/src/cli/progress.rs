@@ -84,9 +84,13 @@ impl Progress {
                 let share = f64::from(reading.tokens) / f64::from(reading.total.max(1));
                 let left = reading.seconds_left.map(left).unwrap_or_default();
                 let done = reading.tokens == reading.total;
+                let doing = match reading.making_smaller {
+                    true => "making it smaller,",
+                    false => "reading",
+                };
                 self.line(
                     &format!(
-                        "{} reading {} of {} tokens, {:.0} a second{left}",
+                        "{} {doing} {} of {} tokens, {:.0} a second{left}",
                         bar(Some(share)),
                         reading.tokens,
                         reading.total,

@@ -7,6 +7,7 @@
 use super::view::SealedBlock;
 use super::{BLOCK_TOKENS, CacheIdentity, KvCache, KvError, KvView};
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 /// The segments of a cache of an earlier text, to be taken over one by one.
@@ -105,6 +106,24 @@ impl KvCache {
         }
         self.append_copies(&donor.view, blocks)?;
         Ok(true)
+    }
+
+    /// A cache of the same in another folder, with copies of its first `blocks` blocks.
+    ///
+    /// # Errors
+    /// As [`KvCache::open`] and [`KvCache::append`]; [`KvError::Damaged`] if one of the blocks is.
+    pub fn beside(&self, folder: &Path, blocks: usize) -> Result<KvCache, KvError> {
+        let view = self.view();
+        for layer in 0..self.shape().layers {
+            view.verify(layer, 0..blocks)?;
+        }
+        let beside = KvCache::open_with(folder, self.identity(), *self.shape(), |file| {
+            Ok(Box::new(file))
+        })?;
+        if beside.tokens() == 0 && blocks > 0 {
+            beside.append_copies(&view, 0..blocks)?;
+        }
+        Ok(beside)
     }
 
     fn check_donor(&self, donor: &KvCache) -> Result<(), KvError> {

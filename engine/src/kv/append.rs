@@ -48,12 +48,12 @@ impl Writer {
     /// On an error the file is cut back as in [`Writer::append`].
     pub(super) fn copy(
         &mut self,
-        identity: u64,
+        (identity, shape): (u64, &KvShape),
         sealed: &[Arc<SealedBlock>],
         blocks: &[Arc<SealedBlock>],
         file: &[u8],
     ) -> io::Result<Vec<Arc<SealedBlock>>> {
-        self.wholly(|writer| writer.write_copies(identity, sealed, blocks, file))
+        self.wholly(|writer| writer.write_copies((identity, shape), sealed, blocks, file))
     }
 
     /// Writes behind the end, which moves if that works; if it does not, what was written is cut off, now or later.
@@ -75,7 +75,7 @@ impl Writer {
 
     fn write_copies(
         &mut self,
-        identity: u64,
+        (identity, shape): (u64, &KvShape),
         sealed: &[Arc<SealedBlock>],
         blocks: &[Arc<SealedBlock>],
         file: &[u8],
@@ -104,6 +104,7 @@ impl Writer {
                 offset,
                 header,
                 block.format,
+                shape,
                 true,
             )));
             offset += bytes.len() as u64;
@@ -151,10 +152,12 @@ impl Writer {
                 chain: hash,
                 tokens: tokens.to_vec(),
                 checksums,
+                kept: None,
             };
             bytes[..header_bytes].copy_from_slice(&header.encode());
             self.storage.write_at(offset, &bytes)?;
-            new.push(Arc::new(SealedBlock::new(offset, header, format, true)));
+            let block = SealedBlock::new(offset, header, format, recipe.shape, true);
+            new.push(Arc::new(block));
             offset += bytes.len() as u64;
         }
         self.storage.sync()?;

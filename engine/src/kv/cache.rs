@@ -19,6 +19,8 @@ use std::time::SystemTime;
 pub(super) const BLOCKS_FILE: &str = "blocks.kv";
 pub(super) const LOCK_FILE: &str = "lock";
 pub(super) const LAST_USED_FILE: &str = "last_used";
+/// What is to take the place of the blocks; see [`super::thin`].
+pub(super) const THINNER_FILE: &str = "blocks.thinner";
 
 /// What had to be cut off a cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +72,7 @@ impl KvCache {
         identity: &CacheIdentity,
         shape: &AttentionShape,
     ) -> Result<KvCache, KvError> {
+        let shape = KvShape::from(shape);
         Self::open_with(folder, identity, shape, |file| Ok(Box::new(file)))
     }
 
@@ -77,16 +80,23 @@ impl KvCache {
     pub(super) fn open_with(
         folder: &Path,
         identity: &CacheIdentity,
-        shape: &AttentionShape,
+        shape: KvShape,
         storage: impl FnOnce(File) -> io::Result<Box<dyn Storage>>,
     ) -> Result<KvCache, KvError> {
         let format = BlockFormat::by_number(identity.format).ok_or(KvError::UnknownFormat {
             path: folder.to_owned(),
             format: identity.format,
         })?;
-        let shape = KvShape::from(shape);
         fs::create_dir_all(folder).map_err(KvError::io(folder, "create"))?;
         let lock = take_lock(folder)?;
+
+        // Of a thinning that was cut short.
+        match fs::remove_file(folder.join(THINNER_FILE)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(KvError::io(folder.join(THINNER_FILE), "remove")(error));
+            }
+            _ => {}
+        }
 
         let manifest = Manifest::new(identity.clone(), shape, format.name());
         let found = Manifest::read(folder)?;
@@ -258,7 +268,7 @@ impl KvCache {
         let bytes = blocks.iter().map(|block| block.end() - block.offset).sum();
         let file = view.map().map_or(&[][..], |map| map);
         self.extend(bytes, |writer, sealed| {
-            writer.copy(self.identity.hash(), sealed, blocks, file)
+            writer.copy((self.identity.hash(), &self.shape), sealed, blocks, file)
         })
     }
 

@@ -79,6 +79,14 @@ pub enum KvError {
         /// The fact.
         why: &'static str,
     },
+    /// A cache was to lose tokens of whose format blocks cannot.
+    #[error("{path} is kept as {format}, of which nothing can be left out")]
+    Whole {
+        /// The cache's folder.
+        path: PathBuf,
+        /// Its format's name.
+        format: &'static str,
+    },
     /// Keys and values of another shape than the cache's.
     #[error("{path}: {fact}")]
     Shape {
@@ -116,6 +124,9 @@ impl From<&KvError> for Failure {
             KvError::OtherIdentity { .. } | KvError::UnknownFormat { .. } => {
                 Some("Remove this cache and read the document again.".into())
             }
+            KvError::Whole { .. } => Some(
+                "Keep everything of what is read, or keep it in a format of 4 or 8 bits.".into(),
+            ),
             KvError::Damaged { .. } => {
                 Some("Read the document again: what comes before the damage is kept.".into())
             }

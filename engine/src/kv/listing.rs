@@ -2,6 +2,7 @@
 
 use super::cache::{BLOCKS_FILE, LAST_USED_FILE, take_lock};
 use super::manifest::Manifest;
+use super::scores::SCORES_FILE;
 use super::{CacheIdentity, KvError};
 use std::fs;
 use std::io::ErrorKind;
@@ -15,7 +16,7 @@ pub struct CacheEntry {
     pub folder: PathBuf,
     /// Whose it is.
     pub identity: CacheIdentity,
-    /// Bytes of its blocks.
+    /// Bytes of its blocks, and of what they were scored with.
     pub bytes: u64,
     /// When it was last opened or touched.
     pub last_used: SystemTime,
@@ -38,7 +39,11 @@ pub fn list(root: &Path) -> Result<Vec<CacheEntry>, KvError> {
             continue;
         };
         // A removal that was cut short leaves no blocks; it is listed, so that it can be tried again.
-        let bytes = fs::metadata(folder.join(BLOCKS_FILE)).map_or(0, |blocks| blocks.len());
+        let bytes_of = |name| fs::metadata(folder.join(name)).map_or(0, |file| file.len());
+        let bytes = match bytes_of(BLOCKS_FILE) {
+            0 => 0,
+            blocks => blocks + bytes_of(SCORES_FILE),
+        };
         let last_used = fs::metadata(folder.join(LAST_USED_FILE))
             .and_then(|stamp| stamp.modified())
             .unwrap_or(SystemTime::UNIX_EPOCH);
@@ -86,7 +91,7 @@ pub fn victims(
 pub fn remove(folder: &Path) -> Result<(), KvError> {
     let lock = take_lock(folder)?;
     // The large file first; the manifest last, so that a removal cut short is still listed.
-    for name in [BLOCKS_FILE, LAST_USED_FILE] {
+    for name in [BLOCKS_FILE, SCORES_FILE, LAST_USED_FILE] {
         match fs::remove_file(folder.join(name)) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(KvError::io(folder.join(name), "remove")(error));

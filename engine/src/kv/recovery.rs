@@ -3,7 +3,7 @@
 use super::format::BlockFormat;
 use super::header::{BlockHeader, chain, header_bytes};
 use super::view::SealedBlock;
-use super::{BLOCK_TOKENS, KvShape};
+use super::{BLOCK_TOKENS, KvShape, thin};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -38,12 +38,23 @@ pub(super) fn scan(
         foreign: false,
     };
     let mut hash = 0;
-    let mut bytes = vec![0; header_bytes(shape.layers)];
-    while scan.end + bytes.len() as u64 <= map.len() as u64 {
+    let mut bytes = Vec::new();
+    loop {
+        bytes.resize(header_bytes(shape.layers), 0);
+        let mut left = (map.len() as u64 - scan.end) as usize;
+        if left < bytes.len() {
+            break;
+        }
         file.seek(SeekFrom::Start(scan.end))?;
         file.read_exact(&mut bytes)?;
-        let bytes = &bytes;
-        let Some(header) = BlockHeader::decode(bytes, shape.layers) else {
+        left -= bytes.len();
+        let (fixed, whole) = (bytes.len(), BlockHeader::length(&bytes, shape));
+        if left < whole - fixed {
+            break;
+        }
+        bytes.resize(whole, 0);
+        file.read_exact(&mut bytes[fixed..])?;
+        let Some(header) = BlockHeader::decode(&bytes, shape) else {
             break;
         };
         if scan.blocks.is_empty() && header.identity != identity {
@@ -61,10 +72,11 @@ pub(super) fn scan(
             && header.looked_at_from <= header.index
             && header.identity == identity
             && header.format == format.number()
-            && header.part_bytes == format.part_bytes(shape) as u64
+            && header.part_bytes == parts_bytes(&header, format, shape)
             && header.chain == next
+            && (header.kept.is_none() || format.can_be_thinned())
             && !after_partial;
-        let block = SealedBlock::new(scan.end, header, format, false);
+        let block = SealedBlock::new(scan.end, header, format, shape, false);
         if !expected || block.end() > map.len() as u64 {
             break;
         }
@@ -82,4 +94,13 @@ pub(super) fn scan(
         }
     }
     Ok(scan)
+}
+
+/// What a block of this format says of its parts' bytes.
+fn parts_bytes(header: &BlockHeader, format: BlockFormat, shape: &KvShape) -> u64 {
+    let bytes = match &header.kept {
+        Some(kept) => thin::parts_bytes(format, shape, kept),
+        None => format.part_bytes(shape),
+    };
+    bytes as u64
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::TempDir;
 
-fn shape(layers: usize, kv_heads: usize, head_dim: usize) -> AttentionShape {
+pub(super) fn shape(layers: usize, kv_heads: usize, head_dim: usize) -> AttentionShape {
     AttentionShape {
         layers,
         query_heads: kv_heads,
@@ -34,7 +34,7 @@ fn identity() -> CacheIdentity {
     identity_in(BlockFormat::F16)
 }
 
-fn identity_in(format: BlockFormat) -> CacheIdentity {
+pub(super) fn identity_in(format: BlockFormat) -> CacheIdentity {
     CacheIdentity {
         scope: 0,
         text: [5; 32],
@@ -48,7 +48,11 @@ fn identity_in(format: BlockFormat) -> CacheIdentity {
 const FORMATS: [BlockFormat; 2] = [BlockFormat::F16, BlockFormat::K4V4];
 
 /// Token ids, and the keys and values that stand for them.
-fn chunk(shape: &AttentionShape, first: usize, tokens: usize) -> (Vec<u32>, Vec<OpenBlock>) {
+pub(super) fn chunk(
+    shape: &AttentionShape,
+    first: usize,
+    tokens: usize,
+) -> (Vec<u32>, Vec<OpenBlock>) {
     let kv = KvShape::from(shape);
     let mut blocks = vec![OpenBlock::new(kv); tokens.div_ceil(BLOCK_TOKENS)];
     for token in 0..tokens {
@@ -64,13 +68,17 @@ fn chunk(shape: &AttentionShape, first: usize, tokens: usize) -> (Vec<u32>, Vec<
     (ids, blocks)
 }
 
-fn append(cache: &KvCache, shape: &AttentionShape, tokens: usize) -> Result<(), KvError> {
+pub(super) fn append(
+    cache: &KvCache,
+    shape: &AttentionShape,
+    tokens: usize,
+) -> Result<(), KvError> {
     let (ids, blocks) = chunk(shape, cache.tokens(), tokens);
     cache.append(&ids, &blocks)
 }
 
 /// That the cache holds what was appended, in every layer, and as many tokens as it says.
-fn assert_sound(cache: &KvCache, shape: &AttentionShape) {
+pub(super) fn assert_sound(cache: &KvCache, shape: &AttentionShape) {
     let view = cache.view();
     let ids: Vec<u32> = view.token_ids().collect();
     assert_eq!(ids.len(), cache.tokens());
@@ -95,10 +103,10 @@ fn assert_sound(cache: &KvCache, shape: &AttentionShape) {
 }
 
 /// A file of a machine that stops: after so many bytes nothing reaches it any more.
-struct Failing {
-    file: File,
-    left: Arc<AtomicU64>,
-    kind: ErrorKind,
+pub(super) struct Failing {
+    pub(super) file: File,
+    pub(super) left: Arc<AtomicU64>,
+    pub(super) kind: ErrorKind,
 }
 
 impl Storage for Failing {
@@ -133,7 +141,7 @@ fn open_failing(
     kind: ErrorKind,
 ) -> KvCache {
     let left = left.clone();
-    KvCache::open_with(folder, &identity_in(format), shape, |file| {
+    KvCache::open_with(folder, &identity_in(format), shape.into(), |file| {
         Ok(Box::new(Failing { file, left, kind }))
     })
     .unwrap()

@@ -1,7 +1,8 @@
 //! A snapshot of a cache's sealed blocks, read in place through a memory map.
 
 use super::format::{BlockFormat, Part};
-use super::header::{BlockHeader, header_bytes};
+use super::header::BlockHeader;
+use super::thin;
 use super::{KvError, KvShape, OpenBlock};
 use memmap2::Mmap;
 use rayon::prelude::*;
@@ -20,6 +21,8 @@ pub(super) struct SealedBlock {
     pub(super) header: BlockHeader,
     /// What the header's number stands for.
     pub(super) format: BlockFormat,
+    /// Where its parts end, counted from the end of the header, if they hold only what heads keep.
+    thin: Option<Box<[usize]>>,
     /// One bit a layer: its part was found to match its checksum, or was written by this process.
     verified: Box<[AtomicU64]>,
 }
@@ -29,16 +32,37 @@ impl SealedBlock {
         offset: u64,
         header: BlockHeader,
         format: BlockFormat,
+        shape: &KvShape,
         verified: bool,
     ) -> SealedBlock {
+        let kept = header.kept.as_deref();
+        let thin = kept.map(|kept| thin::ends(format, shape, kept));
         let words = header.checksums.len().div_ceil(64);
         let word = if verified { u64::MAX } else { 0 };
         SealedBlock {
             offset,
             header,
             format,
+            thin,
             verified: (0..words).map(|_| AtomicU64::new(word)).collect(),
         }
+    }
+
+    /// The same block in memory, from byte `offset` on, with all places for tokens that there are.
+    pub(super) fn spread_at(&self, offset: u64, shape: &KvShape) -> SealedBlock {
+        let header = BlockHeader {
+            part_bytes: self.format.part_bytes(shape) as u64,
+            ..self.header.clone()
+        };
+        SealedBlock {
+            thin: None,
+            ..SealedBlock::new(offset, header, self.format, shape, true)
+        }
+    }
+
+    /// Whether its parts hold only what heads keep.
+    pub(super) fn is_thin(&self) -> bool {
+        self.thin.is_some()
     }
 
     /// Byte after its last.
@@ -48,10 +72,18 @@ impl SealedBlock {
 
     /// Where a layer's part stands in the file.
     pub(super) fn part_range(&self, layer: usize) -> Range<usize> {
-        let layers = self.header.checksums.len();
-        let part_bytes = self.header.part_bytes as usize;
-        let start = self.offset as usize + header_bytes(layers) + layer * part_bytes;
-        start..start + part_bytes
+        let start = self.offset as usize + self.header.bytes();
+        match &self.thin {
+            Some(ends) => {
+                let begin = layer.checked_sub(1).map_or(0, |before| ends[before]);
+                start + begin..start + ends[layer]
+            }
+            None => {
+                let part_bytes = self.header.part_bytes as usize;
+                let start = start + layer * part_bytes;
+                start..start + part_bytes
+            }
+        }
     }
 
     fn is_verified(&self, layer: usize) -> bool {
@@ -163,6 +195,11 @@ impl KvView {
             .flat_map(|block| block.header.tokens.iter().copied())
     }
 
+    /// Chained hash of all token ids up to the end of a block.
+    pub(super) fn chain(&self, block: usize) -> u64 {
+        self.blocks[block].header.chain
+    }
+
     /// The blocks that were computed in one pass with this one, as far as they are there. Of a view of all of a cache.
     pub fn pass(&self, block: usize) -> Range<usize> {
         let first_of = |block: usize| {
@@ -199,13 +236,12 @@ impl KvView {
             .count()
     }
 
-    /// The keys and values of one layer of a block, in place. Call [`KvView::verify`] first.
+    /// The keys and values of one layer of a block, in place. Call [`KvView::verify`] first, and [`KvView::spread`] where heads
+    /// have lost tokens.
     pub fn part(&self, block: usize, layer: usize) -> Part<'_> {
         let sealed = &self.blocks[block];
-        let bytes = match &self.map {
-            Some(map) => &map[sealed.part_range(layer)],
-            None => &[],
-        };
+        assert!(!sealed.is_thin(), "a thinned block is spread first");
+        let bytes = self.bytes_of(sealed, layer);
         sealed.format.part(&self.shape, bytes)
     }
 
@@ -213,11 +249,24 @@ impl KvView {
     #[cfg(feature = "cuda")]
     pub(crate) fn part_bytes(&self, block: usize, layer: usize) -> (BlockFormat, &[u8]) {
         let sealed = &self.blocks[block];
-        let bytes = match &self.map {
-            Some(map) => &map[sealed.part_range(layer)],
+        (sealed.format, self.bytes_of(sealed, layer))
+    }
+
+    /// One layer of one of its blocks as it stands in the file.
+    pub(super) fn bytes_of(&self, block: &SealedBlock, layer: usize) -> &[u8] {
+        match &self.map {
+            Some(map) => &map[block.part_range(layer)],
             None => &[],
-        };
-        (sealed.format, bytes)
+        }
+    }
+
+    /// With these blocks in place of its own, which stand in `memory`.
+    pub(super) fn in_memory(self, blocks: Arc<[Arc<SealedBlock>]>, memory: Arc<Mmap>) -> KvView {
+        KvView {
+            blocks,
+            map: Some(memory),
+            ..self
+        }
     }
 
     /// Makes sure that `layer` of these blocks matches its checksums; what was found good once is not hashed again.

@@ -182,6 +182,7 @@ impl Lectern {
                 seconds_left,
                 cache_bytes: 0,
                 waiting,
+                making_smaller: false,
             }));
         };
         let waits = || progress(true, None);

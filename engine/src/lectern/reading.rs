@@ -75,7 +75,7 @@ impl Lesson {
     }
 
     /// What a list is told once `tokens` of it are read.
-    fn so_far(&self, tokens: usize, cache_bytes: u64, answer: usize) -> Reading {
+    pub(super) fn so_far(&self, tokens: usize, cache_bytes: u64, answer: usize) -> Reading {
         Reading {
             tokens: tokens as u64,
             total: self.tokens.len() as u64,
@@ -142,7 +142,9 @@ impl Lectern {
                 }
                 false => {
                     let precedence = Precedence::Reading;
-                    lectern.read_whole(&on, seated, &lesson, answer, precedence, &reading)?;
+                    let (cache, _) =
+                        lectern.read_whole(&on, seated, &lesson, answer, precedence, &reading)?;
+                    lectern.make_smaller(&on, &lesson, cache, &reading)?;
                 }
             }
             Ok(lesson)
@@ -242,6 +244,7 @@ impl Lectern {
                 cache_bytes: cache.bytes(),
                 seconds_left: Some(0.0),
                 waiting: false,
+                making_smaller: false,
                 ..waiting(0, lesson.tokens.len())
             }));
             return Ok((cache, ReadCost::default()));
@@ -400,7 +403,7 @@ impl Lectern {
 }
 
 /// The progress of a reading that waits.
-fn waiting(tokens: usize, total: usize) -> ReadProgress {
+pub(super) fn waiting(tokens: usize, total: usize) -> ReadProgress {
     ReadProgress {
         tokens: tokens as u32,
         total: total as u32,
@@ -408,5 +411,6 @@ fn waiting(tokens: usize, total: usize) -> ReadProgress {
         seconds_left: None,
         cache_bytes: 0,
         waiting: true,
+        making_smaller: false,
     }
 }

@@ -1,5 +1,6 @@
 //! Why a reading stopped.
 
+use super::PromptError;
 use crate::kv::KvError;
 use lectern_models::{AttentionError, ForwardError};
 use lectern_protocol::{Failure, FailureCode};
@@ -26,6 +27,9 @@ pub enum ReadingError {
     /// The model failed.
     #[error(transparent)]
     Forward(ForwardError),
+    /// What the model is asked to do could not be said to it.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
 }
 
 impl From<ForwardError> for ReadingError {
@@ -54,7 +58,7 @@ impl From<&ReadingError> for Failure {
                 FailureCode::Other,
                 Some("Ask anyway: each question then reads the passages that match it best."),
             ),
-            ReadingError::Forward(_) => (FailureCode::Other, None),
+            ReadingError::Forward(_) | ReadingError::Prompt(_) => (FailureCode::Other, None),
         };
         Failure {
             code,

@@ -8,6 +8,7 @@
 //! A reading that goes on starts where a chunk begins, so it computes the same chunks as one that was never
 //! interrupted, and the caches are equal byte for byte.
 
+mod again;
 mod error;
 mod mend;
 mod messages;
@@ -17,6 +18,7 @@ mod read;
 mod segments;
 
 pub use crate::attention::CancelFlag;
+pub use again::{score, thin};
 pub use error::ReadingError;
 pub use lectern_protocol::ReadProgress;
 pub use mend::mend;

@@ -75,11 +75,22 @@ impl ReadingInput {
     pub fn goes_on_at(&self, view: &KvView, mut at: usize) -> usize {
         loop {
             let begin = view.pass_begin(self.chunk(at, CHUNK_TOKENS).start);
+            let begin = match self.before(view, begin).is_thinned() {
+                // What heads have lost was there when the rest was read.
+                true => self.run_begins(begin),
+                false => begin,
+            };
             if begin == at {
                 return at;
             }
             at = begin;
         }
+    }
+
+    /// Where the run begins of which a token at `at` looks at all that stands before it.
+    pub(super) fn run_begins(&self, at: usize) -> usize {
+        let segments = self.segments.as_ref();
+        segments.map_or(0, |segments| segments.beginning(at))
     }
 
     /// What looks at all that a token at position `at` of the cache can look at; on the GPU where the model lies on one.
@@ -93,8 +104,22 @@ impl ReadingInput {
         at: usize,
         cancel: &CancelFlag,
     ) -> Result<DenseAttention, KvError> {
-        let before = self.before(&cache.view(), at);
-        let attention = DenseAttention::over_view(before, model.shape(), cancel.clone())?;
+        self.attention_over(model, cache, self.before(&cache.view(), at), cancel)
+    }
+
+    /// The same of what is in this view of a cache.
+    ///
+    /// # Errors
+    /// As [`DenseAttention::over_view`].
+    #[cfg_attr(not(feature = "cuda"), allow(unused_variables))]
+    pub(super) fn attention_over(
+        &self,
+        model: &Model,
+        cache: &KvCache,
+        view: KvView,
+        cancel: &CancelFlag,
+    ) -> Result<DenseAttention, KvError> {
+        let attention = DenseAttention::over_view(view, model.shape(), cancel.clone())?;
         #[cfg(feature = "cuda")]
         let attention = {
             let mut attention = attention;
@@ -123,7 +148,7 @@ impl ReadingInput {
     }
 
     /// Tokens of the document that a cache of so many tokens holds.
-    fn of_document(&self, cached: usize) -> usize {
+    pub(super) fn of_document(&self, cached: usize) -> usize {
         match &self.segments {
             Some(segments) => segments.of_document(cached),
             None => cached.saturating_sub(self.prefix.len()),
@@ -211,6 +236,7 @@ pub fn read(
             seconds_left: pace.seconds(tokens, ids.len(), looks_at),
             cache_bytes: cache.bytes(),
             waiting: false,
+            making_smaller: false,
         });
     };
     report(tokens, &pace);

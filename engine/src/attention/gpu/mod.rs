@@ -120,6 +120,11 @@ impl DenseAttention {
     /// # Errors
     /// [`CudaError`] says what is missing, in words for the person; everything goes on on the CPU then.
     pub fn use_gpu(&mut self, read: &GpuRead) -> Result<String, CudaError> {
+        if self.view.is_thinned() {
+            return Ok(
+                "heads have lost tokens of the cache: attention stays on the CPU".to_owned(),
+            );
+        }
         let chosen = self.sparse.as_ref().map(|sparse| *sparse.read());
         let demand = read.demand(&self.shape, self.served_budget())?;
         let mut parts = Parts::new(&read.spread_for(&demand)?, &demand)?;
@@ -305,7 +310,8 @@ impl DenseAttention {
 
     /// The view is another.
     pub(super) fn go_to_on_gpu(&mut self) {
-        let Some(mut gpu) = self.gpu.take().filter(|_| self.is_sound()) else {
+        let is_served = self.is_sound() && !self.view.is_thinned();
+        let Some(mut gpu) = self.gpu.take().filter(|_| is_served) else {
             return;
         };
         match gpu.parts.open(&self.view) {

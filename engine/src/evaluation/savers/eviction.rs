@@ -1,7 +1,7 @@
 //! From scores to what is evicted.
 
-use crate::attention::{Evicted, drawn};
-use crate::kv::{BLOCK_TOKENS, KvCache, KvShape};
+use crate::attention::drawn;
+use crate::kv::{BLOCK_TOKENS, Kept, KvCache, KvShape};
 use clap::ValueEnum;
 use std::ops::Range;
 
@@ -35,7 +35,7 @@ const WINDOW: usize = 256;
 
 impl Scores {
     /// What to evict so that about `share` of all tokens in heads stay; of the first block nothing.
-    pub fn evict(&self, share: f64, compared: Compared) -> Evicted {
+    pub fn evict(&self, share: f64, compared: Compared) -> Kept {
         match compared {
             Compared::BlocksOfHeads => {
                 let all = self.evict_worst(Compared::Everywhere, &|_| share);
@@ -66,10 +66,10 @@ impl Scores {
     }
 
     /// Evicts whole heads, the first of these, as long as more than `share` of all tokens stays.
-    pub fn evict_heads(&self, heads: &[(usize, usize)], share: f64) -> Evicted {
-        let mut evicted = Evicted::nothing(&self.shape, self.tokens / BLOCK_TOKENS);
+    pub fn evict_heads(&self, heads: &[(usize, usize)], share: f64) -> Kept {
+        let mut evicted = Kept::everything(&self.shape, self.tokens / BLOCK_TOKENS);
         for (layer, kv_head) in heads {
-            if evicted.share_kept() <= share {
+            if evicted.share() <= share {
                 break;
             }
             for token in BLOCK_TOKENS..self.tokens.saturating_sub(WINDOW) {
@@ -80,8 +80,8 @@ impl Scores {
     }
 
     /// Evicts the worst of each group so that of a head about this share stays.
-    fn evict_worst(&self, compared: Compared, share: &dyn Fn(usize) -> f64) -> Evicted {
-        let mut evicted = Evicted::nothing(&self.shape, self.tokens / BLOCK_TOKENS);
+    fn evict_worst(&self, compared: Compared, share: &dyn Fn(usize) -> f64) -> Kept {
+        let mut evicted = Kept::everything(&self.shape, self.tokens / BLOCK_TOKENS);
         // Whole blocks only: what is behind them is not sealed for good.
         let sealed = self.tokens / BLOCK_TOKENS * BLOCK_TOKENS;
         let heads = self.worth.len() / self.tokens;
@@ -163,13 +163,13 @@ mod tests {
     fn a_share_is_evicted_and_the_first_block_stays() {
         for compared in [Compared::Everywhere, Compared::Heads] {
             let evicted = scores().evict(0.5, compared);
-            assert!((evicted.share_kept() - 0.5).abs() < 0.01, "{compared:?}");
+            assert!((evicted.share() - 0.5).abs() < 0.01, "{compared:?}");
         }
         let evicted = scores().evict(0.5, Compared::Blocks);
-        assert!((evicted.share_kept() - 2.0 / 3.0).abs() < 0.01);
+        assert!((evicted.share() - 2.0 / 3.0).abs() < 0.01);
         // No more than two blocks of three can go.
         let evicted = scores().evict(0.0, Compared::Heads);
-        assert!((evicted.share_kept() - 1.0 / 3.0).abs() < 1e-9);
+        assert!((evicted.share() - 1.0 / 3.0).abs() < 1e-9);
     }
 
     #[test]
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn comparable_scores_take_from_the_worse_head_first() {
-        let first_layer = |evicted: &Evicted| evicted.share_of(0, 0);
+        let first_layer = |evicted: &Kept| evicted.share_of(0, 0);
         assert!(
             (first_layer(&scores().evict(2.0 / 3.0, Compared::Everywhere)) - 1.0 / 3.0).abs()
                 < 0.01

@@ -4,22 +4,22 @@
 //! half-precision cache: the tasks of [`super::sparse`] (the text goes on, passages are copied, needles found, chains
 //! followed).
 //!
-//! A saver knows the document and no question. It takes tokens from heads by a score: what [`zip`] measures, and the
-//! floors [`Saver::Recent`] and [`Saver::Random`]; scores are made once, shares are taken afterwards. The first block, with
-//! the sinks and the prompt, stays whole. Others (Expected Attention, KeyDiff, KVMerger, keys of low rank) lost more for
+//! A saver knows the document and no question. It takes tokens from heads by a score: what [`reading::score`] measures, and the
+//! floors [`Saver::Recent`] and [`Saver::Random`]; scores are made once, shares are taken afterwards, by writing the cache again with less in it
+//! ([`KvCache::thin`]). The first block, with the sinks and the prompt, stays whole. Others (Expected Attention, KeyDiff, KVMerger, keys of low rank) lost more for
 //! the same bytes and were left out; `docs/long-context.md` has how much.
 
 mod eviction;
 mod table;
-mod zip;
 
 use super::record::Scratch;
 use super::sparse::scored::Scored;
 use super::sparse::tasks::Document;
-use super::sparse::{judged_rows, read_into};
+use super::sparse::{input_of, judged_rows, read_into};
 use super::{EvaluationError, MeasuredModel};
-use crate::attention::{CancelFlag, DenseAttention, Evicted};
-use crate::kv::{BlockFormat, KvCache};
+use crate::attention::{CancelFlag, DenseAttention};
+use crate::kv::{BLOCK_TOKENS, BlockFormat, KvCache};
+use crate::reading::{self, Followers};
 use clap::{Args, ValueEnum};
 pub use eviction::Compared;
 use eviction::Scores;
@@ -120,16 +120,8 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     /// Works all tasks over a cache and counts them; the first call is what later ones are compared with.
-    fn work(
-        &mut self,
-        cache: &KvCache,
-        evicted: Option<Evicted>,
-        scored: &mut Scored,
-    ) -> Result<(), EvaluationError> {
+    fn work(&mut self, cache: &KvCache, scored: &mut Scored) -> Result<(), EvaluationError> {
         let mut attention = DenseAttention::over(cache, self.model.shape(), CancelFlag::new())?;
-        if let Some(evicted) = evicted {
-            attention.evict(evicted);
-        }
         for (nth, task) in self.document.tasks.iter().enumerate() {
             let found = judged_rows(self.model, &mut attention, task)?;
             if self.compared.len() == nth {
@@ -172,20 +164,21 @@ fn measure(
         document,
         compared: Vec::new(),
     };
-    asked.work(&whole, None, &mut row(rows, "f16", 1.0).scored)?;
+    asked.work(&whole, &mut row(rows, "f16", 1.0).scored)?;
+    let of_half_precision = |cache: &KvCache| cache.bytes() as f64 / whole.bytes() as f64;
     row(rows, "f16", 1.0).of_half_precision = 1.0;
     for format in &args.beside {
         let cache = read_into(folder, model, document, *format)?;
         let row = row(rows, format.name(), 1.0);
-        asked.work(&cache, None, &mut row.scored)?;
-        row.of_half_precision = of_half_precision(*format, model);
+        asked.work(&cache, &mut row.scored)?;
+        row.of_half_precision = of_half_precision(&cache);
         eprintln!("{}: {:.4}", format.name(), row.scored.answer_divergence);
     }
     let coded = read_into(folder, model, document, args.format)?;
     for saver in &args.savers {
         let started = Instant::now();
         let scores = match saver {
-            Saver::Zip => zip::scores(model, document, &whole)?,
+            Saver::Zip => zipped(model, document, &coded)?,
             Saver::Recent => Scores::recent(&whole),
             Saver::Random => Scores::random(&whole),
         };
@@ -202,15 +195,16 @@ fn measure(
             let name = format!("{} {}", name_of(saver), name_of(compared));
             for share in &args.shares {
                 let row = row(rows, &name, *share);
-                let evicted = match compared {
+                let kept = match compared {
                     Compared::WholeHeads if !args.heads.is_empty() => {
                         scores.evict_heads(&args.heads, *share)
                     }
                     _ => scores.evict(*share, *compared),
                 };
-                row.of_half_precision =
-                    evicted.share_kept() * of_half_precision(args.format, model);
-                asked.work(&coded, Some(evicted), &mut row.scored)?;
+                let beside = scratch.0.join(format!("{name} {share}"));
+                let thinned = coded.beside(&beside, coded.view().blocks())?.thin(&kept)?;
+                row.of_half_precision = of_half_precision(&thinned);
+                asked.work(&thinned, &mut row.scored)?;
                 row.scoring_seconds += scoring_seconds;
                 eprintln!("{name} {share}: {:.4}", row.scored.answer_divergence);
             }
@@ -219,8 +213,20 @@ fn measure(
     Ok(())
 }
 
-/// Bytes of a full block in this format, as a share of those in half precision.
-fn of_half_precision(format: BlockFormat, model: &Model) -> f64 {
-    let shape = model.shape().into();
-    format.part_bytes(&shape) as f64 / BlockFormat::F16.part_bytes(&shape) as f64
+/// What the product goes by.
+fn zipped(model: &Model, document: &Document, cache: &KvCache) -> Result<Scores, EvaluationError> {
+    let input = input_of(model, document, cache.format());
+    let cancel = CancelFlag::new();
+    let mut scores = reading::score(model, &input, cache, Followers::none(&cancel))?;
+    let view = cache.view();
+    let tokens = cache.tokens();
+    let heads = cache.shape().layers * cache.shape().kv_heads;
+    let mut worth = vec![f32::INFINITY; heads * tokens];
+    for block in 0..view.blocks() {
+        for (nth, of_block) in scores.of_block(&view, block)?.iter().flatten().enumerate() {
+            let (head, place) = (nth / BLOCK_TOKENS, nth % BLOCK_TOKENS);
+            worth[head * tokens + block * BLOCK_TOKENS + place] = f32::from(*of_block);
+        }
+    }
+    Ok(Scores::new(cache, worth))
 }

@@ -272,18 +272,17 @@ pub(in crate::evaluation) fn judged_rows(
     Ok(task.judged.iter().map(|at| rows[at - 1].clone()).collect())
 }
 
-/// The document's cache, read now if the folder does not hold it.
-pub(in crate::evaluation) fn read_into(
-    folder: &Path,
+/// A document that is read as a whole into this format.
+pub(in crate::evaluation) fn input_of(
     model: &Model,
     document: &Document,
     format: BlockFormat,
-) -> Result<KvCache, EvaluationError> {
+) -> ReadingInput {
     let mut text = Sha256::new();
     for token in &document.tokens {
         text.update(token.id.to_le_bytes());
     }
-    let input = ReadingInput {
+    ReadingInput {
         segments: None,
         identity: CacheIdentity {
             scope: 0,
@@ -294,7 +293,17 @@ pub(in crate::evaluation) fn read_into(
         },
         prefix: document.prefix.clone(),
         tokens: document.tokens.clone(),
-    };
+    }
+}
+
+/// The document's cache, read now if the folder does not hold it.
+pub(in crate::evaluation) fn read_into(
+    folder: &Path,
+    model: &Model,
+    document: &Document,
+    format: BlockFormat,
+) -> Result<KvCache, EvaluationError> {
+    let input = input_of(model, document, format);
     let folder = folder.join(input.identity.folder_name());
     let cache = KvCache::open(&folder, &input.identity, model.shape())?;
     let started = Instant::now();

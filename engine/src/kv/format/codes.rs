@@ -63,15 +63,20 @@ impl<'a> PartCodes<'a> {
 }
 
 /// Where the bytes of one head stand in a part.
-struct Places {
-    key_grids: Range<usize>,
-    keys: Range<usize>,
-    value_grids: Range<usize>,
-    values: Range<usize>,
+pub(super) struct Places {
+    pub(super) key_grids: Range<usize>,
+    pub(super) keys: Range<usize>,
+    pub(super) value_grids: Range<usize>,
+    pub(super) values: Range<usize>,
 }
 
 impl Places {
-    fn of(shape: &KvShape, key_bits: usize, value_bits: usize, kv_head: usize) -> Places {
+    pub(super) fn of(
+        shape: &KvShape,
+        key_bits: usize,
+        value_bits: usize,
+        kv_head: usize,
+    ) -> Places {
         let groups = BLOCK_TOKENS * shape.head_dim.div_ceil(VALUE_GROUP);
         let sizes = [
             grid_bytes(key_bits) * shape.head_dim,

@@ -15,6 +15,7 @@
 mod codes;
 mod grid;
 mod packing;
+mod thin;
 
 pub use codes::{Codes, PartCodes, VALUE_GROUP};
 pub use grid::{DROPPED_BITS, Grid, Grids, OFFSETS, grid_bytes};

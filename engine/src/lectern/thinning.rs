@@ -1,0 +1,98 @@
+//! Leaving out of a cache what the person does not want to keep, once the document is read.
+
+use super::caches::megabytes;
+use super::reading::Lesson;
+use super::seat::Precedence;
+use super::told::Told;
+use super::{Job, Lectern};
+use crate::kv::KvCache;
+use crate::reading::{self, Followers};
+use lectern_protocol::{Event, Failure, FailureCode, ReadProgress, Settings};
+use tokio::runtime::Handle;
+
+/// Hundredths of a cache that are kept at least: with less, answers were never measured.
+const LEAST_KEPT: u32 = 20;
+
+/// Whether these settings can be followed.
+pub(super) fn check(settings: &Settings) -> Result<(), Failure> {
+    match settings.kept_percent {
+        LEAST_KEPT..=100 => Ok(()),
+        other => Err(Failure {
+            code: FailureCode::Other,
+            message: format!("{other} hundredths of what was read cannot be kept"),
+            advice: Some(format!(
+                "Give a number from {LEAST_KEPT} to 100; 100 leaves nothing out."
+            )),
+        }),
+    }
+}
+
+impl Lectern {
+    /// Leaves out of a document's cache, which is complete, what the settings say is not kept, and says what that saved. Where nothing
+    /// is to be left out, or was already, nothing happens.
+    pub(super) fn make_smaller(
+        &self,
+        on: &Handle,
+        lesson: &Lesson,
+        cache: KvCache,
+        job: &Job,
+    ) -> Result<(), Failure> {
+        let percent = self.settings().kept_percent;
+        if percent >= 100 {
+            return Ok(());
+        }
+        if !cache.format().can_be_thinned() {
+            job.tell(Event::Notice {
+                message: format!(
+                    "It is kept whole: of what is kept as {}, nothing can be left out.",
+                    cache.format().name()
+                ),
+            });
+            return Ok(());
+        }
+        let (id, before) = (&lesson.stored.row.id, cache.bytes());
+        let waits = ReadProgress {
+            making_smaller: true,
+            ..super::reading::waiting(0, lesson.tokens.len())
+        };
+        let seated = self.sit_to_read(Precedence::Reading, job, waits)?;
+        let shown = cache.view();
+        let thinned = reading::thin(
+            &lesson.model,
+            &lesson.input(),
+            cache,
+            f64::from(percent) / 100.0,
+            Followers {
+                progress: &|progress| job.tell(Event::Reading(*progress)),
+                yield_point: &|| {
+                    self.under_way.show(id, shown.clone());
+                    seated.let_questions_through(|| job.tell(Event::Reading(waits)));
+                },
+                ..Followers::none(&job.cancel)
+            },
+        )
+        .map_err(Told::told)?;
+        let after = thinned.bytes();
+        if after < before {
+            let answer = self.settings().max_answer_tokens as usize;
+            on.block_on(self.library.note_reading(
+                id,
+                lesson.model.fingerprint(),
+                lesson.so_far(lesson.tokens.len(), after, answer),
+            ))?;
+            job.tell(Event::Notice {
+                message: format!(
+                    "{} of what was read is kept, {} in place of {}. To have all of it again, forget it and read it anew.",
+                    in_hundredths(thinned.view().share_kept()),
+                    megabytes(after),
+                    megabytes(before)
+                ),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn in_hundredths(share: f64) -> String {
+    format!("{:.0}%", 100.0 * share)
+}
