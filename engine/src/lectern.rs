@@ -178,7 +178,6 @@ impl Lectern {
         if changed.endpoint.on {
             Server::new(&changed.endpoint, None)?;
         }
-        thinning::check(&changed)?;
         settings::save(self.library.home(), &changed)?;
         *self
             .settings

@@ -19,6 +19,18 @@ pub enum SettingsError {
         /// Line and fact.
         source: Box<toml::de::Error>,
     },
+    /// A number that cannot be followed.
+    #[error("{name} = {value}: it can be {least} to {most}")]
+    OutOfRange {
+        /// Of the setting.
+        name: &'static str,
+        /// What was wanted.
+        value: u32,
+        /// The least that can be.
+        least: u32,
+        /// The most.
+        most: u32,
+    },
     /// The settings cannot be written as TOML.
     #[error("the settings cannot be written as TOML: {0}")]
     Unwritable(#[from] toml::ser::Error),
@@ -35,6 +47,14 @@ pub enum SettingsError {
 impl From<SettingsError> for Failure {
     fn from(error: SettingsError) -> Failure {
         let (code, advice) = match &error {
+            SettingsError::OutOfRange {
+                name, least, most, ..
+            } => (
+                FailureCode::Other,
+                Some(format!(
+                    "`lectern settings {name} N` sets it, N from {least} to {most}."
+                )),
+            ),
             SettingsError::Malformed { .. } => (
                 FailureCode::Other,
                 Some("Correct the line, or delete the file to go back to the defaults.".to_owned()),
@@ -53,14 +73,41 @@ impl From<SettingsError> for Failure {
     }
 }
 
+/// Hundredths of a cache that can be kept at least: with less, answers were never measured.
+const LEAST_KEPT: u32 = 20;
+/// Times that positions can be stretched: further, nothing was measured.
+const MOST_STRETCHED: u32 = 8;
+
+/// Whether these settings can be followed.
+fn check(settings: &Settings) -> Result<(), SettingsError> {
+    for (name, value, least, most) in [
+        ("kept_percent", settings.kept_percent, LEAST_KEPT, 100),
+        ("stretch", settings.stretch, 1, MOST_STRETCHED),
+    ] {
+        if !(least..=most).contains(&value) {
+            return Err(SettingsError::OutOfRange {
+                name,
+                value,
+                least,
+                most,
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Reads the settings of `home`.
 pub fn load(home: &Home) -> Result<Settings, SettingsError> {
     let path = home.settings();
     match std::fs::read_to_string(&path) {
-        Ok(text) => toml::from_str(&text).map_err(|source| SettingsError::Malformed {
-            path,
-            source: Box::new(source),
-        }),
+        Ok(text) => {
+            let settings = toml::from_str(&text).map_err(|source| SettingsError::Malformed {
+                path,
+                source: Box::new(source),
+            })?;
+            check(&settings)?;
+            Ok(settings)
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Settings::default()),
         Err(source) => Err(SettingsError::File { path, source }),
     }
@@ -68,6 +115,7 @@ pub fn load(home: &Home) -> Result<Settings, SettingsError> {
 
 /// Replaces the settings of `home`: a crash leaves the old or the new file, never half of one.
 pub fn save(home: &Home, settings: &Settings) -> Result<(), SettingsError> {
+    check(settings)?;
     let path = home.settings();
     let text = toml::to_string_pretty(settings)?;
     let write = || {
@@ -110,6 +158,29 @@ mod tests {
         };
         std::fs::write(home.settings(), "threads = 7\n").unwrap();
         assert_eq!(load(&home).unwrap(), settings);
+    }
+
+    #[test]
+    fn what_cannot_be_followed_is_refused_wherever_it_comes_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path());
+        let with = |kept_percent, stretch| Settings {
+            kept_percent,
+            stretch,
+            ..Settings::default()
+        };
+        save(&home, &with(60, 4)).unwrap();
+        for settings in [with(0, 1), with(101, 1), with(100, 0), with(100, 9)] {
+            let failure = Failure::from(save(&home, &settings).unwrap_err());
+            assert!(failure.advice.is_some(), "{failure:?}");
+        }
+        assert_eq!(load(&home).unwrap(), with(60, 4));
+        std::fs::write(home.settings(), "kept_percent = 5\n").unwrap();
+        let refused = load(&home).unwrap_err();
+        assert!(
+            refused.to_string().contains("kept_percent = 5"),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod noise;
 
 use fake_driver::{Checked, FakeDriver, build};
 use lectern_engine::attention::{CancelFlag, DenseAttention, GpuRead, PagePolicy, SparseRead};
-use lectern_engine::kv::{BlockFormat, CacheIdentity, KvCache};
+use lectern_engine::kv::{BlockFormat, CacheIdentity, Kept, KvCache};
 use lectern_models::attention::{Attention, AttentionShape, Projected, Rotary, RotaryPairing};
 use noise::Noise;
 use std::sync::{Mutex, MutexGuard, OnceLock};
@@ -286,4 +286,38 @@ fn what_has_no_kernels_stays_on_the_cpu() {
         pass(&mut attention, &shape, (0, 5));
     }
     assert_eq!(driver.allocated().0, 0);
+}
+
+/// Of a cache that heads have lost tokens of, GPUs know nothing: the processor looks at it.
+#[test]
+fn a_thinned_cache_is_looked_at_by_the_cpu() {
+    let (_driver, _alone) = driver();
+    let shape = shape(64);
+    let (format, folder) = (BlockFormat::K4V4, TempDir::new().unwrap());
+    let cache = cache(&folder, &shape, format);
+    let mut attention = DenseAttention::over(&cache, &shape, CancelFlag::new()).unwrap();
+    pass(&mut attention, &shape, (0, 256));
+    attention.seal(&cache, &[7; 256]).unwrap();
+    drop(attention);
+    let mut kept = Kept::everything(cache.shape(), 4);
+    (64..200).for_each(|token| kept.evict(1, 0, token));
+    let cache = cache.thin(&kept).unwrap();
+    let ask = |gpu: bool| {
+        let mut attention = DenseAttention::over(&cache, &shape, CancelFlag::new()).unwrap();
+        if gpu {
+            let why = attention.use_gpu(&gpu_read(format, 256)).unwrap();
+            assert!(why.contains("lost tokens"), "{why}");
+        }
+        assert!(!attention.is_on_gpu());
+        pass(&mut attention, &shape, (256, 262))
+    };
+    assert_eq!(ask(true), ask(false));
+    // One that goes on from a whole one leaves the GPU.
+    let whole = cache.view().pick(std::iter::once(0..1));
+    let mut attention = DenseAttention::over_view(whole, &shape, CancelFlag::new()).unwrap();
+    attention.use_gpu(&gpu_read(format, 256)).unwrap();
+    assert!(attention.is_on_gpu());
+    attention.go_to(cache.view()).unwrap();
+    assert!(!attention.is_on_gpu());
+    assert_eq!(pass(&mut attention, &shape, (256, 262)), ask(false));
 }

@@ -5,10 +5,11 @@
 mod reference;
 
 use lectern_engine::attention::DenseAttention;
+use lectern_engine::kv::header::{BlockHeader, header_bytes};
 use lectern_engine::kv::{BLOCK_TOKENS, BlockFormat, CacheIdentity, Donor, KvCache, KvView};
 use lectern_engine::reading::{
     CHUNK_TOKENS, CancelFlag, Followers, ReadProgress, ReadingError, ReadingInput, Segments, mend,
-    read,
+    read, thin,
 };
 use lectern_models::{Logits, Model, Token, TokenizerError};
 use reference::{SMOLLM2, load};
@@ -286,4 +287,143 @@ fn of_a_changed_text_only_segments_that_changed_are_read_again() {
     assert_eq!(pace.tokens() + first, segments.ids().len());
     assert_eq!(cache.view().damaged(), [0; 0]);
     assert!(same_bits(&model, &cache.view(), &anew.view()));
+}
+
+/// Everything of a document that heads can do without is left out, is computed again where it is damaged, and read again from where
+/// what was left out was looked at.
+#[test]
+fn a_thinned_reading_is_mended_to_the_same_bytes_and_goes_on() {
+    let model = load(SMOLLM2);
+    let in_segments = input(&model);
+    let as_a_whole = ReadingInput {
+        identity: CacheIdentity {
+            scope: 0,
+            ..in_segments.identity.clone()
+        },
+        segments: None,
+        tokens: in_segments.tokens[..4 * CHUNK_TOKENS + 30].to_vec(),
+        ..in_segments.clone()
+    };
+    for input in [in_segments, as_a_whole] {
+        thin_mend_and_go_on(&model, &input);
+    }
+}
+
+fn thin_mend_and_go_on(model: &Model, input: &ReadingInput) {
+    let folder = TempDir::new().unwrap();
+    let cache = open(folder.path(), input, model);
+    read_all(model, input, &cache);
+    let (whole, all) = (bytes(&folder).len(), cache.tokens());
+
+    // Stopped when half is said again, it goes on from there.
+    let cancel = CancelFlag::new();
+    let said = std::cell::RefCell::new(Vec::new());
+    let stop = |progress: &ReadProgress| {
+        said.borrow_mut().push(progress.tokens);
+        if progress.tokens as usize > input.tokens.len() / 2 {
+            cancel.cancel();
+        }
+    };
+    let followers = Followers {
+        progress: &stop,
+        ..Followers::none(&cancel)
+    };
+    assert!(matches!(
+        thin(model, input, cache, 0.5, followers),
+        Err(ReadingError::Cancelled)
+    ));
+    assert!(said.borrow().is_sorted());
+    let cache = open(folder.path(), input, model);
+    assert_eq!((cache.tokens(), bytes(&folder).len()), (all, whole));
+    let computed = std::cell::Cell::new(0);
+    let count = || computed.set(computed.get() + 64);
+    let no_cancel = CancelFlag::new();
+    let followers = Followers {
+        yield_point: &count,
+        ..Followers::none(&no_cancel)
+    };
+    let cache = thin(model, input, cache, 0.5, followers).unwrap();
+    assert!(computed.get() < all, "{} of {all}", computed.get());
+
+    let view = cache.view();
+    let opening = input.opening() / BLOCK_TOKENS;
+    assert!(!view.pick([0..opening]).is_thinned());
+    let behind = view.pick([opening..all / BLOCK_TOKENS]);
+    assert!(
+        (behind.share_kept() - 0.5).abs() < 0.02,
+        "{}",
+        behind.share_kept()
+    );
+    drop((view, behind));
+    let thinned = bytes(&folder);
+    assert!(
+        thinned.len() < whole * 3 / 4,
+        "{} of {whole}",
+        thinned.len()
+    );
+    let looked_at = |cache: &KvCache| match &input.segments {
+        Some(segments) => segments.behind(&cache.view(), &[0, segments.count() - 1]),
+        None => cache.view(),
+    };
+    let logits = logits_behind(model, looked_at(&cache));
+    assert!(logits.iter().all(|logit| logit.is_finite()));
+    drop(cache);
+
+    // A flipped bit, in what a head keeps of a block in the middle of what one token looks at.
+    let mut damaged = thinned.clone();
+    let place = damaged.len() * 7 / 10;
+    damaged[place] ^= 1;
+    std::fs::write(folder.path().join("blocks.kv"), &damaged).unwrap();
+    let cache = open(folder.path(), input, model);
+    let found = cache.view().damaged();
+    assert_eq!(found.len(), 1);
+    assert!(DenseAttention::over(&cache, model.shape(), CancelFlag::new()).is_err());
+    let again = || mend(model, input, &cache, &CancelFlag::new()).unwrap();
+    let most = match input.segments {
+        Some(_) => SIZE,
+        None => all,
+    };
+    assert!((1..=most).contains(&again()));
+    assert!(bytes(&folder) == thinned);
+    assert_eq!(again(), 0);
+    assert_eq!(logits_behind(model, looked_at(&cache)), logits);
+
+    // What is lost of it is read from the beginning of the segment, or of the text, on, and made as small by the same scores.
+    let cut = found[0] * BLOCK_TOKENS;
+    cache.cut(cut).unwrap();
+    let begin = input.goes_on_at(&cache.view(), cut);
+    assert!(begin < cut && !input_before(input, &cache, begin).is_thinned());
+    read_all(model, input, &cache);
+    assert_eq!(cache.tokens(), all);
+    computed.set(0);
+    let cache = thin(model, input, cache, 0.5, followers).unwrap();
+    assert_eq!(computed.get(), 0);
+    drop(cache);
+    assert!(payloads(&folder, model) == payloads_of(&thinned, model));
+}
+
+/// What reading that goes on at `begin`, at the beginning of a segment or of the text, looks at.
+fn input_before(input: &ReadingInput, cache: &KvCache, begin: usize) -> KvView {
+    let opening = input.opening().min(begin) / BLOCK_TOKENS;
+    assert!(input.segments.is_some() || begin == 0);
+    cache.view().pick(std::iter::once(0..opening))
+}
+
+/// The parts of a cache's blocks, without the headers: these tell which append wrote them.
+fn payloads(folder: &TempDir, model: &Model) -> Vec<Vec<u8>> {
+    payloads_of(&bytes(folder), model)
+}
+
+fn payloads_of(file: &[u8], model: &Model) -> Vec<Vec<u8>> {
+    let shape = model.shape().into();
+    let fixed = header_bytes(model.shape().layers);
+    let (mut at, mut parts) = (0, Vec::new());
+    while at < file.len() {
+        let length = BlockHeader::length(&file[at..at + fixed], &shape);
+        let header = BlockHeader::decode(&file[at..at + length], &shape).unwrap();
+        let end = at + header.block_bytes() as usize;
+        parts.push(file[at + length..end].to_vec());
+        at = end;
+    }
+    parts
 }

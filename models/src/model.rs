@@ -48,6 +48,9 @@ pub struct ModelFacts {
     pub head_bytes: usize,
 }
 
+/// In a fingerprint, before how many times positions are stretched.
+const STRETCHED: &str = "-stretched-";
+
 impl Model {
     /// Opens a GGUF file and makes it ready to run. Reads the whole file once, for the fingerprint.
     pub fn load(path: &Path) -> Result<Self, ModelError> {
@@ -122,21 +125,28 @@ impl Model {
         let chat_template = ChatTemplate::of(file.metadata(), &tokenizer);
         let ends_answer = tokenizer.ends_of_turn();
         release(file.map(), file.header());
-        let mut fingerprint = fingerprint(path).map_err(|source| ModelError::Unreadable {
+        let plain = fingerprint(path).map_err(|source| ModelError::Unreadable {
             path: path.to_owned(),
             source,
         })?;
-        if stretch > 1.0 {
-            fingerprint.push_str(&format!("-stretched-{stretch}"));
-        }
         Ok(Self {
             name: file.name(),
-            fingerprint,
+            fingerprint: Model::stretched_fingerprint(&plain, stretch),
             decoder,
             tokenizer,
             chat_template,
             ends_answer,
         })
+    }
+
+    /// The fingerprint that this model has, or would have, if its positions were stretched `stretch` times, given any that it
+    /// has.
+    pub fn stretched_fingerprint(fingerprint: &str, stretch: f64) -> String {
+        let plain = fingerprint.split(STRETCHED).next().unwrap_or_default();
+        match stretch > 1.0 {
+            true => format!("{plain}{STRETCHED}{stretch}"),
+            false => plain.to_owned(),
+        }
     }
 
     /// The name that the file carries, or the file's own.

@@ -218,6 +218,9 @@ pub struct Settings {
     pub read_when_added: bool,
     /// Tokens of an answer at most.
     pub max_answer_tokens: u32,
+    /// How many times further than it was trained for the model is to read, by stretched positions (YaRN): a model of 32,768 tokens up to 65,536
+    /// with 2. It finds less there; 1 leaves it as it was trained.
+    pub stretch: u32,
     /// Tokens of a document up to which it is read with attention to everything, if they fit the model's window; a longer one is
     /// read in segments, each by itself. 0 for what was measured for the model.
     pub whole_tokens: u32,
@@ -312,6 +315,7 @@ impl Default for Settings {
             cache_budget_bytes: 20 << 30,
             read_when_added: true,
             max_answer_tokens: 256,
+            stretch: 1,
             whole_tokens: 0,
             beyond_window: BeyondWindow::Read,
             retrieval_tokens: 2048,

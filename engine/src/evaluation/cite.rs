@@ -89,7 +89,8 @@ pub(super) fn run(args: &CiteArgs, measured: &MeasuredModel) -> Result<(), Evalu
         seen,
         measured.kv_format,
         measured.transformer(args.segments.words_only)?,
-    )?;
+    )?
+    .made_smaller(args.keep);
     let mut outcomes = Vec::new();
     let mut rankings = Vec::new();
     let mut tokens = 0;

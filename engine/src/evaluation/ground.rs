@@ -8,7 +8,7 @@ use crate::document::{Document, Span};
 use crate::home::Home;
 use crate::kv::{BlockFormat, CacheIdentity, KvCache, KvView};
 use crate::library::{ContentHash, Library, NewDocument};
-use crate::reading::{CancelFlag, Followers, ReadingInput, Segments, prefix, read};
+use crate::reading::{CancelFlag, Followers, ReadingInput, Segments, prefix, read, thin};
 use crate::retrieval::{self, Ranked, Transformer, Vectors};
 use lectern_models::{Model, Token};
 use lectern_protocol::Answer;
@@ -135,6 +135,28 @@ impl Prepared {
             prepared.cache = Some(cache);
         }
         Ok(prepared)
+    }
+
+    /// With about this share of what can be left out of its cache; 1 leaves it as it is.
+    pub fn made_smaller(mut self, model: &Model, share: f64) -> Result<Prepared, EvaluationError> {
+        if share < 1.0
+            && let Some(cache) = self.cache.take()
+        {
+            let input = ReadingInput {
+                prefix: prefix(model.chat_template(), model.tokenizer())?,
+                tokens: self.tokens.clone(),
+                identity: cache.identity().clone(),
+                segments: self.segments.clone(),
+            };
+            let whole = cache.bytes();
+            let cancel = CancelFlag::new();
+            let cache = thin(model, &input, cache, share, Followers::none(&cancel))?;
+            let of_whole = cache.bytes() as f64 / whole as f64;
+            eprintln!("{of_whole:.3} of the cache's bytes are kept");
+            self.held = Some(cache.view());
+            self.cache = Some(cache);
+        }
+        Ok(self)
     }
 
     /// What `question` sees.

@@ -78,7 +78,7 @@ pub enum Evaluation {
     Kv(KvArgs),
     /// What looking at a part of the cache costs: divergence, copying, needles and chains against looking at all of it.
     Sparse(SparseArgs),
-    /// What is lost where a read document's cache is made smaller: eviction, merging, keys of low rank.
+    /// What is lost where a read document's cache is made smaller: what heads need least is left out of it.
     Savers(SaversArgs),
     /// Whether a whole book is known: questions whose answer stands in one sentence, some of them planted.
     Book(BookArgs),
@@ -223,6 +223,9 @@ pub struct CiteArgs {
     /// Leave the closed-book questions out.
     #[arg(long)]
     pub no_closed_book: bool,
+    /// Share of what can be left out of the caches that is kept; 1 leaves nothing out.
+    #[arg(long, default_value_t = 1.0)]
+    pub keep: f64,
     /// Judge the sentences that are shown as supported by their probability with the cited words and without.
     #[arg(long)]
     pub hold: bool,

@@ -70,6 +70,8 @@ pub(super) struct Records {
     format: BlockFormat,
     /// What finds passages by their meaning.
     transformer: Option<Arc<Transformer>>,
+    /// Share of what can be left out of caches that is kept.
+    share: f64,
     kept: HashMap<(usize, String), Record>,
 }
 
@@ -92,8 +94,14 @@ impl Records {
             seen,
             format,
             transformer,
+            share: 1.0,
             kept,
         })
+    }
+
+    /// What is asked anew is asked over caches with about this share of what can be left out of them.
+    pub fn made_smaller(self, share: f64) -> Records {
+        Records { share, ..self }
     }
 
     /// What the model says to each of `questions` on `exam`'s document; reads it only if one of them is new.
@@ -131,7 +139,8 @@ impl Records {
             &folder.0,
             self.format,
             self.transformer.as_ref(),
-        )?;
+        )?
+        .made_smaller(reader.model, self.share)?;
         let document = OpenDocument::new(String::new(), exam.document.clone());
         for gold in questions {
             let view = prepared.view(&gold.question)?;

@@ -3,6 +3,7 @@
 use super::Lectern;
 use super::told::Told;
 use crate::kv::BlockFormat;
+use lectern_models::Model;
 use lectern_models::catalogue::{Catalogue, CatalogueEntry};
 use lectern_protocol::{Failure, FailureCode};
 use std::path::{Path, PathBuf};
@@ -111,10 +112,12 @@ impl Lectern {
         else {
             return Ok(None);
         };
-        Ok(self
+        let noted = self
             .library
             .model_fingerprint(&path, bytes, modified)
-            .await?)
+            .await?;
+        let stretch = f64::from(self.settings().stretch);
+        Ok(noted.map(|noted| Model::stretched_fingerprint(&noted, stretch)))
     }
 
     /// Notes a loaded model's fingerprint, so that the next list needs no pass over its file.

@@ -174,7 +174,7 @@ impl Lectern {
     ) -> Result<Lesson, Failure> {
         let model = self
             .seat
-            .model(seated, &chosen.path, || {
+            .model(seated, &chosen.path, self.settings().stretch, || {
                 job.tell(Event::Stage {
                     stage: AskStage::LoadingModel,
                 });
@@ -210,7 +210,10 @@ impl Lectern {
             0 => chosen.whole_tokens,
             tokens => tokens as usize,
         };
-        tokens.min(chosen.context.unwrap_or(usize::MAX))
+        let window = chosen
+            .context
+            .map(|tokens| tokens * self.settings().stretch.max(1) as usize);
+        tokens.min(window.unwrap_or(usize::MAX))
     }
 
     /// Reads the rest of a document; returns its cache, complete, and what it cost. Gives up

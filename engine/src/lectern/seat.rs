@@ -39,6 +39,8 @@ struct Line {
 
 struct Loaded {
     path: PathBuf,
+    /// How many times its positions are stretched.
+    stretch: u32,
     stamp: (u64, Option<SystemTime>),
     model: Arc<Model>,
     last_used: Instant,
@@ -95,18 +97,21 @@ impl Seat {
         seated
     }
 
-    /// The model of this file: the loaded one if it is the same file still, else it is loaded, and the one before
-    /// it is let go first, so that two are never in memory. Only whoever is seated may ask.
+    /// The model of this file, to read `stretch` times further than it was trained for: the loaded one if it is the same file
+    /// still, else it is loaded, and the one before it is let go first, so that two are never in memory. Only whoever is seated may
+    /// ask.
     pub fn model(
         &self,
         _seated: &Seated<'_>,
         path: &Path,
+        stretch: u32,
         loading: impl FnOnce(),
     ) -> Result<Arc<Model>, ModelError> {
         let mut loaded = lock(&self.loaded);
         let stamp = stamp(path);
         if let Some(resident) = loaded.as_mut()
             && resident.path == path
+            && resident.stretch == stretch
             // A file that is gone does not make the loaded model worse.
             && stamp.is_none_or(|stamp| stamp == resident.stamp)
         {
@@ -115,9 +120,10 @@ impl Seat {
         }
         *loaded = None;
         loading();
-        let model = Arc::new(crate::model::load(path)?);
+        let model = Arc::new(crate::model::load_stretched(path, f64::from(stretch))?);
         *loaded = Some(Loaded {
             path: path.to_owned(),
+            stretch,
             stamp: stamp.unwrap_or((0, None)),
             model: Arc::clone(&model),
             last_used: Instant::now(),

@@ -7,25 +7,8 @@ use super::told::Told;
 use super::{Job, Lectern};
 use crate::kv::KvCache;
 use crate::reading::{self, Followers};
-use lectern_protocol::{Event, Failure, FailureCode, ReadProgress, Settings};
+use lectern_protocol::{Event, Failure, ReadProgress};
 use tokio::runtime::Handle;
-
-/// Hundredths of a cache that are kept at least: with less, answers were never measured.
-const LEAST_KEPT: u32 = 20;
-
-/// Whether these settings can be followed.
-pub(super) fn check(settings: &Settings) -> Result<(), Failure> {
-    match settings.kept_percent {
-        LEAST_KEPT..=100 => Ok(()),
-        other => Err(Failure {
-            code: FailureCode::Other,
-            message: format!("{other} hundredths of what was read cannot be kept"),
-            advice: Some(format!(
-                "Give a number from {LEAST_KEPT} to 100; 100 leaves nothing out."
-            )),
-        }),
-    }
-}
 
 impl Lectern {
     /// Leaves out of a document's cache, which is complete, what the settings say is not kept, and says what that saved. Where nothing
@@ -82,7 +65,7 @@ impl Lectern {
             ))?;
             job.tell(Event::Notice {
                 message: format!(
-                    "{} of what was read is kept, {} in place of {}. To have all of it again, forget it and read it anew.",
+                    "{} of what was read is kept, {} in place of {}. To have all of it again, discard what was read and read it anew.",
                     in_hundredths(thinned.view().share_kept()),
                     megabytes(after),
                     megabytes(before)

@@ -39,11 +39,13 @@ pub fn mend(
     for (begin, end) in passes {
         let first = begin * BLOCK_TOKENS;
         let tokens = first..cache.tokens().min(end * BLOCK_TOKENS);
-        let is_mended = match input.before(&cache.view(), first).is_thinned() {
+        let stands_on_less = input.before(&cache.view(), first).is_thinned();
+        let is_mended = match stands_on_less {
             true => {
                 let anew = Anew::read(model, input, cache, &ids, begin..end, cancel)?;
                 computed += tokens.end - input.run_begins(first);
-                cache.mend_from(begin, end - begin, &anew.cache.view())?
+                let computed = anew.cache.view();
+                cache.mend_from(begin, end - begin, &computed)?
             }
             false => {
                 let mut attention = input.attention_at(model, cache, first, cancel)?;

@@ -122,6 +122,8 @@ export class FakeBackend implements Backend {
     max_answer_tokens: 256,
     retrieval_tokens: 2048,
     kv_format: 'auto',
+    kept_percent: 100,
+    stretch: 1,
     whole_tokens: 0,
     beyond_window: 'read',
     attention_tokens: 2048,
@@ -396,6 +398,7 @@ export class FakeBackend implements Backend {
         seconds_left: (total - tokens) / 55,
         cache_bytes: tokens * 14_336,
         waiting: false,
+        making_smaller: false,
       }, this.#pace * 6);
       document.summary.reading = { state: 'partly', tokens, total };
     }
@@ -461,6 +464,7 @@ export class FakeBackend implements Backend {
           seconds_left: 0,
           cache_bytes: 0,
           waiting: false,
+          making_smaller: false,
         });
       }
       if (!endpoint.on) await this.#step(options, { kind: 'stage', stage: 'reading_question' }, this.#pace * 8);
