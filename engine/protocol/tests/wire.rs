@@ -142,7 +142,7 @@ fn answer() -> Value {
 #[test]
 fn every_event() {
     let reading = json!({"kind": "reading", "tokens": 512, "total": 1024, "tokens_per_s": 55.5, "seconds_left": null,
-        "cache_bytes": 6_000_000_000u64, "waiting": false});
+        "cache_bytes": 6_000_000_000u64, "waiting": false, "making_smaller": true});
     for event in [
         json!({"kind": "ingest", "path": "/t.pdf", "stage": "extracting", "fraction": 0.5, "pages": null}),
         reading,

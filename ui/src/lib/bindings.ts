@@ -798,6 +798,8 @@ export type ReadProgress = {
 	cache_bytes: number,
 	/**  Waiting behind another reading or a question. */
 	waiting: boolean,
+	/**  All of it is read; it is gone over again to find what can be left out, so many tokens by now. */
+	making_smaller?: boolean,
 };
 
 /**  How far the current model has read a document. */
@@ -1059,6 +1061,11 @@ export type Settings = {
 	/**  Tokens of an answer at most. */
 	max_answer_tokens?: number,
 	/**
+	 *  How many times further than it was trained for the model is to read, by stretched positions (YaRN): a model of 32,768 tokens up to 65,536
+	 *  with 2. It finds less there; 1 leaves it as it was trained.
+	 */
+	stretch?: number,
+	/**
 	 *  Tokens of a document up to which it is read with attention to everything, if they fit the model's window; a longer one is
 	 *  read in segments, each by itself. 0 for what was measured for the model.
 	 */
@@ -1072,6 +1079,11 @@ export type Settings = {
 	retrieval_tokens?: number,
 	/**  How finely what was read is kept. */
 	kv_format?: KvFormat,
+	/**
+	 *  How much of it is kept, in hundredths. Less than 100 loses something: what the model needs least is left out of a cache once
+	 *  the document is read, for which it is gone over a second time.
+	 */
+	kept_percent?: number,
 	/**
 	 *  Tokens of a read document that each token of a question and an answer looks at, in every layer and head; 0 for
 	 *  all of them. A document of less than four times as many is looked at whole; of one within the model's window an
