@@ -105,11 +105,13 @@ async fn what_was_read_is_made_smaller_once_and_answers_without_being_read_again
         drop(lectern);
 
         let lectern = open(folder.path(), 60).await;
+        assert!(lectern.summary(&id).await.unwrap().could_be_smaller);
         let smaller = read(&lectern, &id, &events).await;
         assert!(smaller < whole * 9 / 10, "{smaller} of {whole}");
         let (notices, progress) = told(&events);
         assert_eq!(notices.len(), 1, "{notices:?}");
         assert!(!progress.is_empty() && progress.iter().all(|p| p.tokens <= p.total));
+        assert!(!lectern.summary(&id).await.unwrap().could_be_smaller);
         let Outcome::Storage { cache_bytes, .. } = lectern.storage().unwrap() else {
             panic!("not the storage");
         };
@@ -153,6 +155,7 @@ async fn stopped_while_it_is_made_smaller_a_document_is_read_all_the_same() {
         matches!(summary.reading, ReadState::Read { .. }),
         "{summary:?}"
     );
+    assert!(summary.could_be_smaller);
     let answer = ask(&lectern, &id).await;
     assert_eq!(answer.timings.read_tokens, 0);
 }

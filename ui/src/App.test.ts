@@ -429,6 +429,21 @@ describe('the window', () => {
     expect(document.documentElement.dataset.theme).toBe('dark');
   });
 
+  it('says that what was read is being made smaller, and that this can be stopped', async () => {
+    const { backend, user } = open({ documents: [bohemia('unread')], pace: 10 });
+    backend.settings.kept_percent = 60;
+    await user.click(await screen.findByRole('button', { name: `Read ${TITLE}` }));
+    expect(await screen.findByText(/being made smaller \d+ %/, {}, { timeout: 8000 })).toBeVisible();
+    expect(await faults()).toEqual([]);
+    await user.click(screen.getByRole('button', { name: `Stop making smaller ${TITLE}` }));
+    expect(await screen.findByText('Read')).toBeVisible();
+    expect(screen.queryByText(/being made smaller/)).toBeNull();
+    await user.click(screen.getByRole('button', { name: `Make smaller what was read of ${TITLE}` }));
+    expect(await screen.findByText(/being made smaller \d+ %/)).toBeVisible();
+    await waitFor(() => expect(screen.queryByRole('button', { name: /Make smaller|Stop making/ })).toBeNull(), { timeout: 8000 });
+    expect(screen.getByText('Read')).toBeVisible();
+  });
+
   it('lets a server answer only when the person agrees to what is sent, and shows that it does', async () => {
     // No model is needed on this machine.
     const { backend, user } = open({ documents: [bohemia('unread')], model: false });

@@ -34,6 +34,9 @@ pub struct DocumentSummary {
     /// Pages of it are scanned and not recognised: once what recognises them is here, adding its source again does.
     #[serde(default)]
     pub scans_unread: bool,
+    /// More of what was read is kept than the settings want: reading it again makes that smaller, without reading a word of it.
+    #[serde(default)]
+    pub could_be_smaller: bool,
 }
 
 /// Format family; decides how the viewer shows it.

@@ -111,7 +111,7 @@ fn document() -> Value {
         "id": "b3f1", "title": "T", "authors": null, "format": "pdf", "source": "/t.pdf", "text_bytes": 9,
         "words": 2, "pages": 1, "added": 5, "reading": {"state": "partly", "tokens": 1, "total": 2},
         "forecast": {"tokens": 9, "cache_bytes": 99, "seconds": 1.5, "error": null, "fits": true, "gpu": "1 GB"},
-        "notices": ["page 3 holds no text"], "scans_unread": true
+        "notices": ["page 3 holds no text"], "scans_unread": true, "could_be_smaller": true
     })
 }
 

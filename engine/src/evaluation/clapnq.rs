@@ -6,15 +6,18 @@
 //! the model says so or if no sentence of what it says is cited; or, as the product does, if the model says so, or no sentence is
 //! supported and no passage comes near the question.
 
-use super::ground::Seen;
+use super::doubts::Doubts;
+use super::ground::{Prepared, Seen};
 use super::passages::Gold;
-use super::record::{Record, Records};
+use super::record::{Record, Records, Scratch};
 use super::score::Share;
 use super::xquad::{Exam, GoldQuestion, plain_document, push_paragraph};
 use super::{ClapnqArgs, EvaluationError, MeasuredModel};
 use crate::asking::Reader;
 use crate::citing::{Claim, SentenceIndex, Weights, cite, is_abstention};
 use crate::document::{Document, Span};
+use crate::reading::SEGMENT_TOKENS;
+use lectern_models::Model;
 use lectern_protocol::SupportState;
 use serde::Deserialize;
 use serde_json::json;
@@ -70,6 +73,9 @@ pub(super) fn run(args: &ClapnqArgs, measured: &MeasuredModel) -> Result<(), Eva
     let documents = joined(&args.data, args.limit, args.tokens, |words| {
         Ok(model.tokenizer().encode(words)?.len())
     })?;
+    if args.doubts {
+        return doubts(args, measured, &model, &documents);
+    }
     let mut records = Records::open(
         args.answers.as_deref(),
         args.segments.seen().unwrap_or(Seen::Whole),
@@ -118,6 +124,43 @@ pub(super) fn run(args: &ClapnqArgs, measured: &MeasuredModel) -> Result<(), Eva
         "  something supported        {}",
         counts.unanswered_supported
     );
+    Ok(())
+}
+
+/// Prints a JSON object for each question: whether it has an answer, and what an answer could be doubted by.
+fn doubts(
+    args: &ClapnqArgs,
+    measured: &MeasuredModel,
+    model: &Model,
+    documents: &[Joined],
+) -> Result<(), EvaluationError> {
+    let transformer = measured.transformer(args.segments.words_only)?;
+    let size = args.segments.segment.unwrap_or(SEGMENT_TOKENS);
+    let asked = args.segments.asked;
+    for (nth, Joined { exam, gold }) in documents.iter().enumerate() {
+        let scratch = Scratch::new()?;
+        let prepared = Prepared::new(
+            model,
+            &exam.document,
+            Seen::Segments { size, asked },
+            &scratch.0,
+            measured.kv_format,
+            transformer.as_ref(),
+        )?;
+        for (asked, gold) in exam.questions.iter().zip(gold) {
+            let doubts = Doubts::of(model, &prepared, &asked.question)?;
+            println!(
+                "{}",
+                json!({
+                    "document": nth,
+                    "question": asked.question,
+                    "answerable": !gold.is_empty(),
+                    "doubts": doubts,
+                })
+            );
+        }
+        eprintln!("document {} of {}", nth + 1, documents.len());
+    }
     Ok(())
 }
 

@@ -305,6 +305,15 @@ impl Ranks {
         Ok(self.runtime.block_on(ranked)?)
     }
 
+    /// The cosine of `question` and the passage that comes nearest, if that is known.
+    pub fn nearest(&self, question: &str) -> Result<Option<f64>, EvaluationError> {
+        let Some((transformer, vectors)) = &self.meaning else {
+            return Ok(None);
+        };
+        let text = &self.document.text;
+        Ok(transformer.nearest(text, &self.passages, vectors, question)?)
+    }
+
     /// Whether no passage comes near `question` in meaning.
     fn is_far(&self, question: &str) -> Result<bool, EvaluationError> {
         let Some((transformer, vectors)) = &self.meaning else {

@@ -14,6 +14,7 @@ mod cite;
 mod claims;
 mod clapnq;
 mod discern;
+mod doubts;
 mod fit;
 mod ground;
 mod heads;
@@ -268,6 +269,9 @@ pub struct ClapnqArgs {
     /// Folder that holds `clapnq/`.
     #[arg(long)]
     pub data: PathBuf,
+    /// Instead of asking, print for each question what an answer could be doubted by, as JSON; of documents read in segments.
+    #[arg(long)]
+    pub doubts: bool,
     /// Questions asked, half of them without an answer.
     #[arg(long, default_value_t = 48)]
     pub limit: usize,

@@ -213,6 +213,13 @@ impl KvCache {
         self.with_view(KvView::clone)
     }
 
+    /// Notes that so many hundredths of what can be left out of it are kept, for [`super::list`].
+    pub(crate) fn note_kept(&self, percent: u32) -> Result<(), KvError> {
+        let mut manifest = Manifest::new(self.identity.clone(), self.shape, self.format.name());
+        manifest.kept_percent = Some(percent);
+        manifest.write(&self.folder)
+    }
+
     /// Stamps the cache as used now, for [`super::victims`].
     pub fn touch(&self) -> Result<(), KvError> {
         let path = self.folder.join(LAST_USED_FILE);

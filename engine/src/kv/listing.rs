@@ -18,6 +18,8 @@ pub struct CacheEntry {
     pub identity: CacheIdentity,
     /// Bytes of its blocks, and of what they were scored with.
     pub bytes: u64,
+    /// How much of what can be left out was to be kept when it was last made smaller, in hundredths; 100 if it never was.
+    pub kept_percent: u32,
     /// When it was last opened or touched.
     pub last_used: SystemTime,
 }
@@ -49,6 +51,7 @@ pub fn list(root: &Path) -> Result<Vec<CacheEntry>, KvError> {
             .unwrap_or(SystemTime::UNIX_EPOCH);
         caches.push(CacheEntry {
             folder,
+            kept_percent: manifest.kept_percent.unwrap_or(100),
             identity: manifest.identity,
             bytes,
             last_used,
@@ -120,6 +123,7 @@ mod tests {
                 format: 1,
             },
             bytes,
+            kept_percent: 100,
             last_used: SystemTime::UNIX_EPOCH + Duration::from_secs(1000 - age),
         }
     }

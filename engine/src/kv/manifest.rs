@@ -18,6 +18,9 @@ pub(super) struct Manifest {
     shape: KvShape,
     /// Name of the format, for people.
     format_name: String,
+    /// How much of what can be left out was to be kept when it was last made smaller, in hundredths.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) kept_percent: Option<u32>,
 }
 
 impl Manifest {
@@ -27,6 +30,7 @@ impl Manifest {
             identity,
             shape,
             format_name: format_name.to_owned(),
+            kept_percent: None,
         }
     }
 

@@ -1,13 +1,14 @@
 //! Documents as a list shows them: what they are, how far they are read, what reading them will take.
 
 use super::caches::free_bytes;
-use super::way::Way;
+use super::way::{Way, way_of};
 use super::{ChosenModel, Lectern};
-use crate::library::{DocumentRow, Reading};
+use crate::kv::{BlockFormat, CacheEntry};
+use crate::library::{DocumentRow, Reading, ReadingWay};
 #[cfg(feature = "cuda")]
 use lectern_protocol::Forecast;
 use lectern_protocol::{DocumentSummary, Failure, ReadState};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What the model that would be used now has read.
 pub(super) struct ReadByNow<'l> {
@@ -20,6 +21,8 @@ pub(super) struct ReadByNow<'l> {
     whole: Option<usize>,
     /// Bytes that a cache may take.
     room: u64,
+    /// Caches of which more is kept than the settings want: of which text, by which model, in which way.
+    too_large: HashSet<([u8; 32], String, ReadingWay)>,
 }
 
 impl Lectern {
@@ -53,8 +56,30 @@ impl Lectern {
                 None => HashMap::new(),
             },
             model,
+            too_large: self.too_large()?,
             room: budget.min(free_bytes(self.library.home().data())),
         })
+    }
+}
+
+impl Lectern {
+    /// Looks at no cache if everything of all of them is to be kept.
+    fn too_large(&self) -> Result<HashSet<([u8; 32], String, ReadingWay)>, Failure> {
+        let wanted = self.settings().kept_percent;
+        if wanted >= 100 {
+            return Ok(HashSet::new());
+        }
+        let too_large = |cache: &CacheEntry| {
+            let format = BlockFormat::by_number(cache.identity.format);
+            cache.kept_percent > wanted && format.is_some_and(BlockFormat::can_be_thinned)
+        };
+        let caches = self.caches()?.into_iter().filter(too_large);
+        Ok(caches
+            .map(|cache| {
+                let way = way_of(&cache.identity);
+                (cache.identity.text, cache.identity.model, way)
+            })
+            .collect())
     }
 }
 
@@ -107,7 +132,15 @@ impl ReadByNow<'_> {
             }
             _ => None,
         };
+        let could_be_smaller = match (&self.model, known, reading) {
+            (Some(model), Some(known), ReadState::Read { .. }) => {
+                self.too_large
+                    .contains(&(row.text_sha256, model.clone(), known.way))
+            }
+            _ => false,
+        };
         DocumentSummary {
+            could_be_smaller,
             id: row.id,
             title: row.title,
             authors: row.authors,

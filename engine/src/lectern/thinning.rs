@@ -55,6 +55,7 @@ impl Lectern {
             },
         )
         .map_err(Told::told)?;
+        thinned.note_kept(percent).map_err(Told::told)?;
         let after = thinned.bytes();
         if after < before {
             let answer = self.settings().max_answer_tokens as usize;

@@ -113,8 +113,7 @@ impl Transformer {
         Ok(with_meaning(ranked, &nearness))
     }
 
-    /// Whether no passage of a text comes near the question; false too where nothing can be said, since vectors of some passages
-    /// are missing or the question is in a language that it does not know.
+    /// Whether no passage of a text comes near the question; false too where nothing can be said.
     ///
     /// # Errors
     /// [`EmbedderError`].
@@ -125,6 +124,22 @@ impl Transformer {
         vectors: &Vectors,
         question: &str,
     ) -> Result<bool, EmbedderError> {
+        let nearest = self.nearest(text, passages, vectors, question)?;
+        Ok(nearest.is_some_and(|cosine| cosine < FAR))
+    }
+
+    /// The cosine of the question and the passage of a text that comes nearest; `None` where nothing can be said, since vectors of
+    /// some passages are missing or the question is in a language that it does not know.
+    ///
+    /// # Errors
+    /// [`EmbedderError`].
+    pub fn nearest(
+        &self,
+        text: &str,
+        passages: &[Span],
+        vectors: &Vectors,
+        question: &str,
+    ) -> Result<Option<f64>, EmbedderError> {
         let number = |span: &Span| span.of(text).map(text_number);
         let coded = passages
             .iter()
@@ -132,9 +147,10 @@ impl Transformer {
         let coded: Vec<&Vec<u8>> = coded.collect();
         let is_known = (coded.len() as f64) >= ENOUGH * passages.len() as f64;
         if coded.is_empty() || !is_known || !self.embedder.fit(question)?.is_spoken() {
-            return Ok(false);
+            return Ok(None);
         }
         let asked = self.embedder.embed(&[question])?;
-        Ok(coded.iter().all(|code| cosine(&asked[0], code) < FAR))
+        let cosines = coded.iter().map(|code| cosine(&asked[0], code));
+        Ok(cosines.max_by(f64::total_cmp))
     }
 }

@@ -360,6 +360,8 @@ export type DocumentSummary = {
 	notices: string[],
 	/**  Pages of it are scanned and not recognised: once what recognises them is here, adding its source again does. */
 	scans_unread?: boolean,
+	/**  More of what was read is kept than the settings want: reading it again makes that smaller, without reading a word of it. */
+	could_be_smaller?: boolean,
 };
 
 /**  Progress of a download. */

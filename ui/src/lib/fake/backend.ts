@@ -388,9 +388,8 @@ export class FakeBackend implements Backend {
     const total = document.tokens;
     const state = document.summary.reading;
     let tokens = state.state === 'partly' ? state.tokens : state.state === 'unread' ? 0 : total;
-    while (tokens < total) {
-      tokens = Math.min(total, tokens + Math.ceil(total / 40));
-      await this.#step(options, {
+    const tell = (tokens: number, making_smaller: boolean) =>
+      this.#step(options, {
         kind: 'reading',
         tokens,
         total,
@@ -398,12 +397,20 @@ export class FakeBackend implements Backend {
         seconds_left: (total - tokens) / 55,
         cache_bytes: tokens * 14_336,
         waiting: false,
-        making_smaller: false,
+        making_smaller,
       }, this.#pace * 6);
+    while (tokens < total) {
+      tokens = Math.min(total, tokens + Math.ceil(total / 40));
+      await tell(tokens, false);
       document.summary.reading = { state: 'partly', tokens, total };
     }
     if (state.state !== 'too_long') {
       document.summary.reading = { state: 'read', tokens: total, cache_bytes: total * 14_336 };
+    }
+    const kept = (this.settings.kept_percent ?? 100) / 100;
+    if (kept < 1 && document.summary.reading.state === 'read') {
+      for (let share = 0; share <= 1; share += 0.1) await tell(Math.round(share * total), true);
+      document.summary.reading = { state: 'read', tokens: total, cache_bytes: total * 14_336 * kept };
     }
     return { kind: 'read', document: { ...document.summary } };
   }

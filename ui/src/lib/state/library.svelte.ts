@@ -185,7 +185,11 @@ export class Library {
     const reading = this.readings[id];
     if (reading) reading.progress = progress;
     const document = this.find(id);
-    if (document && progress.total > 0 && progress.tokens < progress.total) {
+    if (document && progress.making_smaller) {
+      document.reading = { state: 'read', tokens: progress.total, cache_bytes: progress.cache_bytes };
+      // Until it is done; then what comes of it says so.
+      document.could_be_smaller = true;
+    } else if (document && progress.total > 0 && progress.tokens < progress.total) {
       document.reading = { state: 'partly', tokens: progress.tokens, total: progress.total };
     }
   }
