@@ -9,14 +9,13 @@
 use super::doubts::Doubts;
 use super::ground::{Prepared, Seen};
 use super::passages::Gold;
-use super::record::{Record, Records, Scratch};
+use super::record::{Records, Said, Scratch};
 use super::score::Share;
 use super::xquad::{Exam, GoldQuestion, plain_document, push_paragraph};
 use super::{ClapnqArgs, EvaluationError, MeasuredModel};
 use crate::asking::Reader;
 use crate::citing::{Claim, SentenceIndex, Weights, cite, is_abstention};
-use crate::document::{Document, Span};
-use crate::reading::SEGMENT_TOKENS;
+use crate::document::{Document, Span, sentences};
 use lectern_models::Model;
 use lectern_protocol::SupportState;
 use serde::Deserialize;
@@ -38,6 +37,8 @@ struct Passage {
 
 #[derive(Deserialize)]
 struct Output {
+    #[serde(default)]
+    answer: String,
     #[serde(default)]
     selected_sentences: Vec<String>,
 }
@@ -76,12 +77,18 @@ pub(super) fn run(args: &ClapnqArgs, measured: &MeasuredModel) -> Result<(), Eva
     if args.doubts {
         return doubts(args, measured, &model, &documents);
     }
+    if args.gold {
+        println!("reference answers, cited by their words");
+        print_cited(&cited_gold(&documents));
+        return Ok(());
+    }
     let mut records = Records::open(
         args.answers.as_deref(),
         args.segments.seen().unwrap_or(Seen::Whole),
         measured.kv_format,
         measured.transformer(args.segments.words_only)?,
-    )?;
+    )?
+    .telling(args.tell.as_deref(), args.answer_tokens);
     let mut counts = Counts::default();
     let mut rows = Vec::new();
     for (nth, Joined { exam, gold }) in documents.iter().enumerate() {
@@ -89,7 +96,10 @@ pub(super) fn run(args: &ClapnqArgs, measured: &MeasuredModel) -> Result<(), Eva
         let answers = records.answers(&reader, exam, &questions, false)?;
         let index = SentenceIndex::new(&exam.document);
         for ((asked, gold), record) in questions.iter().zip(gold).zip(&answers) {
-            rows.push(judge(exam, &index, asked, gold, record, &mut counts));
+            let said = (&record.sentences[..], record.far);
+            let mut row = judge(exam, &index, asked, gold, said, &mut counts);
+            row["answer"] = json!(record.answer);
+            rows.push(row);
         }
         eprintln!("document {} of {}", nth + 1, documents.len());
     }
@@ -106,13 +116,7 @@ pub(super) fn run(args: &ClapnqArgs, measured: &MeasuredModel) -> Result<(), Eva
     println!("with an answer");
     println!("  refused                    {}", counts.answered_refused);
     println!("  refused or called far      {}", counts.answered_doubted);
-    println!("  something is cited         {}", counts.answered_cited);
-    println!("  cited sentences are gold   {}", counts.precision);
-    println!("  gold sentences are cited   {}", counts.recall);
-    println!(
-        "  F1, mean over questions    {:.2}",
-        counts.f1.iter().sum::<f64>() / counts.f1.len().max(1) as f64
-    );
+    print_cited(&counts);
     println!("without an answer");
     println!("  refused                    {}", counts.unanswered_refused);
     println!("  refused or called far      {}", counts.unanswered_doubted);
@@ -127,6 +131,40 @@ pub(super) fn run(args: &ClapnqArgs, measured: &MeasuredModel) -> Result<(), Eva
     Ok(())
 }
 
+/// How answers to questions that have one are cited.
+fn print_cited(counts: &Counts) {
+    println!("  something is cited         {}", counts.answered_cited);
+    println!("  cited sentences are gold   {}", counts.precision);
+    println!("  gold sentences are cited   {}", counts.recall);
+    println!(
+        "  F1, mean over questions    {:.2}",
+        counts.f1.iter().sum::<f64>() / counts.f1.len().max(1) as f64
+    );
+}
+
+/// The answers that people wrote, cited by words alone: what citing could reach with a model that answers as they do.
+fn cited_gold(documents: &[Joined]) -> Counts {
+    let mut counts = Counts::default();
+    for Joined { exam, gold } in documents {
+        let index = SentenceIndex::new(&exam.document);
+        for (asked, gold) in exam.questions.iter().zip(gold) {
+            if gold.is_empty() {
+                continue;
+            }
+            let answer = &asked.answer;
+            let said: Vec<Said> = sentences(answer, Span::new(0, answer.len()))
+                .into_iter()
+                .map(|span| Said {
+                    sentence: span.of(answer).unwrap_or_default().to_owned(),
+                    evidence: None,
+                })
+                .collect();
+            judge(exam, &index, asked, gold, (&said, None), &mut counts);
+        }
+    }
+    counts
+}
+
 /// Prints a JSON object for each question: whether it has an answer, and what an answer could be doubted by.
 fn doubts(
     args: &ClapnqArgs,
@@ -135,14 +173,14 @@ fn doubts(
     documents: &[Joined],
 ) -> Result<(), EvaluationError> {
     let transformer = measured.transformer(args.segments.words_only)?;
-    let size = args.segments.segment.unwrap_or(SEGMENT_TOKENS);
-    let asked = args.segments.asked;
+    let seen = args.segments.seen();
+    let seen = seen.unwrap_or(Seen::Passages(args.segments.asked));
     for (nth, Joined { exam, gold }) in documents.iter().enumerate() {
         let scratch = Scratch::new()?;
         let prepared = Prepared::new(
             model,
             &exam.document,
-            Seen::Segments { size, asked },
+            seen,
             &scratch.0,
             measured.kv_format,
             transformer.as_ref(),
@@ -170,13 +208,13 @@ fn judge(
     index: &SentenceIndex,
     asked: &GoldQuestion,
     gold: &[Span],
-    record: &Record,
+    (said, far): (&[Said], Option<bool>),
     counts: &mut Counts,
 ) -> serde_json::Value {
     let text = &exam.document.text;
     let mut cited: Vec<Span> = Vec::new();
     let mut states = Vec::new();
-    for said in &record.sentences {
+    for said in said {
         let claim = Claim {
             sentence: &said.sentence,
             question: &asked.question,
@@ -188,12 +226,11 @@ fn judge(
     }
     cited.sort_unstable();
     cited.dedup();
-    let refused = record
-        .sentences
+    let refused = said
         .first()
         .is_none_or(|said| is_abstention(&said.sentence));
     let supported = states.contains(&SupportState::Supported);
-    let doubted = refused || cited.is_empty() && record.far == Some(true);
+    let doubted = refused || cited.is_empty() && far == Some(true);
     if gold.is_empty() {
         counts.unanswered_refused.count(refused);
         counts.unanswered_doubted.count(doubted);
@@ -220,10 +257,9 @@ fn judge(
     let quote = |span: &Span| span.of(text).unwrap_or_default().to_owned();
     json!({
         "question": asked.question,
-        "answer": record.answer,
         "answerable": !gold.is_empty(),
         "refused": refused,
-        "far": record.far,
+        "far": far,
         "states": states,
         "cited": cited.iter().map(quote).collect::<Vec<_>>(),
         "gold": gold.iter().map(quote).collect::<Vec<_>>(),
@@ -322,7 +358,10 @@ impl Joined {
         }
         self.exam.questions.push(GoldQuestion {
             question: line.input.clone(),
-            answer: String::new(),
+            answer: line
+                .output
+                .first()
+                .map_or(String::new(), |first| first.answer.clone()),
             span: gold.first().copied().unwrap_or(Span::new(0, 0)),
         });
         self.gold.push(gold);
@@ -344,6 +383,7 @@ mod tests {
                 text: text.into(),
             }],
             output: vec![Output {
+                answer: String::new(),
                 selected_sentences: gold.iter().map(|&g| g.to_owned()).collect(),
             }],
         };

@@ -16,11 +16,13 @@ const REFUSAL: &str = "The document does not say.";
 pub(super) struct Doubts {
     /// Cosine of the question and the nearest passage; unknown without vectors.
     nearest: Option<f64>,
+    /// The same of the sentences of the passages that match best: the nearest and the second.
+    sentences: Vec<f64>,
     /// BM25 of the best passage, as a share of what the question's own words would have.
     words: f64,
-    /// Behind what the question looks at, and behind the opening alone.
-    behind: Said,
-    alone: Said,
+    /// Behind what the question looks at, and behind the opening alone; of documents that were read.
+    behind: Option<Said>,
+    alone: Option<Said>,
 }
 
 /// Of the model.
@@ -37,7 +39,7 @@ struct Said {
 }
 
 impl Doubts {
-    /// Of a question on a document that was read in segments.
+    /// Of a question on a document; what the model says only if it was read in segments.
     pub fn of(
         model: &Model,
         prepared: &Prepared,
@@ -58,14 +60,12 @@ impl Doubts {
                 _ => Ok(None),
             }
         };
-        let (Some(behind), Some(alone)) = (said(&view.segments)?, said(&[])?) else {
-            return Err(std::io::Error::other("the document was not read in segments").into());
-        };
         Ok(Doubts {
             nearest,
+            sentences: ranks.map_or(Ok(Vec::new()), |ranks| ranks.nearest_sentences(question))?,
             words,
-            behind,
-            alone,
+            behind: said(&view.segments)?,
+            alone: said(&[])?,
         })
     }
 }

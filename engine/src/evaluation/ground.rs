@@ -16,6 +16,9 @@ use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::sync::Arc;
 
+/// Passages whose sentences are compared with a question.
+const LOOKED_INTO: usize = 3;
+
 /// Tokens of an answer at most.
 pub(super) const ANSWER_TOKENS: usize = 64;
 
@@ -312,6 +315,19 @@ impl Ranks {
         };
         let text = &self.document.text;
         Ok(transformer.nearest(text, &self.passages, vectors, question)?)
+    }
+
+    /// The cosines of `question` and the sentences of the passages that match it best, highest first.
+    pub fn nearest_sentences(&self, question: &str) -> Result<Vec<f64>, EvaluationError> {
+        let Some((transformer, _)) = &self.meaning else {
+            return Ok(Vec::new());
+        };
+        let text = &self.document.text;
+        let ranked = self.rank(question)?;
+        let best = ranked.iter().take(LOOKED_INTO);
+        let found = best.flat_map(|passage| crate::document::sentences(text, passage.span));
+        let found: Vec<&str> = found.filter_map(|span| span.of(text)).collect();
+        Ok(transformer.cosines(question, &found)?)
     }
 
     /// Whether no passage comes near `question` in meaning.

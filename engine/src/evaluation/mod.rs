@@ -269,7 +269,16 @@ pub struct ClapnqArgs {
     /// Folder that holds `clapnq/`.
     #[arg(long)]
     pub data: PathBuf,
-    /// Instead of asking, print for each question what an answer could be doubted by, as JSON; of documents read in segments.
+    /// Tell the model this behind each question, such as how long to answer.
+    #[arg(long)]
+    pub tell: Option<String>,
+    /// Tokens of such an answer at most.
+    #[arg(long, default_value_t = 192)]
+    pub answer_tokens: usize,
+    /// Instead of asking, cite the reference answers by their words: what citing could reach. Of the model only the tokenizer is used.
+    #[arg(long, conflicts_with = "doubts")]
+    pub gold: bool,
+    /// Instead of asking, print for each question what an answer could be doubted by, as JSON; what the model says too where documents are read in segments.
     #[arg(long)]
     pub doubts: bool,
     /// Questions asked, half of them without an answer.

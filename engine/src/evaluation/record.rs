@@ -72,6 +72,8 @@ pub(super) struct Records {
     transformer: Option<Arc<Transformer>>,
     /// Share of what can be left out of caches that is kept.
     share: f64,
+    /// What the model is told behind each question, and how long an answer may be.
+    told: Option<(String, usize)>,
     kept: HashMap<(usize, String), Record>,
 }
 
@@ -95,8 +97,17 @@ impl Records {
             format,
             transformer,
             share: 1.0,
+            told: None,
             kept,
         })
+    }
+
+    /// The model is told this behind each question that is asked anew, and may answer with so many tokens.
+    pub fn telling(self, words: Option<&str>, tokens: usize) -> Records {
+        Records {
+            told: words.map(|words| (words.to_owned(), tokens)),
+            ..self
+        }
     }
 
     /// What is asked anew is asked over caches with about this share of what can be left out of them.
@@ -144,7 +155,14 @@ impl Records {
         let document = OpenDocument::new(String::new(), exam.document.clone());
         for gold in questions {
             let view = prepared.view(&gold.question)?;
-            let question = view.asked(&gold.question);
+            let said = match &self.told {
+                Some((words, _)) => format!("{}\n{words}", gold.question),
+                None => gold.question.clone(),
+            };
+            let mut question = view.asked(&said);
+            if let Some((_, tokens)) = &self.told {
+                question.max_tokens = *tokens;
+            }
             let mut sentences = Vec::new();
             let mut observe = |sentence: &str, evidence: Option<&AttentionEvidence>| {
                 sentences.push(Said {

@@ -128,6 +128,21 @@ impl Transformer {
         Ok(nearest.is_some_and(|cosine| cosine < FAR))
     }
 
+    /// The cosines of a question and these texts, highest first.
+    ///
+    /// # Errors
+    /// [`EmbedderError`].
+    pub fn cosines(&self, question: &str, texts: &[&str]) -> Result<Vec<f64>, EmbedderError> {
+        let asked = self.embedder.embed(&[question])?;
+        let mut cosines = Vec::with_capacity(texts.len());
+        for texts in texts.chunks(Transformer::TOGETHER) {
+            let coded = self.codes(texts)?;
+            cosines.extend(coded.iter().map(|code| cosine(&asked[0], code)));
+        }
+        cosines.sort_by(|a, b| b.total_cmp(a));
+        Ok(cosines)
+    }
+
     /// The cosine of the question and the passage of a text that comes nearest; `None` where nothing can be said, since vectors of
     /// some passages are missing or the question is in a language that it does not know.
     ///
