@@ -347,8 +347,8 @@ fn thin_mend_and_go_on(model: &Model, input: &ReadingInput) {
 
     let view = cache.view();
     let opening = input.opening() / BLOCK_TOKENS;
-    assert!(!view.pick([0..opening]).is_thinned());
-    let behind = view.pick([opening..all / BLOCK_TOKENS]);
+    assert!(!view.pick(std::iter::once(0..opening)).is_thinned());
+    let behind = view.pick(std::iter::once(opening..all / BLOCK_TOKENS));
     assert!(
         (behind.share_kept() - 0.5).abs() < 0.02,
         "{}",
