@@ -21,6 +21,7 @@ mod meaning;
 mod models;
 mod opened;
 mod passages;
+mod pausing;
 mod reading;
 mod recognising;
 mod refreshing;
@@ -39,6 +40,7 @@ use crate::attention::{CancelFlag, KeptIndex};
 use crate::endpoint::Server;
 use crate::home::Home;
 use crate::library::Library;
+use crate::power::Power;
 use crate::settings;
 use forecast::Forecaster;
 use lectern_protocol::{Endpoint, Event, Failure, FailureCode, Hello, PROTOCOL_VERSION, Settings};
@@ -84,6 +86,8 @@ pub struct Options {
     pub program: Option<std::path::PathBuf>,
     /// A server that answers; goes before the setting.
     pub endpoint: Option<Endpoint>,
+    /// What says whether the machine runs on its battery, which readings then wait for; nothing does without.
+    pub power: Power,
 }
 
 /// An open Lectern: cheap to share behind an [`Arc`].

@@ -44,6 +44,9 @@ pub mod asking;
 // How good answers and citations are, measured on question sets.
 pub mod evaluation;
 
+// Whether the machine runs on its battery.
+pub mod power;
+
 // All of it behind one handle.
 pub mod lectern;
 

@@ -33,6 +33,7 @@ async fn open(folder: &Path, change: impl FnOnce(&mut Settings)) -> Arc<Lectern>
         model: None,
         program: Some(env!("CARGO_BIN_EXE_lectern").into()),
         endpoint: None,
+        ..Options::default()
     };
     Lectern::open(&home, options).await.unwrap()
 }

@@ -38,6 +38,7 @@ async fn open_with(folder: &Path, whole_tokens: u32) -> Arc<Lectern> {
         model: None,
         program: Some(env!("CARGO_BIN_EXE_lectern").into()),
         endpoint: None,
+        ..Options::default()
     };
     Lectern::open(&home, options).await.unwrap()
 }

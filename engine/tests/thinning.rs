@@ -23,6 +23,7 @@ async fn open(folder: &Path, kept_percent: u32) -> Arc<Lectern> {
         model: None,
         program: Some(env!("CARGO_BIN_EXE_lectern").into()),
         endpoint: None,
+        ..Options::default()
     };
     Lectern::open(&home, options).await.unwrap()
 }

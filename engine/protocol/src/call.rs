@@ -216,6 +216,8 @@ pub struct Settings {
     pub cache_budget_bytes: u64,
     /// Begin to read as soon as a document is added.
     pub read_when_added: bool,
+    /// Go on reading while the machine runs on its battery. What a question needs is read all the same.
+    pub read_on_battery: bool,
     /// Tokens of an answer at most.
     pub max_answer_tokens: u32,
     /// How many times further than it was trained for the model is to read, by stretched positions (YaRN): a model of 32,768 tokens up to 65,536
@@ -314,6 +316,7 @@ impl Default for Settings {
             idle_minutes: 15,
             cache_budget_bytes: 20 << 30,
             read_when_added: true,
+            read_on_battery: false,
             max_answer_tokens: 256,
             stretch: 1,
             whole_tokens: 0,

@@ -21,6 +21,7 @@ use exit::Exit;
 use lectern_engine::attention::CancelFlag;
 use lectern_engine::home::Home;
 use lectern_engine::lectern::{Lectern, Options};
+use lectern_engine::power::Power;
 use lectern_engine::{serve, settings};
 use lectern_protocol::{Endpoint, Failure, FailureCode};
 use std::io::Write;
@@ -80,6 +81,11 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
                 ..settings.endpoint
             }),
             _ => None,
+        },
+        // Of the window, whose readings nobody may be waiting for; who types `read` does.
+        power: match &arguments.command {
+            Command::Serve => Power::of_this_machine(),
+            _ => Power::default(),
         },
     };
     let exit = runtime.block_on(async {

@@ -1,6 +1,7 @@
 //! Reading a document, and what has to be true before it begins: a model, a cache, room.
 
 use super::forecast::Ended;
+use super::pausing::Pauses;
 use super::seat::{LOOK_AGAIN, Precedence, Seated};
 use super::told::Told;
 use super::way::{Way, way_of};
@@ -265,14 +266,17 @@ impl Lectern {
             }
             job.tell(Event::Reading(*progress));
         };
+        let pauses = Pauses::default();
+        let waits_here = || waiting(lesson.of_document(cache.tokens()), lesson.tokens.len());
         let stand_up = || {
             self.under_way.show(&lesson.stored.row.id, cache.view());
-            seated.let_questions_through(|| {
-                job.tell(Event::Reading(waiting(
-                    lesson.of_document(cache.tokens()),
-                    lesson.tokens.len(),
-                )));
-            });
+            match precedence {
+                Precedence::Reading => self.stand_back(&pauses, &seated, job, &waits_here),
+                // Somebody waits for what is read.
+                Precedence::Question => {
+                    seated.let_questions_through(|| job.tell(Event::Reading(waits_here())));
+                }
+            }
         };
         let vectors = self.vectors_to_make(on, lesson);
         let along = |tokens: usize| {

@@ -1,6 +1,7 @@
 //! Leaving out of a cache what the person does not want to keep, once the document is read.
 
 use super::caches::megabytes;
+use super::pausing::Pauses;
 use super::reading::Lesson;
 use super::seat::Precedence;
 use super::told::Told;
@@ -39,7 +40,7 @@ impl Lectern {
             ..super::reading::waiting(0, lesson.tokens.len())
         };
         let seated = self.sit_to_read(Precedence::Reading, job, waits)?;
-        let shown = cache.view();
+        let (shown, pauses) = (cache.view(), Pauses::default());
         let thinned = reading::thin(
             &lesson.model,
             &lesson.input(),
@@ -49,7 +50,7 @@ impl Lectern {
                 progress: &|progress| job.tell(Event::Reading(*progress)),
                 yield_point: &|| {
                     self.under_way.show(id, shown.clone());
-                    seated.let_questions_through(|| job.tell(Event::Reading(waits)));
+                    self.stand_back(&pauses, &seated, job, &|| waits);
                 },
                 ..Followers::none(&job.cancel)
             },

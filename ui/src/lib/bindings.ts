@@ -1060,6 +1060,8 @@ export type Settings = {
 	cache_budget_bytes?: number,
 	/**  Begin to read as soon as a document is added. */
 	read_when_added?: boolean,
+	/**  Go on reading while the machine runs on its battery. What a question needs is read all the same. */
+	read_on_battery?: boolean,
 	/**  Tokens of an answer at most. */
 	max_answer_tokens?: number,
 	/**

@@ -10,6 +10,7 @@
 
 pub(super) mod divergence;
 pub(super) mod material;
+mod plot;
 mod table;
 
 use super::record::Scratch;
@@ -54,6 +55,9 @@ pub struct KvArgs {
     /// Write what is read to this file, twice: as much as `llama-perplexity` wants to read the first half of it.
     #[arg(long, value_name = "FILE", conflicts_with = "code")]
     pub write_text: Option<PathBuf>,
+    /// Draw what formats cost against what they take into this SVG file.
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
     /// One JSON object instead of a table.
     #[arg(long)]
     pub json: bool,
@@ -111,6 +115,9 @@ pub(super) fn run(args: &KvArgs, model: &MeasuredModel) -> Result<(), Evaluation
         rows,
     };
     table::print(&report, args.json);
+    if let Some(path) = &args.plot {
+        std::fs::write(path, plot::draw(&report))?;
+    }
     Ok(())
 }
 

@@ -123,6 +123,7 @@ export class FakeBackend implements Backend {
     retrieval_tokens: 2048,
     kv_format: 'auto',
     kept_percent: 100,
+    read_on_battery: false,
     stretch: 1,
     whole_tokens: 0,
     beyond_window: 'read',
