@@ -433,13 +433,13 @@ describe('the window', () => {
     const { backend, user } = open({ documents: [bohemia('unread')], pace: 10 });
     backend.settings.kept_percent = 60;
     await user.click(await screen.findByRole('button', { name: `Read ${TITLE}` }));
-    expect(await screen.findByText(/being made smaller \d+ %/, {}, { timeout: 8000 })).toBeVisible();
+    expect(await screen.findByText(/Making smaller \d+ %/, {}, { timeout: 8000 })).toBeVisible();
     expect(await faults()).toEqual([]);
     await user.click(screen.getByRole('button', { name: `Stop making smaller ${TITLE}` }));
     expect(await screen.findByText('Read')).toBeVisible();
-    expect(screen.queryByText(/being made smaller/)).toBeNull();
+    expect(screen.queryByText(/Making smaller/)).toBeNull();
     await user.click(screen.getByRole('button', { name: `Make smaller what was read of ${TITLE}` }));
-    expect(await screen.findByText(/being made smaller \d+ %/)).toBeVisible();
+    expect(await screen.findByText(/Making smaller \d+ %/)).toBeVisible();
     await waitFor(() => expect(screen.queryByRole('button', { name: /Make smaller|Stop making/ })).toBeNull(), { timeout: 8000 });
     expect(screen.getByText('Read')).toBeVisible();
   });
