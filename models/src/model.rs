@@ -270,3 +270,17 @@ fn fingerprint(path: &Path) -> std::io::Result<String> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stretched_model_is_another_one_and_leads_back() {
+        let of = Model::stretched_fingerprint;
+        assert_eq!(of("abc", 1.0), "abc");
+        assert_eq!(of("abc", 2.0), "abc-stretched-2");
+        assert_eq!(of(&of("abc", 2.0), 4.0), "abc-stretched-4");
+        assert_eq!(of(&of("abc", 2.0), 1.0), "abc");
+    }
+}
