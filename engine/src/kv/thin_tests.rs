@@ -164,7 +164,7 @@ fn of_half_precision_and_of_few_bits_nothing_is_left_out() {
     }
 }
 
-/// A full disk, or a machine that stops, at every byte: the cache is what it was.
+/// A full disk, or a machine that stops, wherever in the new file: the cache is what it was.
 #[test]
 fn a_thinning_that_fails_at_any_byte_leaves_what_was_there() {
     let format = BlockFormat::K4V4;
