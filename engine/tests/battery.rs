@@ -1,9 +1,11 @@
 //! A machine that runs on its battery: readings wait, questions do not.
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code)]
+mod opened;
+
 use lectern_engine::attention::CancelFlag;
-use lectern_engine::home::Home;
-use lectern_engine::lectern::{Job, Lectern, Options};
+use lectern_engine::lectern::{Job, Lectern};
 use lectern_engine::power::Power;
 use lectern_protocol::*;
 use std::path::Path;
@@ -19,20 +21,15 @@ fn supply(folder: &Path, name: &str, says: &[(&str, &str)]) {
     }
 }
 
+/// On a machine whose battery is being used up.
 async fn open(folder: &Path) -> Arc<Lectern> {
-    let models = Home::find().unwrap().models().to_path_buf();
-    let home = Home::at(&folder.join("home")).with_models(&models);
-    let settings = Settings {
-        model: Some("smollm2-135m".to_owned()),
-        ..Settings::default()
-    };
-    lectern_engine::settings::save(&home, &settings).unwrap();
-    let options = Options {
-        program: Some(env!("CARGO_BIN_EXE_lectern").into()),
-        power: Power::described_in(folder.join("supplies")),
-        ..Options::default()
-    };
-    Lectern::open(&home, options).await.unwrap()
+    supply(
+        folder,
+        "BAT0",
+        &[("type", "Battery"), ("status", "Discharging")],
+    );
+    let power = Power::described_in(folder.join("supplies"));
+    opened::open_on(power, folder, |_| ()).await
 }
 
 fn job() -> (Job, UnboundedReceiver<Event>) {
@@ -65,11 +62,6 @@ async fn waits(told: &mut UnboundedReceiver<Event>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn readings_wait_for_the_mains_and_questions_do_not() {
     let folder = tempfile::tempdir().unwrap();
-    supply(
-        folder.path(),
-        "BAT0",
-        &[("type", "Battery"), ("status", "Discharging")],
-    );
     let lectern = open(folder.path()).await;
     let [first, second] = [
         add(&lectern, folder.path(), "one.txt").await,
@@ -108,11 +100,6 @@ async fn readings_wait_for_the_mains_and_questions_do_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reading_that_waits_can_be_stopped_or_told_to_go_on() {
     let folder = tempfile::tempdir().unwrap();
-    supply(
-        folder.path(),
-        "BAT0",
-        &[("type", "Battery"), ("status", "Discharging")],
-    );
     let lectern = open(folder.path()).await;
     let id = add(&lectern, folder.path(), "one.txt").await;
     let start = || {

@@ -1,42 +1,16 @@
 //! The whole engine behind its handle, with a real model: add, read, ask, remember, make room, remove.
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code)]
+mod opened;
+
 use lectern_engine::attention::CancelFlag;
 use lectern_engine::home::Home;
-use lectern_engine::lectern::{Job, Lectern, Options};
+use lectern_engine::lectern::{Job, Lectern};
 use lectern_protocol::*;
-use std::path::{Path, PathBuf};
+use opened::open;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
-
-/// The folder of models: `LECTERN_MODELS`, else that of the person's library.
-fn models() -> PathBuf {
-    let home = Home::find().unwrap();
-    let models = home.models().to_path_buf();
-    let smallest = models.join("SmolLM2-135M-Instruct.Q4_1.gguf");
-    assert!(
-        smallest.exists(),
-        "{} is missing: run `cargo xtask model get smollm2-135m`",
-        smallest.display()
-    );
-    models
-}
-
-async fn open(folder: &Path, change: impl FnOnce(&mut Settings)) -> Arc<Lectern> {
-    let home = Home::at(&folder.join("home")).with_models(&models());
-    let mut settings = Settings {
-        model: Some("smollm2-135m".to_owned()),
-        ..Settings::default()
-    };
-    change(&mut settings);
-    lectern_engine::settings::save(&home, &settings).unwrap();
-    let options = Options {
-        model: None,
-        program: Some(env!("CARGO_BIN_EXE_lectern").into()),
-        endpoint: None,
-        ..Options::default()
-    };
-    Lectern::open(&home, options).await.unwrap()
-}
 
 type Events = Arc<Mutex<Vec<Event>>>;
 

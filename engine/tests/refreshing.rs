@@ -1,9 +1,11 @@
 //! Documents whose source changes: real files, real SQLite, a real model, and a program that is killed half-way.
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code)]
+mod opened;
+
 use lectern_engine::attention::CancelFlag;
-use lectern_engine::home::Home;
-use lectern_engine::lectern::{Job, Lectern, Options};
+use lectern_engine::lectern::{Job, Lectern};
 use lectern_engine::library::{Library, Turn};
 use lectern_protocol::*;
 use proptest::strategy::{Strategy as _, ValueTree};
@@ -16,31 +18,13 @@ use std::time::{Duration, Instant};
 
 const KILLS: u32 = 15;
 
-fn home(folder: &Path) -> Home {
-    let models = Home::find().unwrap().models().to_path_buf();
-    Home::at(&folder.join("home")).with_models(&models)
-}
-
 async fn open(folder: &Path) -> Arc<Lectern> {
     open_with(folder, 0).await
 }
 
 /// Documents of more than `whole_tokens` are read in segments; 0 leaves that to the catalogue.
 async fn open_with(folder: &Path, whole_tokens: u32) -> Arc<Lectern> {
-    let home = home(folder);
-    let settings = Settings {
-        model: Some("smollm2-135m".to_owned()),
-        whole_tokens,
-        ..Settings::default()
-    };
-    lectern_engine::settings::save(&home, &settings).unwrap();
-    let options = Options {
-        model: None,
-        program: Some(env!("CARGO_BIN_EXE_lectern").into()),
-        endpoint: None,
-        ..Options::default()
-    };
-    Lectern::open(&home, options).await.unwrap()
+    opened::open(folder, |settings| settings.whole_tokens = whole_tokens).await
 }
 
 fn job() -> Job {
@@ -116,7 +100,7 @@ async fn keep_answer(folder: &Path, lectern: &Lectern, document: &str, quotes: &
         far: false,
         looked_for: None,
     };
-    let library = Library::open(&home(folder)).await.unwrap();
+    let library = Library::open(&opened::home(folder)).await.unwrap();
     let turn = Turn {
         document,
         conversation: None,

@@ -1,31 +1,22 @@
 //! Caches that the settings want smaller, with a real model: read whole, then less is kept, and questions are answered as before.
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code)]
+mod opened;
+
 use lectern_engine::attention::CancelFlag;
-use lectern_engine::home::Home;
-use lectern_engine::lectern::{Job, Lectern, Options};
+use lectern_engine::lectern::{Job, Lectern};
 use lectern_protocol::*;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 /// SmolLM2 keeps what it reads in 8 bits, and a document of more than so many tokens in segments.
 async fn open(folder: &Path, kept_percent: u32) -> Arc<Lectern> {
-    let models = Home::find().unwrap().models().to_path_buf();
-    let home = Home::at(&folder.join("home")).with_models(&models);
-    let settings = Settings {
-        model: Some("smollm2-135m".to_owned()),
-        whole_tokens: 600,
-        kept_percent,
-        ..Settings::default()
-    };
-    lectern_engine::settings::save(&home, &settings).unwrap();
-    let options = Options {
-        model: None,
-        program: Some(env!("CARGO_BIN_EXE_lectern").into()),
-        endpoint: None,
-        ..Options::default()
-    };
-    Lectern::open(&home, options).await.unwrap()
+    opened::open(folder, |settings| {
+        settings.whole_tokens = 600;
+        settings.kept_percent = kept_percent;
+    })
+    .await
 }
 
 type Events = Arc<Mutex<Vec<Event>>>;
@@ -79,6 +70,25 @@ fn told(events: &Events) -> (Vec<String>, Vec<ReadProgress>) {
     told
 }
 
+fn is_damage_told(events: &Events) -> bool {
+    let is_told =
+        |event: &Event| matches!(event, Event::Notice { message } if message.contains("damaged"));
+    events.lock().unwrap().iter().any(is_told)
+}
+
+/// Flips a bit of the cache that has so many bytes, before what was appended last: that is checked when it is opened.
+fn damage(folder: &Path, bytes: u64) {
+    let caches = std::fs::read_dir(opened::home(folder).caches()).unwrap();
+    let blocks = caches.map(|cache| cache.unwrap().path().join("blocks.kv"));
+    let size = |path: &std::path::PathBuf| std::fs::metadata(path).unwrap().len();
+    let found: Vec<_> = blocks.filter(|path| size(path) == bytes).collect();
+    assert_eq!(found.len(), 1);
+    let mut damaged = std::fs::read(&found[0]).unwrap();
+    let place = damaged.len() * 3 / 10;
+    damaged[place] ^= 1;
+    std::fs::write(&found[0], damaged).unwrap();
+}
+
 async fn ask(lectern: &Arc<Lectern>, id: &str) -> Answer {
     let ask = Ask {
         document: id.to_owned(),
@@ -104,10 +114,13 @@ async fn what_was_read_is_made_smaller_once_and_answers_without_being_read_again
         assert_eq!(told(&events), (Vec::new(), Vec::new()));
         let before = ask(&lectern, &id).await;
         drop(lectern);
+        // What a disk has damaged meanwhile is read again before anything is judged by it.
+        damage(folder.path(), whole);
 
         let lectern = open(folder.path(), 60).await;
         assert!(lectern.summary(&id).await.unwrap().could_be_smaller);
         let smaller = read(&lectern, &id, &events).await;
+        assert!(is_damage_told(&events));
         assert!(smaller < whole * 9 / 10, "{smaller} of {whole}");
         let (notices, progress) = told(&events);
         assert_eq!(notices.len(), 1, "{notices:?}");

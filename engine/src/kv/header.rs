@@ -130,6 +130,11 @@ fn kept_bytes(shape: &KvShape) -> usize {
 }
 
 impl BlockHeader {
+    /// What `heads` key/value heads of a layer keep, a mask each; `None` if nothing was left out of the block.
+    pub fn kept_of(&self, layer: usize, heads: usize) -> Option<&[u64]> {
+        self.kept.as_ref()?.get(layer * heads..(layer + 1) * heads)
+    }
+
     /// Bytes of the header that begins with these [`header_bytes`] bytes, whatever they are.
     pub fn length(begins: &[u8], shape: &KvShape) -> usize {
         match u32_at(begins, FORMAT_AT) & THINNED {

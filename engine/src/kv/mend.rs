@@ -65,10 +65,8 @@ impl KvCache {
                 }
                 let mut part = vec![0; sealed.format.part_bytes(self.shape())];
                 full(nth, sealed, layer, &mut part);
-                if let Some(kept) = &sealed.header.kept {
-                    let heads = self.shape().kv_heads;
+                if let Some(kept) = sealed.header.kept_of(layer, self.shape().kv_heads) {
                     let mut thin = Vec::new();
-                    let kept = &kept[layer * heads..(layer + 1) * heads];
                     sealed.format.thin(self.shape(), &part, kept, &mut thin);
                     part = thin;
                 }

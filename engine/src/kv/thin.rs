@@ -178,20 +178,17 @@ impl KvView {
 
     /// The tokens of a block that a head keeps, a bit each, the first token lowest.
     pub fn kept(&self, block: usize, layer: usize, kv_head: usize) -> u64 {
-        let kept = &self.sealed()[block].header.kept;
-        let at = layer * self.shape().kv_heads + kv_head;
-        kept.as_ref().map_or(u64::MAX, |kept| kept[at])
+        let header = &self.sealed()[block].header;
+        let kept = header.kept_of(layer, self.shape().kv_heads);
+        kept.map_or(u64::MAX, |kept| kept[kv_head])
     }
 
     /// Share of the tokens that heads keep, over all blocks and heads; the bytes of the file tell more of what it takes.
     pub fn share_kept(&self) -> f64 {
         let heads = self.shape().layers * self.shape().kv_heads;
-        let of_block = |block: &Arc<SealedBlock>| -> u64 {
-            let kept = block.header.kept.iter().flatten();
-            match block.header.kept {
-                Some(_) => kept.map(|mask| u64::from(mask.count_ones())).sum(),
-                None => (heads * block.header.tokens.len()) as u64,
-            }
+        let of_block = |block: &Arc<SealedBlock>| match &block.header.kept {
+            Some(kept) => kept.iter().map(|mask| u64::from(mask.count_ones())).sum(),
+            None => (heads * block.header.tokens.len()) as u64,
         };
         let kept: u64 = self.sealed().iter().map(of_block).sum();
         kept as f64 / (heads * self.tokens()).max(1) as f64
@@ -200,12 +197,8 @@ impl KvView {
     /// One layer of a block as full parts are, put into `part`, which is zeroed. It must have been checked.
     pub(super) fn full_part(&self, block: &SealedBlock, layer: usize, part: &mut [u8]) {
         let bytes = self.bytes_of(block, layer);
-        match &block.header.kept {
-            Some(kept) if block.is_thin() => {
-                let heads = self.shape().kv_heads;
-                let kept = &kept[layer * heads..(layer + 1) * heads];
-                block.format.spread(self.shape(), bytes, kept, part);
-            }
+        match block.header.kept_of(layer, self.shape().kv_heads) {
+            Some(kept) if block.is_thin() => block.format.spread(self.shape(), bytes, kept, part),
             _ => part.copy_from_slice(bytes),
         }
     }

@@ -8,7 +8,7 @@ use super::choosing::ChosenModel;
 use super::passages::passages;
 use super::reading::{Lesson, ReadCost};
 use super::seat::{Precedence, Seated};
-use super::told::Told;
+use super::told::{DAMAGED, Told};
 use super::{Job, Lectern, blocking, cancelled};
 use crate::asking::{self, Ground, OpenDocument, Question, Reader, Sampling, Turn as Earlier};
 use crate::attention::{PagePolicy, SparseRead};
@@ -249,10 +249,8 @@ impl Work<'_> {
     }
 
     fn tell_damage(&self) {
-        let message =
-            "A part of what was read of this document is damaged on disk; it is read again.";
         self.job.tell(Event::Notice {
-            message: message.to_owned(),
+            message: DAMAGED.to_owned(),
         });
     }
 

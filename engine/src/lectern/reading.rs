@@ -58,7 +58,7 @@ impl Lesson {
     }
 
     /// Tokens of the document that a cache of so many tokens holds.
-    fn of_document(&self, cached: usize) -> usize {
+    pub(super) fn of_document(&self, cached: usize) -> usize {
         match &self.segments {
             Some(segments) => segments.of_document(cached),
             None => cached.saturating_sub(self.prefix.len()),

@@ -4,7 +4,7 @@ use super::caches::megabytes;
 use super::pausing::Pauses;
 use super::reading::Lesson;
 use super::seat::Precedence;
-use super::told::Told;
+use super::told::{DAMAGED, Told};
 use super::{Job, Lectern};
 use crate::kv::KvCache;
 use crate::reading::{self, Followers};
@@ -35,15 +35,33 @@ impl Lectern {
             return Ok(());
         }
         let (id, before) = (&lesson.stored.row.id, cache.bytes());
+        let answer = self.settings().max_answer_tokens as usize;
+        let note = |tokens: usize, bytes: u64| -> Result<(), Failure> {
+            let reading = lesson.so_far(tokens, bytes, answer);
+            let model = lesson.model.fingerprint();
+            Ok(on.block_on(self.library.note_reading(id, model, reading))?)
+        };
         let waits = ReadProgress {
             making_smaller: true,
             ..super::reading::waiting(0, lesson.tokens.len())
         };
         let seated = self.sit_to_read(Precedence::Reading, job, waits)?;
+        // What is worth something is told from what was read, not from what a disk made of it.
+        let input = lesson.input();
+        let mended = reading::mend(&lesson.model, &input, &cache, &job.cancel);
+        if mended.map_err(Told::told)? > 0 {
+            job.tell(Event::Notice {
+                message: DAMAGED.to_owned(),
+            });
+        }
+        if cache.tokens() < lesson.total() {
+            // It could not be mended in its place: it is to be read on from there, and not made smaller before that.
+            return note(lesson.of_document(cache.tokens()), cache.bytes());
+        }
         let (shown, pauses) = (cache.view(), Pauses::default());
         let thinned = reading::thin(
             &lesson.model,
-            &lesson.input(),
+            &input,
             cache,
             f64::from(percent) / 100.0,
             Followers {
@@ -59,16 +77,11 @@ impl Lectern {
         thinned.note_kept(percent).map_err(Told::told)?;
         let after = thinned.bytes();
         if after < before {
-            let answer = self.settings().max_answer_tokens as usize;
-            on.block_on(self.library.note_reading(
-                id,
-                lesson.model.fingerprint(),
-                lesson.so_far(lesson.tokens.len(), after, answer),
-            ))?;
+            note(lesson.tokens.len(), after)?;
             job.tell(Event::Notice {
                 message: format!(
-                    "{} of what was read is kept, {} in place of {}. To have all of it again, discard what was read and read it anew.",
-                    in_hundredths(thinned.view().share_kept()),
+                    "{:.0}% of what was read is kept, {} in place of {}. To have all of it again, discard what was read and read it anew.",
+                    100.0 * thinned.view().share_kept(),
                     megabytes(after),
                     megabytes(before)
                 ),
@@ -76,8 +89,4 @@ impl Lectern {
         }
         Ok(())
     }
-}
-
-fn in_hundredths(share: f64) -> String {
-    format!("{:.0}%", 100.0 * share)
 }

@@ -9,6 +9,10 @@ use lectern_protocol::{Failure, FailureCode};
 use std::error::Error;
 use std::io::ErrorKind;
 
+/// What a person is told when what was read turns out damaged.
+pub(super) const DAMAGED: &str =
+    "A part of what was read of this document is damaged on disk; it is read again.";
+
 /// An error that a person can be told. (`From` cannot be written here for errors of another crate.)
 pub(super) trait Told {
     /// What to say.

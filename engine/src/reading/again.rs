@@ -9,7 +9,7 @@
 use super::prompt::suffix;
 use super::{Followers, ReadProgress, ReadingError, ReadingInput};
 use crate::attention::DenseAttention;
-use crate::kv::{BLOCK_TOKENS, KvCache, KvView, Scores, worth};
+use crate::kv::{BLOCK_TOKENS, KvCache, KvError, KvView, Scores, worth};
 use lectern_models::{Logits, Model};
 use std::ops::Range;
 use std::time::Instant;
@@ -22,8 +22,8 @@ const PASS: usize = 64;
 
 const REQUEST: &str = "Repeat the previous context exactly.";
 
-/// The same cache with about `share` of what can be left out of it, the tokens that heads can do without being gone. Makes the scores
-/// that are not there first.
+/// The same cache, complete and undamaged, with about `share` of what can be left out of it, the tokens that heads can do without
+/// being gone. Makes the scores that are not there first.
 ///
 /// # Errors
 /// As [`score`] and [`KvCache::thin`]; the cache on disk is as it was then.
@@ -57,10 +57,10 @@ pub fn score(
     let mut scores = cache.scores()?;
     let asked = suffix(model.chat_template(), model.tokenizer(), &[], REQUEST)?.tokens;
     let began = Instant::now();
-    let (mut said, mut looked) = (0, None);
+    let (mut said, mut looked): (usize, Option<DenseAttention>) = (0, None);
     for piece in input.pieces() {
         let blocks = piece.start / BLOCK_TOKENS..piece.end / BLOCK_TOKENS;
-        let report = |said: usize| {
+        let report = || {
             let speed = said as f64 / began.elapsed().as_secs_f64().max(1e-6);
             (followers.progress)(&ReadProgress {
                 tokens: input.of_document(piece.start) as u32,
@@ -72,18 +72,18 @@ pub fn score(
                 making_smaller: true,
             });
         };
-        report(said);
-        let mut unscored = blocks.clone();
-        let lacks = unscored.try_fold(false, |lacks, block| {
-            Ok::<bool, ReadingError>(lacks || scores.of_block(&view, block)?.is_none())
-        })?;
-        if !lacks {
+        report();
+        let scored: Result<Vec<bool>, KvError> = blocks
+            .clone()
+            .map(|block| Ok(scores.of_block(&view, block)?.is_some()))
+            .collect();
+        if !scored?.contains(&false) {
             continue;
         }
         let looks_at = input.looks_at(&view, &piece);
         let attention = match &mut looked {
             Some(attention) => {
-                DenseAttention::go_to(attention, looks_at)?;
+                attention.go_to(looks_at)?;
                 attention
             }
             none => none.insert(DenseAttention::over_view(
