@@ -47,6 +47,9 @@ pub mod evaluation;
 // Whether the machine runs on its battery.
 pub mod power;
 
+// Threads for what nobody waits for.
+pub mod background;
+
 // All of it behind one handle.
 pub mod lectern;
 

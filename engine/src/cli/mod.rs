@@ -19,6 +19,7 @@ use arguments::{Arguments, Command};
 use clap::Parser;
 use exit::Exit;
 use lectern_engine::attention::CancelFlag;
+use lectern_engine::background::STACK;
 use lectern_engine::home::Home;
 use lectern_engine::lectern::{Lectern, Options};
 use lectern_engine::power::Power;
@@ -27,9 +28,6 @@ use lectern_protocol::{Endpoint, Failure, FailureCode};
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
-
-/// Stack of a computing thread.
-const STACK: usize = 8 << 20;
 
 /// Reads the arguments, does what they say, and says how it went.
 pub fn main() -> ExitCode {

@@ -23,8 +23,15 @@ use lectern_protocol::SupportState;
 use serde::Serialize;
 use std::time::Instant;
 
-/// Ways of ranking and what each is called.
-const WAYS: [&str; 3] = ["fused", "words alone", "attention alone"];
+/// Ways of ranking, with what each is called.
+pub(super) fn ways() -> [(&'static str, Weights); 3] {
+    let fused = Weights::default();
+    [
+        ("fused", fused),
+        ("words alone", fused.lexical()),
+        ("attention alone", fused.attention()),
+    ]
+}
 
 /// One question's outcome.
 #[derive(Debug, Serialize)]
@@ -181,7 +188,7 @@ fn judged(
         cite_ms: record.cite_ms,
         first_token_ms: record.first_token_ms,
         answer_ms: record.answer_ms,
-        ways: ways(exam, index, gold, &record.sentences),
+        ways: judged_ways(exam, index, gold, &record.sentences),
     })
 }
 
@@ -197,13 +204,17 @@ fn cited(
 }
 
 /// What each way of ranking makes of the answer's sentences.
-fn ways(exam: &Exam, index: &SentenceIndex, gold: &GoldQuestion, said: &[Said]) -> Vec<WayOutcome> {
-    let fused = Weights::default();
+fn judged_ways(
+    exam: &Exam,
+    index: &SentenceIndex,
+    gold: &GoldQuestion,
+    said: &[Said],
+) -> Vec<WayOutcome> {
     let text = &exam.document.text;
     let holds = |span: Span| span.intersection(gold.span).is_some();
-    [fused, fused.lexical(), fused.attention()]
+    ways()
         .iter()
-        .map(|weights| {
+        .map(|(_, weights)| {
             let mut way = WayOutcome::default();
             for said in said {
                 let claim = said.claim(&gold.question);
@@ -285,7 +296,7 @@ fn print(outcomes: &[Outcome]) {
             "  wrong, shown supported {}",
             share(&|o| (!o.right).then(|| supported(o)))
         );
-        for (way, name) in WAYS.iter().enumerate() {
+        for (way, (name, _)) in ways().iter().enumerate() {
             let first = share(&|o| o.right.then(|| o.ways[way].first));
             let recall = share(&|o| o.right.then(|| o.ways[way].found));
             let mut precision = Share::default();

@@ -88,7 +88,10 @@ pub(super) fn run(args: &ClapnqArgs, measured: &MeasuredModel) -> Result<(), Eva
         measured.kv_format,
         measured.transformer(args.segments.words_only)?,
     )?
-    .telling(args.tell.as_deref(), args.answer_tokens);
+    .telling(args.tell.as_deref());
+    if args.tell.is_some() {
+        records = records.answering(args.answer_tokens);
+    }
     let mut counts = Counts::default();
     let mut rows = Vec::new();
     for (nth, Joined { exam, gold }) in documents.iter().enumerate() {

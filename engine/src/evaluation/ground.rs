@@ -327,7 +327,9 @@ impl Ranks {
         let best = ranked.iter().take(LOOKED_INTO);
         let found = best.flat_map(|passage| crate::document::sentences(text, passage.span));
         let found: Vec<&str> = found.filter_map(|span| span.of(text)).collect();
-        Ok(transformer.cosines(question, &found)?)
+        let mut cosines = transformer.cosines(question, &found)?;
+        cosines.sort_by(|a, b| b.total_cmp(a));
+        Ok(cosines)
     }
 
     /// Whether no passage comes near `question` in meaning.

@@ -27,7 +27,9 @@ mod qmsum;
 mod record;
 mod savers;
 mod score;
+mod sources;
 mod sparse;
+mod summhay;
 mod sweqa;
 mod words;
 mod xquad;
@@ -75,6 +77,8 @@ pub enum Evaluation {
     /// Whether questions without an answer are recognised, and how well answers of several sentences are cited
     /// (ClapNQ).
     Clapnq(ClapnqArgs),
+    /// Whether answers are cited from the turns of a meeting (QMSum) or the documents among a hundred (SummHay) that hold what they say.
+    Sources(SourcesArgs),
     /// What each format of the cache costs: divergence, perplexity, copying and needles against half precision.
     Kv(KvArgs),
     /// What looking at a part of the cache costs: divergence, copying, needles and chains against looking at all of it.
@@ -298,6 +302,38 @@ pub struct ClapnqArgs {
     pub json: bool,
 }
 
+/// Of [`Evaluation::Sources`].
+#[derive(Debug, Args)]
+pub struct SourcesArgs {
+    /// Folder that holds `qmsum/` and `summhay/`.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// What to ask about.
+    #[arg(long, value_enum)]
+    pub set: sources::Set,
+    /// Instead of asking, cite what people wrote by its words: what citing could reach. No model answers.
+    #[arg(long)]
+    pub gold: bool,
+    /// Documents at most.
+    #[arg(long, default_value_t = usize::MAX, hide_default_value = true)]
+    pub documents: usize,
+    /// Tell the model this behind each question, such as how long to answer.
+    #[arg(long)]
+    pub tell: Option<String>,
+    /// Tokens of an answer at most.
+    #[arg(long, default_value_t = 192)]
+    pub answer_tokens: usize,
+    /// How it is read in segments.
+    #[command(flatten)]
+    pub segments: SegmentArgs,
+    /// File that keeps the answers: what is in it is not asked again, only judged.
+    #[arg(long)]
+    pub answers: Option<PathBuf>,
+    /// One JSON object with every sentence instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// The model that is measured.
 #[derive(Debug, Clone)]
 pub struct MeasuredModel {
@@ -400,6 +436,11 @@ pub enum EvaluationError {
     /// A codebase could not be taken in.
     #[error(transparent)]
     Ingest(#[from] crate::ingest::IngestError),
+    /// What tells whether two sentences say the same is not here.
+    #[error(
+        "what compares sentences by their meaning is not here: `lectern models get minilm` gets it"
+    )]
+    NoEmbedder,
     /// How answers name lines of code.
     #[error("the pattern of places in code: {0}")]
     Pattern(#[from] regex::Error),
@@ -428,6 +469,7 @@ pub fn run(
         Evaluation::Attended(args) => attended::run(args, &model()?)?,
         Evaluation::Cite(args) => cite::run(args, &model()?)?,
         Evaluation::Clapnq(args) => clapnq::run(args, &model()?)?,
+        Evaluation::Sources(args) => sources::run(args, &model()?)?,
         Evaluation::Kv(args) => kv::run(args, &model()?)?,
         Evaluation::Sparse(args) => sparse::run(args, &model()?)?,
         Evaluation::Savers(args) => savers::run(args, &model()?)?,

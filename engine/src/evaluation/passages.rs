@@ -5,6 +5,7 @@
 
 use super::clapnq;
 use super::ground::Ranks;
+use super::sources::Sourced;
 use super::xquad::{Exam, exams};
 use super::{EvaluationError, PassagesArgs};
 use super::{qmsum, sweqa};
@@ -48,7 +49,10 @@ impl Set {
                 let exams = exams.into_iter().map(asked);
                 exams.map(|(gold, document)| (document, gold)).collect()
             }
-            Set::Qmsum => qmsum::meetings(&args.data)?,
+            Set::Qmsum => {
+                let meetings = qmsum::meetings(&args.data)?.into_iter();
+                meetings.map(Sourced::passages).collect()
+            }
             Set::Sweqa => match &args.code {
                 Some(code) => vec![sweqa::requests(&args.data, code)?],
                 None => Vec::new(),

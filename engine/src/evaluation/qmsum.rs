@@ -1,9 +1,9 @@
 //! QMSum (Zhong et al. 2021, arXiv 2104.05938): questions on meetings, with the turns that an answer rests on.
 
 use super::EvaluationError;
-use super::passages::Gold;
+use super::sources::{Insight, Sourced};
 use super::xquad::{plain_document, push_paragraph};
-use crate::document::{Document, Span};
+use crate::document::Span;
 use serde::Deserialize;
 use std::path::Path;
 
@@ -16,6 +16,7 @@ struct Line {
 #[derive(Deserialize)]
 struct Query {
     query: String,
+    answer: String,
     /// First and last turn, as digits.
     relevant_text_span: Vec<[String; 2]>,
 }
@@ -27,7 +28,7 @@ struct Turn {
 }
 
 /// The meetings of `qmsum/val.jsonl`; on each the questions on something in particular, with the runs of turns that matter.
-pub(super) fn meetings(data: &Path) -> Result<Vec<(Document, Vec<Gold>)>, EvaluationError> {
+pub(super) fn meetings(data: &Path) -> Result<Vec<Sourced>, EvaluationError> {
     let path = data.join("qmsum/val.jsonl");
     let text = std::fs::read_to_string(&path).map_err(|source| EvaluationError::Unreadable {
         path: path.clone(),
@@ -45,14 +46,14 @@ pub(super) fn meetings(data: &Path) -> Result<Vec<(Document, Vec<Gold>)>, Evalua
         .collect()
 }
 
-fn meeting(line: Line) -> (Document, Vec<Gold>) {
-    let mut document = plain_document("");
+fn meeting(line: Line) -> Sourced {
+    let mut meeting = Sourced::of(plain_document(""));
     let turns: Vec<Span> = line
         .meeting_transcripts
         .iter()
         .map(|turn| {
             let said = format!("{}: {}", turn.speaker, turn.content);
-            let start = push_paragraph(&mut document, &said);
+            let start = push_paragraph(&mut meeting.exam.document, &said);
             Span::new(start, start + said.len())
         })
         .collect();
@@ -61,10 +62,10 @@ fn meeting(line: Line) -> (Document, Vec<Gold>) {
         let last = turns.get(last.parse::<usize>().ok()?)?;
         Some(Span::new(first.start, last.end.max(first.start)))
     };
-    let questions = line.specific_query_list.into_iter().map(|query| {
-        let runs = query.relevant_text_span.iter().filter_map(run).collect();
-        (query.query, runs)
-    });
-    let questions = questions.collect();
-    (document, questions)
+    for query in line.specific_query_list {
+        let spans: Vec<Span> = query.relevant_text_span.iter().filter_map(run).collect();
+        let text = query.answer;
+        meeting.push(query.query, vec![Insight { text, spans }]);
+    }
+    meeting
 }

@@ -8,7 +8,7 @@ use super::EvaluationError;
 use super::ground::{ANSWER_TOKENS, Prepared, Seen, saw};
 use super::journal::Journal;
 use super::xquad::{Exam, GoldQuestion};
-use crate::asking::{OpenDocument, Reader, ask_observed};
+use crate::asking::{OpenDocument, Question, Reader, ask_observed};
 use crate::attention::{CancelFlag, DenseAttention};
 use crate::citing::{AttentionEvidence, Claim};
 use crate::kv::BlockFormat;
@@ -72,8 +72,10 @@ pub(super) struct Records {
     transformer: Option<Arc<Transformer>>,
     /// Share of what can be left out of caches that is kept.
     share: f64,
-    /// What the model is told behind each question, and how long an answer may be.
-    told: Option<(String, usize)>,
+    /// What the model is told behind each question.
+    told: Option<String>,
+    /// How long an answer may be.
+    answer_tokens: usize,
     kept: HashMap<(usize, String), Record>,
 }
 
@@ -98,14 +100,21 @@ impl Records {
             transformer,
             share: 1.0,
             told: None,
+            answer_tokens: ANSWER_TOKENS,
             kept,
         })
     }
 
-    /// The model is told this behind each question that is asked anew, and may answer with so many tokens.
-    pub fn telling(self, words: Option<&str>, tokens: usize) -> Records {
+    /// The model is told this behind each question that is asked anew.
+    pub fn telling(self, words: Option<&str>) -> Records {
+        let told = words.map(str::to_owned);
+        Records { told, ..self }
+    }
+
+    /// What is asked anew may be answered with so many tokens.
+    pub fn answering(self, answer_tokens: usize) -> Records {
         Records {
-            told: words.map(|words| (words.to_owned(), tokens)),
+            answer_tokens,
             ..self
         }
     }
@@ -156,13 +165,13 @@ impl Records {
         for gold in questions {
             let view = prepared.view(&gold.question)?;
             let said = match &self.told {
-                Some((words, _)) => format!("{}\n{words}", gold.question),
+                Some(words) => format!("{}\n{words}", gold.question),
                 None => gold.question.clone(),
             };
-            let mut question = view.asked(&said);
-            if let Some((_, tokens)) = &self.told {
-                question.max_tokens = *tokens;
-            }
+            let question = Question {
+                max_tokens: self.answer_tokens,
+                ..view.asked(&said)
+            };
             let mut sentences = Vec::new();
             let mut observe = |sentence: &str, evidence: Option<&AttentionEvidence>| {
                 sentences.push(Said {

@@ -5,6 +5,7 @@ use super::seat::Precedence;
 use super::told::Told;
 use super::{Job, Lectern, lock};
 use crate::asking::{OpenDocument, Turn};
+use crate::background;
 use crate::citing::is_abstention;
 use crate::document::Span;
 use crate::library::StoredDocument;
@@ -101,12 +102,13 @@ impl Lectern {
         })
     }
 
-    /// The vectors that are still to be made of a document's passages; `None` if there is nothing to make them with, or none
-    /// is needed.
+    /// The vectors that are still to be made of a document's passages, as urgent as this says; `None` if there is nothing to make
+    /// them with, or none is needed.
     pub(super) fn vectors_to_make<'l>(
         &'l self,
         on: &'l Handle,
         lesson: &Lesson,
+        precedence: Precedence,
     ) -> Option<VectorsToMake<'l>> {
         if !self.is_chosen_from(lesson) {
             return None;
@@ -122,6 +124,7 @@ impl Lectern {
             on,
             transformer,
             stored: Arc::clone(&lesson.stored),
+            in_background: precedence == Precedence::Reading,
             missing: RefCell::new(missing),
         })
     }
@@ -191,7 +194,7 @@ impl Lectern {
             return;
         };
         // Who sat here before may have made them.
-        let Some(vectors) = self.vectors_to_make(on, lesson) else {
+        let Some(vectors) = self.vectors_to_make(on, lesson, Precedence::Reading) else {
             return;
         };
         let all = vectors.count();
@@ -216,6 +219,8 @@ pub(super) struct VectorsToMake<'l> {
     on: &'l Handle,
     transformer: Arc<Transformer>,
     stored: Arc<StoredDocument>,
+    /// Nobody waits for them.
+    in_background: bool,
     /// In order.
     missing: RefCell<VecDeque<Span>>,
 }
@@ -253,7 +258,13 @@ impl VectorsToMake<'_> {
         let text = &self.stored.document.text;
         let of = |span: Span| span.of(text).unwrap_or_default();
         let texts: Vec<&str> = missing.drain(..together).map(of).collect();
-        let vectors = match self.transformer.codes(&texts) {
+        let transformer = &self.transformer;
+        let codes = || transformer.codes(&texts);
+        let vectors = match self.in_background {
+            true => background::run(codes),
+            false => codes(),
+        };
+        let vectors = match vectors {
             Ok(vectors) => vectors,
             Err(error) => {
                 tracing::warn!("no vectors are made: {error}");

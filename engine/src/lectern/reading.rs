@@ -278,7 +278,7 @@ impl Lectern {
                 }
             }
         };
-        let vectors = self.vectors_to_make(on, lesson);
+        let vectors = self.vectors_to_make(on, lesson, precedence);
         let along = |tokens: usize| {
             if let Some(vectors) = &vectors {
                 let text_bytes = lesson.stored.document.text.len();
@@ -296,6 +296,7 @@ impl Lectern {
                 yield_point: &stand_up,
                 along: &along,
                 earlier: earlier.as_ref(),
+                in_background: precedence == Precedence::Reading,
             },
         );
         note(lesson.of_document(cache.tokens()), cache.bytes())?;

@@ -70,6 +70,7 @@ impl Lectern {
                     self.under_way.show(id, shown.clone());
                     self.stand_back(&pauses, &seated, job, &|| waits);
                 },
+                in_background: true,
                 ..Followers::none(&job.cancel)
             },
         )

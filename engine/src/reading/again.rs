@@ -100,7 +100,7 @@ pub fn score(
             if followers.cancel.is_cancelled() {
                 return Err(ReadingError::Cancelled);
             }
-            model.forward(pass, attention, Logits::None)?;
+            followers.compute(|| model.forward(pass, attention, Logits::None))?;
         }
         let peaks = attention.take_peaks();
         let behind = cached - piece.len();

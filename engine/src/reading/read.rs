@@ -3,6 +3,7 @@
 use super::pace::Pace;
 use super::{CancelFlag, ReadProgress, ReadingError, Segments, mend};
 use crate::attention::DenseAttention;
+use crate::background;
 use crate::kv::{BLOCK_TOKENS, CacheIdentity, Donor, KvCache, KvError, KvView};
 use lectern_models::{Logits, Model, Token};
 use std::ops::Range;
@@ -179,6 +180,8 @@ pub struct Followers<'f> {
     pub along: &'f dyn Fn(usize),
     /// What was read of the document before it changed: segments that have not changed are taken over.
     pub earlier: Option<&'f Donor>,
+    /// Nobody waits for it: it is computed [behind all else](background) that the machine has to do.
+    pub in_background: bool,
 }
 
 impl<'f> Followers<'f> {
@@ -190,6 +193,15 @@ impl<'f> Followers<'f> {
             yield_point: &|| (),
             along: &|_| (),
             earlier: None,
+            in_background: false,
+        }
+    }
+
+    /// Computes with as much haste as they have.
+    pub(super) fn compute<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        match self.in_background {
+            true => background::run(work),
+            false => work(),
         }
     }
 }
@@ -217,6 +229,7 @@ pub fn read(
         yield_point,
         along,
         earlier,
+        in_background: _,
     } = followers;
     let ids = input.ids();
     if ids.len() > model.context_length() && input.segments.is_none() {
@@ -264,8 +277,10 @@ pub fn read(
             attention.go_to(input.before(&cache.view(), tokens))?;
         }
         let before = attention.tokens();
-        model.forward(chunk, &mut attention, Logits::None)?;
-        attention.seal(cache, chunk)?;
+        followers.compute(|| -> Result<(), ReadingError> {
+            model.forward(chunk, &mut attention, Logits::None)?;
+            Ok(attention.seal(cache, chunk)?)
+        })?;
         tokens += chunk.len();
         along(input.of_document(tokens));
         pace.add(before, chunk.len(), began.elapsed());

@@ -128,7 +128,7 @@ impl Transformer {
         Ok(nearest.is_some_and(|cosine| cosine < FAR))
     }
 
-    /// The cosines of a question and these texts, highest first.
+    /// The cosines of a question and each of these texts.
     ///
     /// # Errors
     /// [`EmbedderError`].
@@ -139,7 +139,6 @@ impl Transformer {
             let coded = self.codes(texts)?;
             cosines.extend(coded.iter().map(|code| cosine(&asked[0], code)));
         }
-        cosines.sort_by(|a, b| b.total_cmp(a));
         Ok(cosines)
     }
 

@@ -122,8 +122,8 @@ fn recognise(
 /// Recognition takes minutes to hours: reading and questions go first. Threads started later are as nice.
 fn be_nice() {
     #[cfg(unix)]
-    // SAFETY: nice takes a number and touches no memory. If it is refused, the pages are read all the same.
-    let _ = unsafe { libc::nice(10) };
+    // If it is refused, the pages are read all the same.
+    let _ = rustix::process::nice(10);
 }
 
 fn open(
