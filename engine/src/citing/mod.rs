@@ -8,8 +8,8 @@
 //! heads look is informative, but also drawn to whatever stands near; words are exact, but blind to paraphrase. So
 //! both rank every sentence of the document together ([`Weights`], fitted on held-out questions, `docs/citations.md`), and what
 //! ranks first is shown only if it passes a check that uses the words alone: numbers, names and quotations of the
-//! answer must stand in the cited words, together with what the answer says of them (`mention`), and two names not in each
-//! other's places (`exchange`). A wrong link is worse
+//! answer must stand in the cited words, together with what the answer says of them (`mention`), and no name or number in
+//! another's place (`exchange`, `misplaced`). A wrong link is worse
 //! than none, so what fails is `Unsupported`.
 //!
 //! An abstention ("The document does not say.") and a sentence that claims nothing ("Yes.", "Here is a list:") have
@@ -23,6 +23,7 @@ mod hold;
 mod index;
 mod link;
 mod mention;
+mod misplaced;
 mod outright;
 mod query;
 mod rank;

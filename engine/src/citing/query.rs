@@ -271,6 +271,12 @@ impl<'c> Query<'c> {
             .chain(telling.iter().map(|weighed| weighed.term))
             .collect();
         let content = tells.contains(&true);
+        // "1915." to "How many were there in 1915?": a choice between numbers has more of them.
+        let number = |term: &&Term| term.kind == TermKind::Number;
+        let numbers = |terms: &[Term]| terms.iter().filter(number).count();
+        let mut told = said.iter().zip(&tells).filter(|(_, tells)| **tells);
+        let repeats_a_number = told.all(|(term, _)| number(&term) && repeats(term))
+            && numbers(&said) == numbers(&asked);
         let lead_in = claim.sentence.trim_end().ends_with([':', '：']);
         let abstains = is_abstention(claim.sentence);
         let tells_of_nobody = mentions.iter().all(|mention| mention.asked);
@@ -287,7 +293,7 @@ impl<'c> Query<'c> {
             mentions,
             quotations: quotations(claim.sentence),
             negated: is_negated(claim.sentence),
-            citable: content && !lead_in && !abstains,
+            citable: content && !lead_in && !abstains && !repeats_a_number,
             says_nothing: (lead_in || abstains && !goes_on(claim.sentence)) && tells_of_nobody,
         }
     }
@@ -424,7 +430,7 @@ fn weight(term: &Term, words: &str, index: &SentenceIndex) -> f32 {
     kind * index.idf(term)
 }
 
-fn is_function_word(term: &Term, words: &str) -> bool {
+pub(super) fn is_function_word(term: &Term, words: &str) -> bool {
     let word = term.span.of(words).unwrap_or_default();
     // the US and the WHO are names
     let initials = word.len() > 1 && word.chars().all(char::is_uppercase);

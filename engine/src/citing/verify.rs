@@ -4,6 +4,7 @@ use super::Candidate;
 use super::exchange::is_exchanged;
 use super::index::SentenceIndex;
 use super::mention::{Evidence, Rival, borne_out_by, borrowed};
+use super::misplaced::{another_number_is_nearer, brings_a_title, fills_anothers_place};
 use super::query::{Keys, Query, Weighed, is_negated};
 use super::rank::shares;
 use super::terms::{Term, terms};
@@ -94,9 +95,12 @@ pub(super) fn verify(
             .any(|c| is_negated(matched_words(query, words(c))));
 
     let all: Vec<&str> = cited.iter().map(words).collect();
-    let exchanged = is_exchanged(query, &all);
+    let misplaced = is_exchanged(query, &all)
+        || fills_anothers_place(query, &all)
+        || brings_a_title(query, &all)
+        || another_number_is_nearer(query, &all);
 
-    let whole = missing == 0 && quoted && !denied && !exchanged;
+    let whole = missing == 0 && quoted && !denied && !misplaced;
     // what the question brought proves nothing: half of what the answer adds must be borne out
     let half = found * 2 >= brought;
     let state = if whole && share >= SUPPORTED_SHARE && asked >= SUPPORTED_QUESTION {
