@@ -11,7 +11,7 @@ use lectern_engine::kv::KvShape;
 use lectern_engine::kv::header::{BlockHeader, header_bytes};
 use lectern_engine::kv::{BlockFormat, CacheIdentity, FORMAT_F16, KvCache, KvError};
 use lectern_engine::reading::{
-    CHUNK_TOKENS, CancelFlag, Followers, ReadingError, ReadingInput, mend, read,
+    CHUNK_TOKENS, CancelFlag, Followers, ReadingError, ReadingInput, Wanted, mend, read,
 };
 use lectern_models::{Attention, AttentionError, Logits, Model, Projected};
 use reference::{PlainAttention, QWEN_HALF_B, SMOLLM2, load};
@@ -493,6 +493,67 @@ fn child_that_reads() {
         ..Followers::none(&cancel)
     };
     read(&model, &input, &cache, followers).unwrap();
+}
+
+#[test]
+fn a_chunk_is_given_up_for_who_waits_and_read_again() {
+    let model = load(SMOLLM2);
+    let input = input(&model, 3 * CHUNK_TOKENS + 30);
+    let never = CancelFlag::new();
+    let chunks = ids(&input).len().div_ceil(CHUNK_TOKENS);
+    let bytes = |folder: &TempDir| std::fs::read(folder.path().join("blocks.kv")).unwrap();
+    let whole = TempDir::new().unwrap();
+    read_all(&model, &input, &open(whole.path(), &input, &model));
+
+    // Somebody comes while the second chunk is read, and is served before the next begins.
+    let given_way = TempDir::new().unwrap();
+    let cache = open(given_way.path(), &input, &model);
+    let (wanted, begun) = (Wanted::new(), Cell::new(0));
+    let waited = std::thread::scope(|scope| {
+        let comes = OnceCell::new();
+        let served = OnceCell::new();
+        let followers = Followers {
+            gives_way: Some(&wanted),
+            yield_point: &|| {
+                begun.set(begun.get() + 1);
+                if wanted.is_wanted() {
+                    served.get_or_init(Instant::now);
+                    wanted.set(false);
+                }
+                if cache.tokens() == CHUNK_TOKENS {
+                    let wanted = wanted.clone();
+                    comes.get_or_init(|| {
+                        scope.spawn(move || {
+                            std::thread::sleep(Duration::from_millis(50));
+                            wanted.set(true);
+                            Instant::now()
+                        })
+                    });
+                }
+            },
+            ..Followers::none(&never)
+        };
+        read(&model, &input, &cache, followers).unwrap();
+        let came = comes.into_inner().unwrap().join().unwrap();
+        served.into_inner().map(|served| served - came)
+    });
+    println!("let through after {waited:?}");
+    assert_eq!(begun.get(), chunks + 1, "one chunk is begun twice");
+    assert!(bytes(&given_way) == bytes(&whole));
+
+    // Who never goes away does not keep it from reading on.
+    let pestered = TempDir::new().unwrap();
+    let cache = open(pestered.path(), &input, &model);
+    let (wanted, begun) = (Wanted::new(), Cell::new(0));
+    wanted.set(true);
+    let followers = Followers {
+        gives_way: Some(&wanted),
+        yield_point: &|| begun.set(begun.get() + 1),
+        ..Followers::none(&never)
+    };
+    read(&model, &input, &cache, followers).unwrap();
+    assert_eq!(begun.get(), 3 * chunks, "each chunk gives way twice");
+    assert!(bytes(&pestered) == bytes(&whole));
 }
 
 #[test]

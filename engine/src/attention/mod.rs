@@ -49,7 +49,7 @@ mod reference;
 #[cfg(test)]
 mod sparsely;
 
-pub use cancel::CancelFlag;
+pub use cancel::{CancelFlag, Wanted};
 pub use dense::DenseAttention;
 pub(crate) use drawn::drawn;
 #[cfg(feature = "cuda")]

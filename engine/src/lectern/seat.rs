@@ -1,11 +1,11 @@
 //! The seat of the model: who may compute now, and which model is loaded.
 //!
 //! Two jobs that computed side by side would each run at half speed and finish later than one after the other, so
-//! there is one seat. A question waits only for other questions: a reading looks between its chunks whether one
-//! waits, and if so stands up until it is answered.
+//! there is one seat. A question waits only for other questions: while one waits a reading gives up the chunk that it is at, and stands
+//! up until it is answered.
 
 use super::lock;
-use crate::attention::CancelFlag;
+use crate::attention::{CancelFlag, Wanted};
 use lectern_models::{Model, ModelError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -27,6 +27,8 @@ pub(super) enum Precedence {
 pub(super) struct Seat {
     line: Mutex<Line>,
     moved: Condvar,
+    /// While questions wait.
+    wanted: Wanted,
     loaded: Mutex<Option<Loaded>>,
 }
 
@@ -56,6 +58,7 @@ impl Seat {
         Seat {
             line: Mutex::new(Line::default()),
             moved: Condvar::new(),
+            wanted: Wanted::new(),
             loaded: Mutex::new(None),
         }
     }
@@ -71,6 +74,7 @@ impl Seat {
         let mut waiting = Some(waiting);
         let mut line = lock(&self.line);
         line.questions += usize::from(question);
+        self.wanted.set(line.questions > 0);
         let seated = loop {
             if cancel.is_cancelled() {
                 break None;
@@ -92,9 +96,15 @@ impl Seat {
                 .0;
         };
         line.questions -= usize::from(question);
+        self.wanted.set(line.questions > 0);
         drop(line);
         self.moved.notify_all();
         seated
+    }
+
+    /// Whether questions wait for it.
+    pub fn wanted(&self) -> &Wanted {
+        &self.wanted
     }
 
     /// The model of this file, to read `stretch` times further than it was trained for: the loaded one if it is the same file
@@ -216,6 +226,7 @@ mod tests {
                 asking.send("answers").unwrap();
             });
             assert_eq!(happened.recv().unwrap(), "waits");
+            assert!(seat.wanted().is_wanted());
             reading.let_questions_through(|| order.send("stands up").unwrap());
             order.send("reads on").unwrap();
             drop(order);
@@ -224,6 +235,7 @@ mod tests {
             assert!(rest.contains(&"answers"));
         });
         // Nobody waits: the reading keeps its seat.
+        assert!(!seat.wanted().is_wanted());
         reading.let_questions_through(|| panic!("nobody waits"));
     }
 
@@ -241,6 +253,7 @@ mod tests {
         });
         drop(seated);
         // Its place in the line is gone, too: a reading is not held up.
+        assert!(!seat.wanted().is_wanted());
         assert!(
             seat.take(Precedence::Reading, &CancelFlag::new(), || ())
                 .is_some()

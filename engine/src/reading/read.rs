@@ -1,7 +1,7 @@
 //! The loop over chunks.
 
 use super::pace::Pace;
-use super::{CancelFlag, ReadProgress, ReadingError, Segments, mend};
+use super::{CancelFlag, ReadProgress, ReadingError, Segments, Wanted, mend};
 use crate::attention::DenseAttention;
 use crate::background;
 use crate::kv::{BLOCK_TOKENS, CacheIdentity, Donor, KvCache, KvError, KvView};
@@ -18,6 +18,9 @@ pub const CHUNK_TOKENS: usize = 256;
 /// [`CHUNK_TOKENS`], so that either can go on where the other stopped.
 #[cfg(feature = "cuda")]
 pub const GPU_CHUNK_TOKENS: usize = 512;
+
+/// How often one chunk is given up for others at most: who asks again and again must not keep a reading from ever going on.
+const GIVEN_UP_AT_MOST: usize = 2;
 
 /// What is to be read.
 #[derive(Debug, Clone)]
@@ -180,6 +183,9 @@ pub struct Followers<'f> {
     pub along: &'f dyn Fn(usize),
     /// What was read of the document before it changed: segments that have not changed are taken over.
     pub earlier: Option<&'f Donor>,
+    /// While this is, the chunk under way is given up, within about 0.1 s, and read again after the next yield point: on a processor
+    /// a large model is at one for half a minute.
+    pub gives_way: Option<&'f Wanted>,
     /// Nobody waits for it: it is computed [behind all else](background) that the machine has to do.
     pub in_background: bool,
 }
@@ -193,6 +199,7 @@ impl<'f> Followers<'f> {
             yield_point: &|| (),
             along: &|_| (),
             earlier: None,
+            gives_way: None,
             in_background: false,
         }
     }
@@ -229,6 +236,7 @@ pub fn read(
         yield_point,
         along,
         earlier,
+        gives_way,
         in_background: _,
     } = followers;
     let ids = input.ids();
@@ -256,7 +264,9 @@ pub fn read(
     if tokens == ids.len() {
         return Ok(pace);
     }
-    let mut attention = input.attention_at(model, cache, tokens, cancel)?;
+    let stops = cancel.or_wanted(gives_way);
+    let mut attention = input.attention_at(model, cache, tokens, &stops)?;
+    let mut given_up = 0;
     while tokens < ids.len() {
         let chunk = &ids[input.next_chunk(tokens, chunk_tokens(model, &attention))];
         yield_point();
@@ -277,10 +287,25 @@ pub fn read(
             attention.go_to(input.before(&cache.view(), tokens))?;
         }
         let before = attention.tokens();
-        followers.compute(|| -> Result<(), ReadingError> {
+        let computed = followers.compute(|| -> Result<(), ReadingError> {
             model.forward(chunk, &mut attention, Logits::None)?;
             Ok(attention.seal(cache, chunk)?)
-        })?;
+        });
+        match computed {
+            Err(ReadingError::Cancelled) if !cancel.is_cancelled() => {
+                given_up += 1;
+                let insists = given_up >= GIVEN_UP_AT_MOST;
+                drop(attention);
+                let stops = if insists { cancel } else { &stops };
+                attention = input.attention_at(model, cache, tokens, stops)?;
+                continue;
+            }
+            computed => computed?,
+        }
+        if given_up > 0 {
+            given_up = 0;
+            attention.listen_to(stops.clone());
+        }
         tokens += chunk.len();
         along(input.of_document(tokens));
         pace.add(before, chunk.len(), began.elapsed());
