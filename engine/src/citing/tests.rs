@@ -507,3 +507,29 @@ fn what_is_put_in_anothers_place_is_not_supported() {
         assert_eq!(state, SupportState::Supported, "{sentence}: {quotes:?}");
     }
 }
+
+#[test]
+fn what_the_text_says_of_something_else_is_not_supported() {
+    let text = "The Amazon represents over half of the planet's remaining rainforests, with an estimated 390 billion individual trees of 16,000 species. One in ten known species in the world lives there.
+
+Evergreen forests account for about 10% of the world's terrestrial primary productivity and 10% of the carbon stores in ecosystems.";
+    let question = "What is the estimate for the amount of tree species in the Amazon?";
+    for (sentence, state) in [
+        (
+            "The estimated amount of tree species in the Amazon is about 10% of the world's terrestrial primary productivity and 10% of the carbon stores in ecosystems.",
+            SupportState::Partly,
+        ),
+        (
+            "The estimated amount of tree species in the Amazon is 16,000.",
+            SupportState::Supported,
+        ),
+        // It says nothing of what it is about.
+        (
+            "Evergreen forests account for about 10% of the world's terrestrial primary productivity and 10% of the carbon stores in ecosystems.",
+            SupportState::Supported,
+        ),
+    ] {
+        let (found, quotes) = verdict(text, question, sentence);
+        assert_eq!(found, state, "{sentence}: {quotes:?}");
+    }
+}

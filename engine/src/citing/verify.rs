@@ -26,6 +26,12 @@ const SHORT_ANSWER: usize = 4;
 const SUPPORTED_QUESTION: f32 = 1.05;
 const PARTLY_QUESTION: f32 = 0.5;
 
+/// An answer that says again so many telling words of the question, or more, speaks of what the question is about: the cited words must
+/// hold [`PREMISE_SHARE`] of them, or their paragraph most ([`PREMISE_NEAR`]), to be `Supported`.
+const PREMISE_TERMS: usize = 3;
+const PREMISE_SHARE: f32 = 0.4;
+const PREMISE_NEAR: f32 = 0.7;
+
 /// A share of the question that any sentence holds by chance.
 const CHANCE_SHARE: f32 = 0.05;
 
@@ -100,7 +106,11 @@ pub(super) fn verify(
         || brings_a_title(query, &all)
         || another_number_is_nearer(query, &all);
 
-    let whole = missing == 0 && quoted && !denied && !misplaced;
+    let whole = missing == 0
+        && quoted
+        && !denied
+        && !misplaced
+        && speaks_of_what_is_asked(query, &evidence);
     // what the question brought proves nothing: half of what the answer adds must be borne out
     let half = found * 2 >= brought;
     let state = if whole && share >= SUPPORTED_SHARE && asked >= SUPPORTED_QUESTION {
@@ -136,6 +146,35 @@ fn answer_share(query: &Query, evidence: &[Evidence]) -> f32 {
         .map(|weighed| weighed.weight * held(&weighed.term))
         .sum();
     if total > 0.0 { found / total } else { 0.0 }
+}
+
+/// Whether the cited sentences are about what the answer says that they are about, as far as it says so in the question's words: "The
+/// amount of tree species is 10% of the carbon" is not borne out by a sentence on carbon, though all that it adds stands there.
+fn speaks_of_what_is_asked(query: &Query, evidence: &[Evidence]) -> bool {
+    let mut seen = HashSet::new();
+    let said = query
+        .answer
+        .iter()
+        .zip(query.tells_answer.iter().zip(&query.adds));
+    let premise: Vec<&Weighed> = said
+        .filter(|(_, (tells, adds))| **tells && !**adds)
+        .map(|(weighed, _)| weighed)
+        .filter(|weighed| seen.insert(weighed.term.exact))
+        .collect();
+    if premise.len() < PREMISE_TERMS {
+        return true;
+    }
+    let total: f32 = premise.iter().map(|w| w.weight).sum();
+    let share = |keys: &dyn Fn(&Evidence) -> &Keys| -> f32 {
+        let held = |w: &&Weighed| {
+            let shares = evidence.iter().map(|e| keys(e).share(&w.term));
+            w.weight * shares.fold(0.0, f32::max)
+        };
+        premise.iter().map(held).sum::<f32>() / total.max(f32::MIN_POSITIVE)
+    };
+    let factor = query.share_factor();
+    factor * share(&|e| &e.own) >= PREMISE_SHARE
+        || factor * share(&|e| &e.paragraph) >= PREMISE_NEAR
 }
 
 /// How much of the question a cited sentence and its paragraph hold, beside the sentence of the document that holds
