@@ -218,4 +218,6 @@ fn strength(state: SupportState) -> u8 {
 }
 
 #[cfg(test)]
+mod misplaced_tests;
+#[cfg(test)]
 mod tests;
