@@ -8,6 +8,9 @@ pub mod home;
 // What the person may set.
 pub mod settings;
 
+// Threads for what nobody waits for.
+pub mod background;
+
 // A model, on a GPU or on the processor.
 pub mod model;
 
@@ -46,9 +49,6 @@ pub mod evaluation;
 
 // Whether the machine runs on its battery.
 pub mod power;
-
-// Threads for what nobody waits for.
-pub mod background;
 
 // All of it behind one handle.
 pub mod lectern;

@@ -19,7 +19,8 @@ use crate::retrieval::Transformer;
 use clap::ValueEnum;
 use serde_json::json;
 
-/// From this cosine of a sentence and an insight on, the sentence says it.
+/// From this cosine of a sentence and an insight on, the sentence says it: 92% of SummHay's documents with an insight have such a
+/// sentence, and 30% of those without it on the same question.
 const SAYS: f64 = 0.7;
 
 /// Data with questions and what holds their answers.
