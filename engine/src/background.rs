@@ -16,6 +16,14 @@ const NICENESS: i32 = 10;
 /// What every such thread's name begins with.
 const NAME: &str = "background";
 
+/// Computes on these threads if nobody waits for it.
+pub(crate) fn run_if<T: Send>(nobody_waits: bool, work: impl FnOnce() -> T + Send) -> T {
+    match nobody_waits {
+        true => run(work),
+        false => work(),
+    }
+}
+
 /// Computes on these threads, if they can be started, or else on the caller's.
 pub(crate) fn run<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     static THREADS: OnceLock<Option<ThreadPool>> = OnceLock::new();

@@ -5,10 +5,8 @@
 #[allow(dead_code)]
 mod opened;
 
-use lectern_engine::attention::CancelFlag;
-use lectern_engine::lectern::{Job, Lectern};
-use lectern_protocol::*;
-use std::path::Path;
+use lectern_protocol::ReadState;
+use opened::{add_log, job};
 
 /// Nanoseconds that this program's threads have computed: those in the background, and all the others that live.
 fn computed() -> (u64, u64) {
@@ -29,27 +27,13 @@ fn computed() -> (u64, u64) {
     (background, others)
 }
 
-fn job() -> Job {
-    Job::new(|_| (), CancelFlag::new())
-}
-
-async fn add(lectern: &Lectern, folder: &Path, name: &str) -> String {
-    let path = folder.join(name);
-    let days: String = (0..40)
-        .map(|day| format!("\n\nOn day {day} the crew of the {name} mended nets.\n"))
-        .collect();
-    std::fs::write(&path, format!("The boat was called Petrel.{days}")).unwrap();
-    let mut added = lectern.add(&[path], None, &job()).await.unwrap();
-    added.pop().unwrap().document.unwrap().id
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reading_computes_behind_all_else_unless_somebody_waits_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let lectern = opened::open(folder.path(), |_| ()).await;
     let [first, second] = [
-        add(&lectern, folder.path(), "one.txt").await,
-        add(&lectern, folder.path(), "two.txt").await,
+        add_log(&lectern, folder.path(), "one.txt", 40).await,
+        add_log(&lectern, folder.path(), "two.txt", 40).await,
     ];
 
     let before = computed();
@@ -63,15 +47,7 @@ async fn a_reading_computes_behind_all_else_unless_somebody_waits_for_it() {
     );
 
     // It has to be read for the answer.
-    let ask = Ask {
-        document: second,
-        question: "What was the boat called?".to_owned(),
-        conversation: None,
-        max_tokens: Some(4),
-        seed: None,
-        greedy: Some(true),
-        at_once: None,
-    };
+    let ask = opened::question(&second, "What was the boat called?", 4);
     let answer = lectern.ask(ask, &job()).await.unwrap();
     assert!(answer.timings.read_tokens > 0);
     let (background, others) = (computed().0 - after.0, computed().1 - after.1);

@@ -38,16 +38,6 @@ fn job() -> (Job, UnboundedReceiver<Event>) {
     (job, told)
 }
 
-async fn add(lectern: &Lectern, folder: &Path, name: &str) -> String {
-    let path = folder.join(name);
-    let days: String = (0..12)
-        .map(|day| format!("\n\nOn day {day} the crew of the {name} mended nets.\n"))
-        .collect();
-    std::fs::write(&path, format!("The boat was called Petrel.{days}")).unwrap();
-    let mut added = lectern.add(&[path], None, &job().0).await.unwrap();
-    added.pop().unwrap().document.unwrap().id
-}
-
 /// Waits until a reading says that it waits.
 async fn waits(told: &mut UnboundedReceiver<Event>) {
     loop {
@@ -64,8 +54,8 @@ async fn readings_wait_for_the_mains_and_questions_do_not() {
     let folder = tempfile::tempdir().unwrap();
     let lectern = open(folder.path()).await;
     let [first, second] = [
-        add(&lectern, folder.path(), "one.txt").await,
-        add(&lectern, folder.path(), "two.txt").await,
+        opened::add_log(&lectern, folder.path(), "one.txt", 12).await,
+        opened::add_log(&lectern, folder.path(), "two.txt", 12).await,
     ];
     let (reading, mut told) = job();
     let reads = Arc::clone(&lectern);
@@ -74,15 +64,7 @@ async fn readings_wait_for_the_mains_and_questions_do_not() {
     waits(&mut told).await;
 
     // A question on another document, which has to be read for it, is answered meanwhile.
-    let ask = Ask {
-        document: second,
-        question: "What was the boat called?".to_owned(),
-        conversation: None,
-        max_tokens: Some(4),
-        seed: None,
-        greedy: Some(true),
-        at_once: None,
-    };
+    let ask = opened::question(&second, "What was the boat called?", 4);
     let answer = lectern.ask(ask, &job().0).await.unwrap();
     assert!(answer.timings.read_tokens > 0);
     assert!(!read.is_finished());
@@ -101,7 +83,7 @@ async fn readings_wait_for_the_mains_and_questions_do_not() {
 async fn a_reading_that_waits_can_be_stopped_or_told_to_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let lectern = open(folder.path()).await;
-    let id = add(&lectern, folder.path(), "one.txt").await;
+    let id = opened::add_log(&lectern, folder.path(), "one.txt", 12).await;
     let start = || {
         let (reading, told) = job();
         let (lectern, id, cancel) = (Arc::clone(&lectern), id.clone(), reading.cancel().clone());

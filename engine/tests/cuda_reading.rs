@@ -15,7 +15,7 @@ use lectern_engine::attention::{CancelFlag, DenseAttention, GpuRead};
 use lectern_engine::kv::{BlockFormat, CacheIdentity, KvCache};
 use lectern_engine::model::spread_of;
 use lectern_engine::reading::{
-    CHUNK_TOKENS, Followers, GPU_CHUNK_TOKENS, ReadingInput, mend, read,
+    CHUNK_TOKENS, Followers, GPU_CHUNK_TOKENS, ReadingInput, Wanted, mend, read,
 };
 use lectern_models::{Attention, AttentionError, Logits, Model, Projected, Token};
 use small_model::LAYERS;
@@ -104,6 +104,22 @@ fn a_gpu_reads_more_at_a_time_and_mends_what_it_read() {
     read(&model, &input, &cache, Followers::none(&cancel)).unwrap();
     drop(cache);
     assert!(bytes(&stopped) == bytes(&whole));
+
+    // Given up for somebody who never goes away, and computed again: the same bytes.
+    let given_way = TempDir::new().unwrap();
+    let cache = open(given_way.path(), &input, &model);
+    let wanted = Wanted::new();
+    wanted.set(true);
+    let begun = Cell::new(0);
+    let followers = Followers {
+        behind: Some(&wanted),
+        yield_point: &|| begun.set(begun.get() + 1),
+        ..Followers::none(&cancel)
+    };
+    read(&model, &input, &cache, followers).unwrap();
+    assert_eq!((begun.get(), passes(&cache)), (6, vec![8, 4]));
+    drop(cache);
+    assert!(bytes(&given_way) == bytes(&whole));
 
     // The processor read a chunk of its own before: the GPU goes on behind it.
     let both = TempDir::new().unwrap();

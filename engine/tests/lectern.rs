@@ -39,15 +39,7 @@ async fn add(lectern: &Lectern, folder: &Path, name: &str, facts: &str) -> Docum
 }
 
 fn question(document: &str, question: &str) -> Ask {
-    Ask {
-        document: document.to_owned(),
-        question: question.to_owned(),
-        conversation: None,
-        max_tokens: Some(12),
-        seed: None,
-        greedy: Some(true),
-        at_once: None,
-    }
+    opened::question(document, question, 12)
 }
 
 fn notices(events: &Events) -> Vec<String> {

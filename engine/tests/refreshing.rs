@@ -8,6 +8,7 @@ use lectern_engine::attention::CancelFlag;
 use lectern_engine::lectern::{Job, Lectern};
 use lectern_engine::library::{Library, Turn};
 use lectern_protocol::*;
+use opened::job;
 use proptest::strategy::{Strategy as _, ValueTree};
 use proptest::test_runner::TestRunner;
 use serde_json::Value;
@@ -27,25 +28,13 @@ async fn open_with(folder: &Path, whole_tokens: u32) -> Arc<Lectern> {
     opened::open(folder, |settings| settings.whole_tokens = whole_tokens).await
 }
 
-fn job() -> Job {
-    Job::new(|_| (), CancelFlag::new())
-}
-
 async fn add(lectern: &Lectern, path: &Path) -> DocumentSummary {
     let mut added = lectern.add(&[path.to_owned()], None, &job()).await.unwrap();
     added.pop().unwrap().document.unwrap()
 }
 
 fn question(document: &str, question: &str) -> Ask {
-    Ask {
-        document: document.to_owned(),
-        question: question.to_owned(),
-        conversation: None,
-        max_tokens: Some(12),
-        seed: None,
-        greedy: Some(true),
-        at_once: None,
-    }
+    opened::question(document, question, 12)
 }
 
 fn write(path: &Path, text: &str) {

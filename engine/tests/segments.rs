@@ -4,6 +4,9 @@
 #[path = "../../models/tests/reference/mod.rs"]
 mod reference;
 
+#[allow(dead_code)]
+mod lesson;
+
 use lectern_engine::attention::DenseAttention;
 use lectern_engine::kv::header::{BlockHeader, header_bytes};
 use lectern_engine::kv::{BLOCK_TOKENS, BlockFormat, CacheIdentity, Donor, KvCache, KvView};
@@ -12,8 +15,8 @@ use lectern_engine::reading::{
     read, thin,
 };
 use lectern_models::{Logits, Model, Token, TokenizerError};
+use lesson::{open, read_all};
 use reference::{SMOLLM2, load};
-use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -46,14 +49,6 @@ fn input_of(model: &Model, text: &str, number: u8) -> ReadingInput {
         prefix,
         tokens,
     }
-}
-
-fn open(folder: &Path, input: &ReadingInput, model: &Model) -> KvCache {
-    KvCache::open(folder, &input.identity, model.shape()).unwrap()
-}
-
-fn read_all(model: &Model, input: &ReadingInput, cache: &KvCache) {
-    read(model, input, cache, Followers::none(&CancelFlag::new())).unwrap();
 }
 
 fn bytes(folder: &TempDir) -> Vec<u8> {

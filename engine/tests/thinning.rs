@@ -90,15 +90,7 @@ fn damage(folder: &Path, bytes: u64) {
 }
 
 async fn ask(lectern: &Arc<Lectern>, id: &str) -> Answer {
-    let ask = Ask {
-        document: id.to_owned(),
-        question: "What was the boat called?".to_owned(),
-        conversation: None,
-        max_tokens: Some(12),
-        seed: None,
-        greedy: Some(true),
-        at_once: None,
-    };
+    let ask = opened::question(id, "What was the boat called?", 12);
     lectern.ask(ask, &job(&Events::default())).await.unwrap()
 }
 

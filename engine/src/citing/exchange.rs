@@ -73,13 +73,17 @@ pub(super) fn is_exchanged(query: &Query, cited: &[&str]) -> bool {
             }
             let next = query.answer.get(at + 1).map(|weighed| weighed.term);
             let passive = next.is_some_and(|next| names_doer(&next, sentence));
-            let found: Vec<bool> = cited
-                .iter()
-                .filter_map(|words| same_way(words, left, &verb, right, passive))
-                .collect();
-            !found.is_empty() && found.iter().all(|same| !same)
+            all_that_tell(cited, |words| {
+                same_way(words, left, &verb, right, passive).map(|same| !same)
+            })
         })
     })
+}
+
+/// Whether every sentence of which `found` says something says yes, and one does.
+pub(super) fn all_that_tell(cited: &[&str], found: impl Fn(&str) -> Option<bool>) -> bool {
+    let mut told = cited.iter().filter_map(|words| found(words)).peekable();
+    told.peek().is_some() && told.all(|yes| yes)
 }
 
 /// Places in the answer that stand between two mentions.

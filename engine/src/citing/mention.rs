@@ -6,7 +6,7 @@
 //! names nobody else.
 
 use super::index::{SentenceIndex, is_pronoun};
-use super::query::{Keys, Query, Weighed};
+use super::query::{Keys, Query, Weighed, share_held};
 use super::terms::{Term, TermKind, terms};
 use std::ops::Range;
 
@@ -252,13 +252,7 @@ impl Rival {
 
 /// Share of a mention's context that is held; 1 if nothing is said of it.
 fn share_of(mention: &Mention, held: impl Fn(&Term) -> f32) -> f32 {
-    let total: f32 = mention.context.iter().map(|w| w.weight).sum();
-    let found: f32 = mention
-        .context
-        .iter()
-        .map(|w| w.weight * held(&w.term))
-        .sum();
-    if total > 0.0 { found / total } else { 1.0 }
+    share_held(&mention.context, held).unwrap_or(1.0)
 }
 
 /// Which of the `cited` sentences bear `mention` out together: none, the one that holds it and what is said of it, or

@@ -5,6 +5,7 @@
 //! what was asked. It gives a name the title that it knows from elsewhere. All this is made of words that stand in the cited
 //! sentence, but for a word or two, and so would pass for borne out.
 
+use super::exchange::{all_that_tell, is_exchanged};
 use super::mention::Mention;
 use super::query::{Query, is_function_word};
 use super::terms::{Term, TermKind, terms};
@@ -18,19 +19,25 @@ const FOR_A_NAME: &[&str] = &[
 /// How much nearer to what was asked another number must stand: numbers of one list stand about as near.
 const NEARER: f32 = 2.0;
 
+/// Whether something of the answer stands in the place of what the cited sentences say there.
+pub(super) fn is_misplaced(query: &Query, cited: &[&str]) -> bool {
+    is_exchanged(query, cited)
+        || fills_anothers_place(query, cited)
+        || brings_a_title(query, cited)
+        || another_number_is_nearer(query, cited)
+}
+
 /// Whether the answer says a name or a number twice where the cited sentences say it once, beside another of its kind that the
 /// answer leaves out.
-pub(super) fn fills_anothers_place(query: &Query, cited: &[&str]) -> bool {
+fn fills_anothers_place(query: &Query, cited: &[&str]) -> bool {
     let exacts =
         |mention: &Mention| -> Vec<u64> { mention.terms.iter().map(|term| term.exact).collect() };
     let mut said: HashSet<Vec<u64>> = HashSet::new();
     let mut again = query.mentions.iter().filter(|m| !said.insert(exacts(m)));
     again.any(|mention| {
-        let once: Vec<bool> = cited
-            .iter()
-            .filter_map(|words| says_once_beside_another(query, mention, words))
-            .collect();
-        !once.is_empty() && once.iter().all(|once| *once)
+        all_that_tell(cited, |words| {
+            says_once_beside_another(query, mention, words)
+        })
     })
 }
 
@@ -54,7 +61,7 @@ fn says_once_beside_another(query: &Query, mention: &Mention, words: &str) -> Op
 
 /// Whether the answer gives a name that the question did not bring a title, a word written large right before it, that no
 /// cited sentence has: "Hurricane Beryl" is not borne out by "Tropical Storm Beryl".
-pub(super) fn brings_a_title(query: &Query, cited: &[&str]) -> bool {
+fn brings_a_title(query: &Query, cited: &[&str]) -> bool {
     let sentence = query.sentence;
     let held: HashSet<u64> = cited
         .iter()
@@ -81,7 +88,7 @@ pub(super) fn brings_a_title(query: &Query, cited: &[&str]) -> bool {
 
 /// Whether the answer is a count alone, and the cited sentences give another one for what was asked: it stands much nearer to
 /// the words of the question.
-pub(super) fn another_number_is_nearer(query: &Query, cited: &[&str]) -> bool {
+fn another_number_is_nearer(query: &Query, cited: &[&str]) -> bool {
     let added = query.answer.iter().zip(&query.adds);
     let added: Vec<Term> = added
         .filter(|(_, adds)| **adds)
@@ -90,11 +97,7 @@ pub(super) fn another_number_is_nearer(query: &Query, cited: &[&str]) -> bool {
     if added.is_empty() || !added.iter().all(|term| is_count(term, query.sentence)) {
         return false;
     }
-    let nearer: Vec<bool> = cited
-        .iter()
-        .filter_map(|words| has_nearer(query, &added, words))
-        .collect();
-    !nearer.is_empty() && nearer.iter().all(|nearer| *nearer)
+    all_that_tell(cited, |words| has_nearer(query, &added, words))
 }
 
 /// Whether a number tells how many, not when or how large a share: a count stands beside what is counted, a year anywhere.

@@ -356,12 +356,7 @@ impl<'c> Query<'c> {
     /// Share of `query`'s weight that stands among `held`.
     pub fn share_in(&self, query: &[Weighed], held: &[Term]) -> f32 {
         let keys = Keys::new(held);
-        let total: f32 = query.iter().map(|weighed| weighed.weight).sum();
-        let found: f32 = query
-            .iter()
-            .map(|weighed| weighed.weight * keys.share(&weighed.term))
-            .sum();
-        if total > 0.0 { found / total } else { 0.0 }
+        share_held(query, |term| keys.share(term)).unwrap_or(0.0)
     }
 
     /// Share of the answer's weight that `more` adds to what is `covered`.
@@ -375,6 +370,19 @@ impl<'c> Query<'c> {
             .sum();
         if total > 0.0 { added / total } else { 0.0 }
     }
+}
+
+/// Share of these terms' weight that is held, where `held` says of each how far it is; nothing if they weigh nothing.
+pub(super) fn share_held<'w>(
+    terms: impl IntoIterator<Item = &'w Weighed>,
+    held: impl Fn(&Term) -> f32,
+) -> Option<f32> {
+    let (mut total, mut found) = (0.0, 0.0);
+    for weighed in terms {
+        total += weighed.weight;
+        found += weighed.weight * held(&weighed.term);
+    }
+    (total > 0.0).then(|| found / total)
 }
 
 /// Terms to look others up in.

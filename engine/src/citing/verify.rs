@@ -1,11 +1,10 @@
 //! Whether cited words bear a claim out, judged by the words alone.
 
 use super::Candidate;
-use super::exchange::is_exchanged;
 use super::index::SentenceIndex;
 use super::mention::{Evidence, Rival, borne_out_by, borrowed};
-use super::misplaced::{another_number_is_nearer, brings_a_title, fills_anothers_place};
-use super::query::{Keys, Query, Weighed, is_negated};
+use super::misplaced::is_misplaced;
+use super::query::{Keys, Query, Weighed, is_negated, share_held};
 use super::rank::shares;
 use super::terms::{Term, terms};
 use lectern_protocol::SupportState;
@@ -101,16 +100,11 @@ pub(super) fn verify(
             .any(|c| is_negated(matched_words(query, words(c))));
 
     let all: Vec<&str> = cited.iter().map(words).collect();
-    let misplaced = is_exchanged(query, &all)
-        || fills_anothers_place(query, &all)
-        || brings_a_title(query, &all)
-        || another_number_is_nearer(query, &all);
-
     let whole = missing == 0
         && quoted
         && !denied
-        && !misplaced
-        && speaks_of_what_is_asked(query, &evidence);
+        && speaks_of_what_is_asked(query, &evidence)
+        && !is_misplaced(query, &all);
     // what the question brought proves nothing: half of what the answer adds must be borne out
     let half = found * 2 >= brought;
     let state = if whole && share >= SUPPORTED_SHARE && asked >= SUPPORTED_QUESTION {
@@ -131,7 +125,6 @@ fn answer_share(query: &Query, evidence: &[Evidence]) -> f32 {
             .flat_map(|mention| &mention.terms)
             .any(|other| other.exact == term.exact)
     };
-    let total: f32 = query.sought.iter().map(|weighed| weighed.weight).sum();
     let held = |term: &Term| {
         let premise = premise(term);
         let share = |e: &Evidence| {
@@ -140,12 +133,7 @@ fn answer_share(query: &Query, evidence: &[Evidence]) -> f32 {
         };
         evidence.iter().map(share).fold(0.0, f32::max)
     };
-    let found: f32 = query
-        .sought
-        .iter()
-        .map(|weighed| weighed.weight * held(&weighed.term))
-        .sum();
-    if total > 0.0 { found / total } else { 0.0 }
+    share_held(&query.sought, held).unwrap_or(0.0)
 }
 
 /// Whether the cited sentences are about what the answer says that they are about, as far as it says so in the question's words: "The
@@ -164,17 +152,14 @@ fn speaks_of_what_is_asked(query: &Query, evidence: &[Evidence]) -> bool {
     if premise.len() < PREMISE_TERMS {
         return true;
     }
-    let total: f32 = premise.iter().map(|w| w.weight).sum();
-    let share = |keys: &dyn Fn(&Evidence) -> &Keys| -> f32 {
-        let held = |w: &&Weighed| {
-            let shares = evidence.iter().map(|e| keys(e).share(&w.term));
-            w.weight * shares.fold(0.0, f32::max)
+    let share = |keys: fn(&Evidence) -> &Keys| {
+        let held = |term: &Term| {
+            let shares = evidence.iter().map(|e| keys(e).share(term));
+            shares.fold(0.0, f32::max)
         };
-        premise.iter().map(held).sum::<f32>() / total.max(f32::MIN_POSITIVE)
+        query.share_factor() * share_held(premise.iter().copied(), held).unwrap_or(0.0)
     };
-    let factor = query.share_factor();
-    factor * share(&|e| &e.own) >= PREMISE_SHARE
-        || factor * share(&|e| &e.paragraph) >= PREMISE_NEAR
+    share(|e| &e.own) >= PREMISE_SHARE || share(|e| &e.paragraph) >= PREMISE_NEAR
 }
 
 /// How much of the question a cited sentence and its paragraph hold, beside the sentence of the document that holds
@@ -192,11 +177,7 @@ fn question_standing(query: &Query, index: &SentenceIndex, evidence: &Evidence) 
         // asked in words that the document has not, perhaps in another language: nothing to compare
         return PARTLY_QUESTION;
     }
-    let total: f32 = query.asked.iter().map(|weighed| weighed.weight).sum();
-    let share = |keys: &Keys| -> f32 {
-        let asked = query.asked.iter();
-        asked.map(|w| w.weight * keys.share(&w.term)).sum::<f32>() / total.max(f32::MIN_POSITIVE)
-    };
+    let share = |keys: &Keys| share_held(&query.asked, |term| keys.share(term)).unwrap_or(0.0);
     let near = (share(&evidence.near) + share(&evidence.paragraph)) / 2.0;
     let standing = (share(&evidence.own) + near) / (most + CHANCE_SHARE);
     if telling <= SHORT_ANSWER {

@@ -11,6 +11,7 @@
 //! | alone | the text around the right sentence, and nothing else: what the model can do at best |
 //! | closed | nothing |
 
+use super::data;
 use super::ground::{Prepared, Seen, saw};
 use super::record::{Scratch, closed_book};
 use super::score::{Share, says};
@@ -108,17 +109,8 @@ struct Answered {
 
 /// Asks and prints.
 pub(super) fn run(args: &BookArgs, measured: &MeasuredModel) -> Result<(), EvaluationError> {
-    let unreadable = |path: &PathBuf| {
-        let path = path.clone();
-        move |source| EvaluationError::Unreadable { path, source }
-    };
-    let text = std::fs::read_to_string(&args.text).map_err(unreadable(&args.text))?;
-    let bytes = std::fs::read(&args.questions).map_err(unreadable(&args.questions))?;
-    let Questions { questions } =
-        serde_json::from_slice(&bytes).map_err(|source| EvaluationError::Malformed {
-            path: args.questions.clone(),
-            source,
-        })?;
+    let text = data::text(&args.text)?;
+    let Questions { questions } = data::json(&args.questions)?;
     let book = document(&planted(&text, &questions));
     let spans = questions
         .iter()

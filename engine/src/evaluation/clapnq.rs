@@ -6,11 +6,12 @@
 //! the model says so or if no sentence of what it says is cited; or, as the product does, if the model says so, or no sentence is
 //! supported and no passage comes near the question.
 
+use super::data;
 use super::doubts::Doubts;
 use super::ground::{Prepared, Seen};
 use super::passages::Gold;
-use super::record::{Records, Said, Scratch};
-use super::score::Share;
+use super::record::{Said, Scratch};
+use super::score::{Share, Touching, mean};
 use super::xquad::{Exam, GoldQuestion, plain_document, push_paragraph};
 use super::{ClapnqArgs, EvaluationError, MeasuredModel};
 use crate::asking::Reader;
@@ -82,16 +83,7 @@ pub(super) fn run(args: &ClapnqArgs, measured: &MeasuredModel) -> Result<(), Eva
         print_cited(&cited_gold(&documents));
         return Ok(());
     }
-    let mut records = Records::open(
-        args.answers.as_deref(),
-        args.segments.seen().unwrap_or(Seen::Whole),
-        measured.kv_format,
-        measured.transformer(args.segments.words_only)?,
-    )?
-    .telling(args.tell.as_deref());
-    if args.tell.is_some() {
-        records = records.answering(args.answer_tokens);
-    }
+    let mut records = args.asked.records(measured)?;
     let mut counts = Counts::default();
     let mut rows = Vec::new();
     for (nth, Joined { exam, gold }) in documents.iter().enumerate() {
@@ -106,7 +98,7 @@ pub(super) fn run(args: &ClapnqArgs, measured: &MeasuredModel) -> Result<(), Eva
         }
         eprintln!("document {} of {}", nth + 1, documents.len());
     }
-    if args.json {
+    if args.asked.json {
         println!("{}", json!({ "model": model.name(), "questions": rows }));
         return Ok(());
     }
@@ -139,10 +131,7 @@ fn print_cited(counts: &Counts) {
     println!("  something is cited         {}", counts.answered_cited);
     println!("  cited sentences are gold   {}", counts.precision);
     println!("  gold sentences are cited   {}", counts.recall);
-    println!(
-        "  F1, mean over questions    {:.2}",
-        counts.f1.iter().sum::<f64>() / counts.f1.len().max(1) as f64
-    );
+    println!("  F1, mean over questions    {:.2}", mean(&counts.f1));
 }
 
 /// The answers that people wrote, cited by words alone: what citing could reach with a model that answers as they do.
@@ -175,9 +164,9 @@ fn doubts(
     model: &Model,
     documents: &[Joined],
 ) -> Result<(), EvaluationError> {
-    let transformer = measured.transformer(args.segments.words_only)?;
-    let seen = args.segments.seen();
-    let seen = seen.unwrap_or(Seen::Passages(args.segments.asked));
+    let transformer = measured.transformer(args.asked.segments.words_only)?;
+    let seen = args.asked.segments.seen();
+    let seen = seen.unwrap_or(Seen::Passages(args.asked.segments.asked));
     for (nth, Joined { exam, gold }) in documents.iter().enumerate() {
         let scratch = Scratch::new()?;
         let prepared = Prepared::new(
@@ -245,17 +234,10 @@ fn judge(
         counts.answered_refused.count(refused);
         counts.answered_doubted.count(doubted);
         counts.answered_cited.count(!cited.is_empty());
-        let touches = |one: &Span, all: &[Span]| all.iter().any(|o| o.intersection(*one).is_some());
-        let right = cited.iter().filter(|span| touches(span, gold)).count();
-        let found = gold.iter().filter(|span| touches(span, &cited)).count();
-        counts.precision.hits += right;
-        counts.precision.of += cited.len();
-        counts.recall.hits += found;
-        counts.recall.of += gold.len();
-        let precision = right as f64 / cited.len().max(1) as f64;
-        let recall = found as f64 / gold.len() as f64;
-        let f1 = 2.0 * precision * recall / (precision + recall).max(1e-9);
-        counts.f1.push(f1);
+        let touching = Touching::of(&cited, gold);
+        counts.precision.add(touching.cited);
+        counts.recall.add(touching.gold);
+        counts.f1.push(touching.f1());
     }
     let quote = |span: &Span| span.of(text).unwrap_or_default().to_owned();
     json!({
@@ -271,13 +253,15 @@ fn judge(
 
 /// `limit` questions, half of them without an answer, on documents of about `longest` as `length` measures it.
 fn joined(
-    data: &Path,
+    folder: &Path,
     limit: usize,
     longest: usize,
     length: impl Fn(&str) -> Result<usize, EvaluationError>,
 ) -> Result<Vec<Joined>, EvaluationError> {
-    let answerable = lines(&data.join("clapnq/clapnq_dev_answerable.jsonl"))?;
-    let unanswerable = lines(&data.join("clapnq/clapnq_dev_unanswerable.jsonl"))?;
+    let answerable: Vec<Line> =
+        data::json_lines(&folder.join("clapnq/clapnq_dev_answerable.jsonl"))?;
+    let unanswerable: Vec<Line> =
+        data::json_lines(&folder.join("clapnq/clapnq_dev_unanswerable.jsonl"))?;
     let half = (limit / 2).clamp(1, answerable.len().min(unanswerable.len()));
     let spread = |lines: &[Line], nth: usize| nth * lines.len() / half;
     let mut documents = Vec::new();
@@ -315,22 +299,6 @@ pub(super) fn joined_whole(data: &Path) -> Result<Vec<(Document, Vec<Gold>)>, Ev
             (exam.document, questions.zip(gold).collect())
         })
         .collect())
-}
-
-fn lines(path: &Path) -> Result<Vec<Line>, EvaluationError> {
-    let unreadable = |source| EvaluationError::Unreadable {
-        path: path.to_owned(),
-        source,
-    };
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    text.lines()
-        .map(|line| {
-            serde_json::from_str(line).map_err(|source| EvaluationError::Malformed {
-                path: path.to_owned(),
-                source,
-            })
-        })
-        .collect()
 }
 
 impl Joined {

@@ -13,6 +13,7 @@ mod book;
 mod cite;
 mod claims;
 mod clapnq;
+mod data;
 mod discern;
 mod doubts;
 mod fit;
@@ -52,8 +53,12 @@ use lectern_models::{
     Catalogue, CatalogueError, EmbedderError, ForwardError, Model, ModelError, TokenizerError,
 };
 use lectern_protocol::{Failure, FailureCode};
+use record::Records;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// Tokens of an answer at most where the model is told how to answer.
+const TOLD_TOKENS: usize = 192;
 
 /// What to measure.
 #[derive(Debug, Subcommand)]
@@ -267,18 +272,49 @@ impl SegmentArgs {
     }
 }
 
+/// How questions are put, and what comes of the answers.
+#[derive(Debug, Args)]
+pub struct AskedArgs {
+    /// Tell the model this behind each question, such as how long to answer.
+    #[arg(long)]
+    pub tell: Option<String>,
+    /// Tokens of an answer at most, in place of 64, or of 192 where the model is told something.
+    #[arg(long)]
+    pub answer_tokens: Option<usize>,
+    /// How it is read in segments.
+    #[command(flatten)]
+    pub segments: SegmentArgs,
+    /// File that keeps the answers: what is in it is not asked again, only judged.
+    #[arg(long)]
+    pub answers: Option<PathBuf>,
+    /// One JSON object with every question instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl AskedArgs {
+    /// The answers so far, and how others are asked for.
+    fn records(&self, measured: &MeasuredModel) -> Result<Records, EvaluationError> {
+        let usual = match self.tell {
+            Some(_) => TOLD_TOKENS,
+            None => ground::ANSWER_TOKENS,
+        };
+        let records = Records::open(
+            self.answers.as_deref(),
+            self.segments.seen().unwrap_or(ground::Seen::Whole),
+            measured.kv_format,
+            measured.transformer(self.segments.words_only)?,
+        )?;
+        Ok(records.asking(self.tell.as_deref(), self.answer_tokens.unwrap_or(usual)))
+    }
+}
+
 /// Of [`Evaluation::Clapnq`].
 #[derive(Debug, Args)]
 pub struct ClapnqArgs {
     /// Folder that holds `clapnq/`.
     #[arg(long)]
     pub data: PathBuf,
-    /// Tell the model this behind each question, such as how long to answer.
-    #[arg(long)]
-    pub tell: Option<String>,
-    /// Tokens of such an answer at most.
-    #[arg(long, default_value_t = 192)]
-    pub answer_tokens: usize,
     /// Instead of asking, cite the reference answers by their words: what citing could reach. Of the model only the tokenizer is used.
     #[arg(long, conflicts_with = "doubts")]
     pub gold: bool,
@@ -291,15 +327,9 @@ pub struct ClapnqArgs {
     /// Tokens of a document: passages are joined until it has about as many.
     #[arg(long, default_value_t = 1500)]
     pub tokens: usize,
-    /// How it is read in segments.
+    /// How questions are put.
     #[command(flatten)]
-    pub segments: SegmentArgs,
-    /// File that keeps the answers: what is in it is not asked again, only judged.
-    #[arg(long)]
-    pub answers: Option<PathBuf>,
-    /// One JSON object with every question instead of a table.
-    #[arg(long)]
-    pub json: bool,
+    pub asked: AskedArgs,
 }
 
 /// Of [`Evaluation::Sources`].
@@ -317,21 +347,9 @@ pub struct SourcesArgs {
     /// Documents at most.
     #[arg(long, default_value_t = usize::MAX, hide_default_value = true)]
     pub documents: usize,
-    /// Tell the model this behind each question, such as how long to answer.
-    #[arg(long)]
-    pub tell: Option<String>,
-    /// Tokens of an answer at most.
-    #[arg(long, default_value_t = 192)]
-    pub answer_tokens: usize,
-    /// How it is read in segments.
+    /// How questions are put.
     #[command(flatten)]
-    pub segments: SegmentArgs,
-    /// File that keeps the answers: what is in it is not asked again, only judged.
-    #[arg(long)]
-    pub answers: Option<PathBuf>,
-    /// One JSON object with every sentence instead of a table.
-    #[arg(long)]
-    pub json: bool,
+    pub asked: AskedArgs,
 }
 
 /// The model that is measured.

@@ -1,6 +1,7 @@
 //! QMSum (Zhong et al. 2021, arXiv 2104.05938): questions on meetings, with the turns that an answer rests on.
 
 use super::EvaluationError;
+use super::data;
 use super::sources::{Insight, Sourced};
 use super::xquad::{plain_document, push_paragraph};
 use crate::document::Span;
@@ -28,22 +29,9 @@ struct Turn {
 }
 
 /// The meetings of `qmsum/val.jsonl`; on each the questions on something in particular, with the runs of turns that matter.
-pub(super) fn meetings(data: &Path) -> Result<Vec<Sourced>, EvaluationError> {
-    let path = data.join("qmsum/val.jsonl");
-    let text = std::fs::read_to_string(&path).map_err(|source| EvaluationError::Unreadable {
-        path: path.clone(),
-        source,
-    })?;
-    text.lines()
-        .map(|line| {
-            let line: Line =
-                serde_json::from_str(line).map_err(|source| EvaluationError::Malformed {
-                    path: path.clone(),
-                    source,
-                })?;
-            Ok(meeting(line))
-        })
-        .collect()
+pub(super) fn meetings(folder: &Path) -> Result<Vec<Sourced>, EvaluationError> {
+    let lines = data::json_lines(&folder.join("qmsum/val.jsonl"))?;
+    Ok(lines.into_iter().map(meeting).collect())
 }
 
 fn meeting(line: Line) -> Sourced {

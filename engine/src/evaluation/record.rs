@@ -105,15 +105,10 @@ impl Records {
         })
     }
 
-    /// The model is told this behind each question that is asked anew.
-    pub fn telling(self, words: Option<&str>) -> Records {
-        let told = words.map(str::to_owned);
-        Records { told, ..self }
-    }
-
-    /// What is asked anew may be answered with so many tokens.
-    pub fn answering(self, answer_tokens: usize) -> Records {
+    /// The model is told this behind each question that is asked anew, and may answer with so many tokens.
+    pub fn asking(self, told: Option<&str>, answer_tokens: usize) -> Records {
         Records {
+            told: told.map(str::to_owned),
             answer_tokens,
             ..self
         }

@@ -1,5 +1,7 @@
 //! How answers and shares are counted.
 
+use crate::document::Span;
+
 /// Whether an answer says the gold answer: all of it, letter case, punctuation, articles and spacing aside (SQuAD's
 /// normalisation), as whole words.
 pub(super) fn says(answer: &str, gold: &str) -> bool {
@@ -29,6 +31,42 @@ fn normal(text: &str) -> String {
     words.join(" ")
 }
 
+/// The mean; 0 of none.
+pub(super) fn mean(of: &[f64]) -> f64 {
+    of.iter().sum::<f64>() / of.len().max(1) as f64
+}
+
+/// How what is cited and what holds an answer touch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Touching {
+    /// Citations that touch something of the latter.
+    pub cited: Share,
+    /// What of the latter a citation touches.
+    pub gold: Share,
+}
+
+impl Touching {
+    pub fn of(cited: &[Span], gold: &[Span]) -> Touching {
+        let touching = |some: &[Span], others: &[Span]| {
+            let mut share = Share::default();
+            for one in some {
+                share.count(others.iter().any(|o| o.intersection(*one).is_some()));
+            }
+            share
+        };
+        Touching {
+            cited: touching(cited, gold),
+            gold: touching(gold, cited),
+        }
+    }
+
+    /// The harmonic mean of both shares.
+    pub fn f1(self) -> f64 {
+        let (precision, recall) = (self.cited.value(), self.gold.value());
+        2.0 * precision * recall / (precision + recall).max(1e-9)
+    }
+}
+
 /// A count of successes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]
 pub(super) struct Share {
@@ -40,6 +78,11 @@ impl Share {
     pub fn count(&mut self, hit: bool) {
         self.hits += usize::from(hit);
         self.of += 1;
+    }
+
+    pub fn add(&mut self, other: Share) {
+        self.hits += other.hits;
+        self.of += other.of;
     }
 
     pub fn value(self) -> f64 {
@@ -92,5 +135,22 @@ mod tests {
             (low - 0.490).abs() < 0.001 && (high - 0.943).abs() < 0.001,
             "{low} {high}"
         );
+    }
+
+    #[test]
+    fn citations_are_compared_with_what_holds_the_answer() {
+        let spans = |of: &[(usize, usize)]| -> Vec<Span> {
+            of.iter()
+                .map(|(start, end)| Span::new(*start, *end))
+                .collect()
+        };
+        let holding = spans(&[(0, 10), (50, 60)]);
+        let f1 = |cited: &[Span]| Touching::of(cited, &holding).f1();
+        assert!((f1(&spans(&[(2, 5), (52, 55)])) - 1.0).abs() < 1e-9);
+        // Two in one source are two right citations and one source found: 1 and 1/2.
+        assert!((f1(&spans(&[(2, 5), (6, 9)])) - 2.0 / 3.0).abs() < 1e-9);
+        assert!((f1(&spans(&[(2, 5), (20, 25)])) - 0.5).abs() < 1e-9);
+        assert_eq!(f1(&spans(&[(20, 25)])), 0.0);
+        assert_eq!(f1(&[]), 0.0);
     }
 }

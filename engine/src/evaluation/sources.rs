@@ -6,10 +6,9 @@
 //! Beside it stands what words alone and attention alone would have cited, and what citing at random would hit.
 
 use super::cite::ways;
-use super::ground::Seen;
 use super::passages::Gold;
-use super::record::{Records, Said};
-use super::score::Share;
+use super::record::Said;
+use super::score::{Share, Touching, mean};
 use super::xquad::{Exam, GoldQuestion};
 use super::{EvaluationError, MeasuredModel, SourcesArgs, qmsum, summhay};
 use crate::asking::Reader;
@@ -128,14 +127,7 @@ pub(super) fn run(args: &SourcesArgs, measured: &MeasuredModel) -> Result<(), Ev
             model: &model,
             retrieval_heads: &measured.retrieval_heads,
         };
-        let mut records = Records::open(
-            args.answers.as_deref(),
-            args.segments.seen().unwrap_or(Seen::Whole),
-            measured.kv_format,
-            measured.transformer(args.segments.words_only)?,
-        )?
-        .telling(args.tell.as_deref())
-        .answering(args.answer_tokens);
+        let mut records = args.asked.records(measured)?;
         for (nth, sourced) in all.iter().enumerate() {
             let questions: Vec<&GoldQuestion> = sourced.exam.questions.iter().collect();
             let answers = records.answers(&reader, &sourced.exam, &questions, false)?;
@@ -144,7 +136,7 @@ pub(super) fn run(args: &SourcesArgs, measured: &MeasuredModel) -> Result<(), Ev
             eprintln!("document {} of {}", nth + 1, all.len());
         }
     }
-    if args.json {
+    if args.asked.json {
         println!("{}", json!({ "questions": rows }));
     } else {
         counts.print(args.gold);
@@ -211,13 +203,12 @@ fn judged(
                 way.first.count(first.is_some_and(holds));
                 let cited = cite(&claim, text, &index, evidence, &weights).citations;
                 let cited: Vec<Span> = cited.iter().map(|cited| cited.span).collect();
-                let right = cited.iter().filter(|span| holds(**span)).count();
-                way.precision.hits += right;
-                way.precision.of += cited.len();
+                let touching = Touching::of(&cited, holding);
+                way.precision.add(touching.cited);
                 if !cited.is_empty() {
-                    *found = Some(found.unwrap_or(false) | (right > 0));
+                    *found = Some(found.unwrap_or(false) | (touching.cited.hits > 0));
                 }
-                way.f1.push(f1(&cited, holding));
+                way.f1.push(touching.f1());
             }
         }
         for (way, found) in counts.ways.iter_mut().zip(found) {
@@ -249,20 +240,6 @@ fn said_insight(
     Ok(nearest.and_then(|(nth, cosine)| (cosine >= SAYS).then_some(nth)))
 }
 
-/// The harmonic mean of the share of citations that touch what holds an insight and the share of the latter that is cited.
-fn f1(cited: &[Span], holding: &[Span]) -> f64 {
-    let touched = |one: &Span, all: &[Span]| all.iter().any(|o| o.intersection(*one).is_some());
-    let right = cited.iter().filter(|span| touched(span, holding)).count();
-    let found = holding.iter().filter(|span| touched(span, cited)).count();
-    let precision = right as f64 / cited.len().max(1) as f64;
-    let recall = found as f64 / holding.len().max(1) as f64;
-    2.0 * precision * recall / (precision + recall).max(1e-9)
-}
-
-fn mean(of: &[f64]) -> f64 {
-    of.iter().sum::<f64>() / of.len().max(1) as f64
-}
-
 impl Counts {
     /// The table; of what people wrote there is no attention.
     fn print(&self, written: bool) {
@@ -290,26 +267,5 @@ impl Counts {
                 mean(&way.f1) * self.said.value()
             );
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn citations_are_compared_with_what_holds_the_insight() {
-        let spans = |of: &[(usize, usize)]| -> Vec<Span> {
-            of.iter()
-                .map(|(start, end)| Span::new(*start, *end))
-                .collect()
-        };
-        let holding = spans(&[(0, 10), (50, 60)]);
-        assert!((f1(&spans(&[(2, 5), (52, 55)]), &holding) - 1.0).abs() < 1e-9);
-        // Two in one source are two right citations and one source found: 1 and 1/2.
-        assert!((f1(&spans(&[(2, 5), (6, 9)]), &holding) - 2.0 / 3.0).abs() < 1e-9);
-        assert!((f1(&spans(&[(2, 5), (20, 25)]), &holding) - 0.5).abs() < 1e-9);
-        assert_eq!(f1(&spans(&[(20, 25)]), &holding), 0.0);
-        assert_eq!(f1(&[], &holding), 0.0);
     }
 }

@@ -2,6 +2,7 @@
 //! insights that an answer should hold, with the documents that hold them.
 
 use super::EvaluationError;
+use super::data;
 use super::sources::{Insight, Sourced};
 use super::xquad::{plain_document, push_paragraph};
 use crate::document::Span;
@@ -34,14 +35,8 @@ struct Text {
 }
 
 /// All documents of `summhay/topic_news1.json` one after the other, and the questions on them.
-pub(super) fn haystack(data: &Path) -> Result<Sourced, EvaluationError> {
-    let path = data.join("summhay/topic_news1.json");
-    let text = std::fs::read_to_string(&path).map_err(|source| EvaluationError::Unreadable {
-        path: path.clone(),
-        source,
-    })?;
-    let topic: Topic = serde_json::from_str(&text)
-        .map_err(|source| EvaluationError::Malformed { path, source })?;
+pub(super) fn haystack(folder: &Path) -> Result<Sourced, EvaluationError> {
+    let topic = data::json(&folder.join("summhay/topic_news1.json"))?;
     Ok(joined(topic))
 }
 

@@ -1,6 +1,7 @@
 //! SWE-QA (Peng et al. 2025, arXiv 2509.14635): questions on a codebase, whose answers name files and lines.
 
 use super::EvaluationError;
+use super::data;
 use super::passages::Gold;
 use crate::document::{BlockKind, Document, SectionKind, Span};
 use crate::ingest::{Limits, extract_here};
@@ -20,22 +21,16 @@ struct Line {
 ///
 /// # Errors
 /// [`EvaluationError::Unreadable`], [`EvaluationError::Malformed`], [`EvaluationError::Ingest`].
-pub(super) fn requests(data: &Path, code: &Path) -> Result<(Document, Vec<Gold>), EvaluationError> {
+pub(super) fn requests(
+    folder: &Path,
+    code: &Path,
+) -> Result<(Document, Vec<Gold>), EvaluationError> {
     let document = extract_here(code, None, &Limits::default(), &mut |_| ())?;
     let files = Files::of(&document);
     let named = Named::new()?;
-    let path = data.join("sweqa/requests.jsonl");
-    let text = std::fs::read_to_string(&path).map_err(|source| EvaluationError::Unreadable {
-        path: path.clone(),
-        source,
-    })?;
+    let lines: Vec<Line> = data::json_lines(&folder.join("sweqa/requests.jsonl"))?;
     let mut questions = Vec::new();
-    for line in text.lines() {
-        let line: Line =
-            serde_json::from_str(line).map_err(|source| EvaluationError::Malformed {
-                path: path.clone(),
-                source,
-            })?;
+    for line in lines {
         let places = named.places(&line.answer).into_iter();
         let gold = places.filter_map(|(file, first, last)| files.lines(&file, first, last));
         questions.push((line.question, gold.collect()));

@@ -1,6 +1,7 @@
 //! XQuAD (Artetxe et al. 2020, arXiv 1910.11856): questions on Wikipedia articles, with the words that answer them.
 
 use super::EvaluationError;
+use super::data;
 use crate::document::{Block, BlockKind, Document, DocumentKind, Span};
 use serde::Deserialize;
 use std::path::Path;
@@ -52,18 +53,13 @@ struct Gold {
 /// The articles of `xquad/xquad.LANGUAGE.json`, joined in order until each document is about `longest` long (a
 /// document holds whole articles, one at least); `length` measures a paragraph.
 pub(super) fn exams(
-    data: &Path,
+    folder: &Path,
     language: &str,
     longest: usize,
     length: impl Fn(&str) -> Result<usize, EvaluationError>,
 ) -> Result<Vec<Exam>, EvaluationError> {
-    let path = data.join("xquad").join(format!("xquad.{language}.json"));
-    let bytes = std::fs::read(&path).map_err(|source| EvaluationError::Unreadable {
-        path: path.clone(),
-        source,
-    })?;
-    let file: File = serde_json::from_slice(&bytes)
-        .map_err(|source| EvaluationError::Malformed { path, source })?;
+    let name = format!("xquad/xquad.{language}.json");
+    let file: File = data::json(&folder.join(name))?;
     let mut exams = Vec::new();
     let mut open = Exam::empty();
     let mut joined = 0;

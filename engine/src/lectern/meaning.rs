@@ -259,12 +259,8 @@ impl VectorsToMake<'_> {
         let of = |span: Span| span.of(text).unwrap_or_default();
         let texts: Vec<&str> = missing.drain(..together).map(of).collect();
         let transformer = &self.transformer;
-        let codes = || transformer.codes(&texts);
-        let vectors = match self.in_background {
-            true => background::run(codes),
-            false => codes(),
-        };
-        let vectors = match vectors {
+        let codes = background::run_if(self.in_background, || transformer.codes(&texts));
+        let vectors = match codes {
             Ok(vectors) => vectors,
             Err(error) => {
                 tracing::warn!("no vectors are made: {error}");

@@ -296,8 +296,7 @@ impl Lectern {
                 yield_point: &stand_up,
                 along: &along,
                 earlier: earlier.as_ref(),
-                gives_way: (precedence == Precedence::Reading).then(|| self.seat.wanted()),
-                in_background: precedence == Precedence::Reading,
+                behind: (precedence == Precedence::Reading).then(|| self.seat.wanted()),
             },
         );
         note(lesson.of_document(cache.tokens()), cache.bytes())?;

@@ -6,6 +6,7 @@ use super::reading::Lesson;
 use super::seat::Precedence;
 use super::told::{DAMAGED, Told};
 use super::{Job, Lectern};
+use crate::background;
 use crate::kv::KvCache;
 use crate::reading::{self, Followers};
 use lectern_protocol::{Event, Failure, ReadProgress};
@@ -48,7 +49,7 @@ impl Lectern {
         let seated = self.sit_to_read(Precedence::Reading, job, waits)?;
         // What is worth something is told from what was read, not from what a disk made of it.
         let input = lesson.input();
-        let mended = reading::mend(&lesson.model, &input, &cache, &job.cancel);
+        let mended = background::run(|| reading::mend(&lesson.model, &input, &cache, &job.cancel));
         if mended.map_err(Told::told)? > 0 {
             job.tell(Event::Notice {
                 message: DAMAGED.to_owned(),
@@ -70,7 +71,7 @@ impl Lectern {
                     self.under_way.show(id, shown.clone());
                     self.stand_back(&pauses, &seated, job, &|| waits);
                 },
-                in_background: true,
+                behind: Some(self.seat.wanted()),
                 ..Followers::none(&job.cancel)
             },
         )

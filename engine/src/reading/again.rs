@@ -96,11 +96,12 @@ pub fn score(
         let cached = attention.cached_tokens();
         let rows: Vec<u32> = asked.iter().chain(&ids[piece.clone()]).copied().collect();
         for pass in rows.chunks(PASS) {
-            (followers.yield_point)();
-            if followers.cancel.is_cancelled() {
-                return Err(ReadingError::Cancelled);
-            }
-            followers.compute(|| model.forward(pass, attention, Logits::None))?;
+            followers.yields()?;
+            // What a pass that was given up has recorded, it records again: the most that was paid stays the same.
+            followers.pass(attention, |attention| {
+                model.forward(pass, attention, Logits::None)?;
+                Ok(())
+            })?;
         }
         let peaks = attention.take_peaks();
         let behind = cached - piece.len();

@@ -19,7 +19,7 @@ pub const CHUNK_TOKENS: usize = 256;
 #[cfg(feature = "cuda")]
 pub const GPU_CHUNK_TOKENS: usize = 512;
 
-/// How often one chunk is given up for others at most: who asks again and again must not keep a reading from ever going on.
+/// How often one pass is given up for others at most: who asks again and again must not keep a reading from ever going on.
 const GIVEN_UP_AT_MOST: usize = 2;
 
 /// What is to be read.
@@ -183,11 +183,10 @@ pub struct Followers<'f> {
     pub along: &'f dyn Fn(usize),
     /// What was read of the document before it changed: segments that have not changed are taken over.
     pub earlier: Option<&'f Donor>,
-    /// While this is, the chunk under way is given up, within about 0.1 s, and read again after the next yield point: on a processor
-    /// a large model is at one for half a minute.
-    pub gives_way: Option<&'f Wanted>,
-    /// Nobody waits for it: it is computed [behind all else](background) that the machine has to do.
-    pub in_background: bool,
+    /// Nobody waits for it: it is computed [behind all else](background) that the machine has to do, and while this is wanted the pass under
+    /// way is given up, within about 0.1 s, and computed again after the next yield point. On a processor a large model is at
+    /// one for half a minute.
+    pub behind: Option<&'f Wanted>,
 }
 
 impl<'f> Followers<'f> {
@@ -199,16 +198,50 @@ impl<'f> Followers<'f> {
             yield_point: &|| (),
             along: &|_| (),
             earlier: None,
-            gives_way: None,
-            in_background: false,
+            behind: None,
         }
     }
 
     /// Computes with as much haste as they have.
     pub(super) fn compute<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        match self.in_background {
-            true => background::run(work),
-            false => work(),
+        background::run_if(self.behind.is_some(), work)
+    }
+
+    /// Lets others have the machine for as long as they need it.
+    ///
+    /// # Errors
+    /// [`ReadingError::Cancelled`].
+    pub(super) fn yields(&self) -> Result<(), ReadingError> {
+        (self.yield_point)();
+        match self.cancel.is_cancelled() {
+            true => Err(ReadingError::Cancelled),
+            false => Ok(()),
+        }
+    }
+
+    /// A pass over tokens behind what `attention` holds; says when the one began that was not given up.
+    ///
+    /// # Errors
+    /// As `pass`; [`ReadingError::Cancelled`].
+    pub(super) fn pass(
+        &self,
+        attention: &mut DenseAttention,
+        mut pass: impl FnMut(&mut DenseAttention) -> Result<(), ReadingError> + Send,
+    ) -> Result<Instant, ReadingError> {
+        let before = attention.tokens();
+        let mut given_up = 0;
+        loop {
+            let wanted = self.behind.filter(|_| given_up < GIVEN_UP_AT_MOST);
+            attention.listen_to(self.cancel.or_wanted(wanted));
+            let began = Instant::now();
+            match self.compute(|| pass(attention)) {
+                Err(ReadingError::Cancelled) if !self.cancel.is_cancelled() => {
+                    given_up += 1;
+                    attention.rewind(before);
+                    self.yields()?;
+                }
+                done => return done.map(|()| began),
+            }
         }
     }
 }
@@ -233,11 +266,9 @@ pub fn read(
     let Followers {
         cancel,
         progress,
-        yield_point,
         along,
         earlier,
-        gives_way,
-        in_background: _,
+        ..
     } = followers;
     let ids = input.ids();
     if ids.len() > model.context_length() && input.segments.is_none() {
@@ -247,7 +278,7 @@ pub fn read(
         });
     }
     let mut pace = Pace::default();
-    let mut tokens = resume(model, input, cache, &ids, cancel)?;
+    let mut tokens = followers.compute(|| resume(model, input, cache, &ids, cancel))?;
     let looks_at = input.segments.as_ref().map(|cut| cut.looked_at());
     let report = |tokens: usize, pace: &Pace| {
         progress(&ReadProgress {
@@ -264,16 +295,10 @@ pub fn read(
     if tokens == ids.len() {
         return Ok(pace);
     }
-    let stops = cancel.or_wanted(gives_way);
-    let mut attention = input.attention_at(model, cache, tokens, &stops)?;
-    let mut given_up = 0;
+    let mut attention = input.attention_at(model, cache, tokens, cancel)?;
     while tokens < ids.len() {
         let chunk = &ids[input.next_chunk(tokens, chunk_tokens(model, &attention))];
-        yield_point();
-        if cancel.is_cancelled() {
-            return Err(ReadingError::Cancelled);
-        }
-        let began = Instant::now();
+        followers.yields()?;
         if input.begins_anew(tokens) {
             let segment = &ids[tokens..input.ends(tokens)];
             if let Some(donor) = earlier
@@ -287,25 +312,10 @@ pub fn read(
             attention.go_to(input.before(&cache.view(), tokens))?;
         }
         let before = attention.tokens();
-        let computed = followers.compute(|| -> Result<(), ReadingError> {
-            model.forward(chunk, &mut attention, Logits::None)?;
+        let began = followers.pass(&mut attention, |attention| {
+            model.forward(chunk, attention, Logits::None)?;
             Ok(attention.seal(cache, chunk)?)
-        });
-        match computed {
-            Err(ReadingError::Cancelled) if !cancel.is_cancelled() => {
-                given_up += 1;
-                let insists = given_up >= GIVEN_UP_AT_MOST;
-                drop(attention);
-                let stops = if insists { cancel } else { &stops };
-                attention = input.attention_at(model, cache, tokens, stops)?;
-                continue;
-            }
-            computed => computed?,
-        }
-        if given_up > 0 {
-            given_up = 0;
-            attention.listen_to(stops.clone());
-        }
+        })?;
         tokens += chunk.len();
         along(input.of_document(tokens));
         pace.add(before, chunk.len(), began.elapsed());
