@@ -10,7 +10,7 @@ mod lesson;
 use lectern_engine::attention::DenseAttention;
 use lectern_engine::kv::BlockFormat;
 use lectern_engine::reading::{
-    CHUNK_TOKENS, CancelFlag, Followers, ReadingError, Wanted, mend, read,
+    CHUNK_TOKENS, CancelFlag, Followers, ReadingError, Wanted, mend, read, thin,
 };
 use lectern_models::Logits;
 use lesson::{ids, input, open, read_all};
@@ -226,6 +226,35 @@ fn a_chunk_is_given_up_for_who_waits_and_read_again() {
     read(&model, &input, &cache, followers).unwrap();
     assert_eq!(begun.get(), 3 * chunks, "each chunk gives way twice");
     assert!(bytes(&pestered) == bytes(&whole));
+}
+
+#[test]
+fn making_smaller_gives_way_too_and_keeps_the_same() {
+    let model = load(SMOLLM2);
+    let mut input = input(&model, 2 * CHUNK_TOKENS);
+    input.identity.format = BlockFormat::K4V4.number();
+    let never = CancelFlag::new();
+    let wanted = Wanted::new();
+    let [alone, given_way] = [None, Some(&wanted)].map(|behind| {
+        let folder = TempDir::new().unwrap();
+        let cache = open(folder.path(), &input, &model);
+        read_all(&model, &input, &cache);
+        wanted.set(true);
+        let begun = Cell::new(0);
+        let followers = Followers {
+            behind,
+            yield_point: &|| begun.set(begun.get() + 1),
+            ..Followers::none(&never)
+        };
+        let cache = thin(&model, &input, cache, 0.5, followers).unwrap();
+        assert!(cache.view().is_thinned());
+        (
+            begun.get(),
+            std::fs::read(folder.path().join("blocks.kv")).unwrap(),
+        )
+    });
+    assert_eq!(given_way.0, 3 * alone.0, "each pass gives way twice");
+    assert!(given_way.1 == alone.1);
 }
 
 #[test]
