@@ -32,7 +32,7 @@ pub use block::{BlockWeights, DecoderWeights, Sizes};
 pub use catalogue::{Catalogue, CatalogueEntry, CatalogueError, DownloadProgress};
 pub use chat::{ChatMessage, ChatTemplate, ChatTemplateError, Role};
 pub use decoder::{Logits, Place};
-pub use embedder::{Embedder, EmbedderError, Fit};
+pub use embedder::{Embedder, EmbedderError, Fit, Spelled, SpelledToken};
 pub use error::{ForwardError, ModelError};
 pub use gguf::{GgufFault, Quantization};
 pub use level::Level;

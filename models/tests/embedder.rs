@@ -36,6 +36,9 @@ fn cosine(one: &[f32], other: &[f32]) -> f64 {
 /// told apart by are some hundredths.
 const NEAR: f64 = 0.998;
 
+/// What rounding does to one token does not vanish in a mean.
+const NEAR_TOKEN: f64 = 0.99;
+
 #[test]
 fn vectors_are_those_of_the_plain_forward_pass() {
     let (embedder, _) = load();
@@ -71,6 +74,35 @@ fn passages_have_the_vectors_of_candle_transformers() {
         let near = cosine(vector, &plain.embed(text));
         assert!(near > NEAR, "{text:?}: {near}");
     }
+}
+
+#[test]
+fn tokens_have_the_states_of_candle_transformers() {
+    let (embedder, tokenizer_bytes) = load();
+    let plain = sentence::Plain::open(&reference::model_path(MINILM), tokenizer_bytes as usize);
+    let texts = ["Marta Olsen taught herself lighthousekeeping.", "Who?"];
+    let spelled = embedder.spell(&texts).unwrap();
+    let vectors = embedder.embed(&texts).unwrap();
+    for ((text, spelled), vector) in texts.iter().zip(&spelled).zip(&vectors) {
+        assert_eq!(&spelled.vector, vector);
+        let states = plain.states(text);
+        // But for the two that begin and end it.
+        let inside = &states[1..states.len() - 1];
+        assert_eq!(spelled.tokens.len(), inside.len());
+        for (token, state) in spelled.tokens.iter().zip(inside) {
+            let length = cosine(state, state).sqrt();
+            let near = cosine(&token.vector, state) / length;
+            assert!(near > NEAR_TOKEN, "{token:?}: {near}");
+        }
+    }
+    let pieces = |nth: usize| -> Vec<&str> {
+        let tokens = spelled[nth].tokens.iter();
+        tokens.map(|token| token.piece.as_str()).collect()
+    };
+    let whole = pieces(0).concat().replace("##", "");
+    assert_eq!(whole, "martaolsentaughtherselflighthousekeeping.");
+    assert_eq!(pieces(1), ["who", "?"]);
+    assert!(embedder.spell(&[]).unwrap().is_empty());
 }
 
 #[test]

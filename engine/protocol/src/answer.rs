@@ -58,8 +58,8 @@ pub struct Answer {
     pub conversation: Option<String>,
     /// Whether it was stopped before it was finished.
     pub stopped: bool,
-    /// Whether the document probably does not answer the question: none of its passages comes near it in meaning, and no
-    /// sentence of the answer is cited. Where that is not known, and where the answer says so itself, it is false.
+    /// Whether the document probably does not answer the question, since little in it comes near: less still where something
+    /// that is said is supported. Where that is not known, and where the answer says so itself, it is false.
     #[serde(default)]
     pub far: bool,
     /// The question as the model says it in the document's language, where that is another and passages were looked for by both.

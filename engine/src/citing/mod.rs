@@ -37,6 +37,7 @@ pub use index::SentenceIndex;
 pub use link::{Fingerprint, Link, LinkError};
 pub use outright::Outright;
 pub use query::is_abstention;
+pub(crate) use query::tells_nothing;
 pub use rank::{Candidate, Features, Weights};
 pub use settle::{Settled, settle};
 

@@ -438,13 +438,16 @@ fn weight(term: &Term, words: &str, index: &SentenceIndex) -> f32 {
     kind * index.idf(term)
 }
 
+/// Whether this word, in small letters, tells nothing of what a question is about.
+pub(crate) fn tells_nothing(word: &str) -> bool {
+    FUNCTION_WORDS.contains(&word)
+}
+
 pub(super) fn is_function_word(term: &Term, words: &str) -> bool {
     let word = term.span.of(words).unwrap_or_default();
     // the US and the WHO are names
     let initials = word.len() > 1 && word.chars().all(char::is_uppercase);
-    term.kind != TermKind::Number
-        && !initials
-        && FUNCTION_WORDS.contains(&word.to_lowercase().as_str())
+    term.kind != TermKind::Number && !initials && tells_nothing(&word.to_lowercase())
 }
 
 fn is_critical(term: &Term, sentence: &str, index: &SentenceIndex) -> bool {

@@ -36,7 +36,7 @@ pub fn print_evidence(answer: &Answer) {
         }
     }
     if answer.far {
-        say("  (!) Nothing in the document comes near the question: it may not answer it.");
+        say("  (!) The document may not answer this: little in it comes near the question.");
     }
     if let Some(words) = &answer.looked_for {
         say(&format!("  {dim}Also looked for: {words}{plain}"));

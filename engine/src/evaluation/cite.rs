@@ -47,6 +47,8 @@ struct Outcome {
     /// Of the answer, with a state and the cited words each.
     sentences: Vec<String>,
     states: Vec<SupportState>,
+    /// Whether it is told that the document may not answer; not known of older records.
+    far: Option<bool>,
     quotes: Vec<Vec<String>>,
     /// Of supported sentences, if they were asked for.
     holds: Vec<Option<Trial>>,
@@ -166,7 +168,11 @@ fn judged(
         let quote = |span: Span| span.of(text).unwrap_or_default().to_owned();
         quotes.push(verdict.citations.iter().map(|c| quote(c.span)).collect());
     }
+    let is_supported = states.contains(&SupportState::Supported);
     Ok(Outcome {
+        far: record
+            .nearness
+            .map(|nearness| nearness.is_far(is_supported)),
         document,
         fits: document.is_multiple_of(2),
         question: gold.question.clone(),
@@ -295,6 +301,14 @@ fn print(outcomes: &[Outcome]) {
         println!(
             "  wrong, shown supported {}",
             share(&|o| (!o.right).then(|| supported(o)))
+        );
+        println!(
+            "  right, called far      {}",
+            share(&|o| o.far.filter(|_| o.right))
+        );
+        println!(
+            "  wrong, called far      {}",
+            share(&|o| o.far.filter(|_| !o.right))
         );
         for (way, (name, _)) in ways().iter().enumerate() {
             let first = share(&|o| o.right.then(|| o.ways[way].first));

@@ -3,8 +3,8 @@
 //! ClapNQ (Rosenthal et al. 2024, arXiv 2404.02103): questions people typed into a search engine, each on a passage of
 //! Wikipedia that answers it, in sentences that are marked, or does not. Passages of both kinds are joined to documents
 //! in turn, so that the others are what an answer must be told from. A question without an answer is *recognised* if
-//! the model says so or if no sentence of what it says is cited; or, as the product does, if the model says so, or no sentence is
-//! supported and no passage comes near the question.
+//! the model says so or if no sentence of what it says is cited; or, as the product does, if the model says so or the document
+//! comes not near enough to the question.
 
 use super::data;
 use super::doubts::Doubts;
@@ -17,6 +17,7 @@ use super::{ClapnqArgs, EvaluationError, MeasuredModel};
 use crate::asking::Reader;
 use crate::citing::{Claim, SentenceIndex, Weights, cite, is_abstention};
 use crate::document::{Document, Span, sentences};
+use crate::retrieval::Nearness;
 use lectern_models::Model;
 use lectern_protocol::SupportState;
 use serde::Deserialize;
@@ -91,7 +92,7 @@ pub(super) fn run(args: &ClapnqArgs, measured: &MeasuredModel) -> Result<(), Eva
         let answers = records.answers(&reader, exam, &questions, false)?;
         let index = SentenceIndex::new(&exam.document);
         for ((asked, gold), record) in questions.iter().zip(gold).zip(&answers) {
-            let said = (&record.sentences[..], record.far);
+            let said = (&record.sentences[..], record.nearness);
             let mut row = judge(exam, &index, asked, gold, said, &mut counts);
             row["answer"] = json!(record.answer);
             rows.push(row);
@@ -200,7 +201,7 @@ fn judge(
     index: &SentenceIndex,
     asked: &GoldQuestion,
     gold: &[Span],
-    (said, far): (&[Said], Option<bool>),
+    (said, nearness): (&[Said], Option<Nearness>),
     counts: &mut Counts,
 ) -> serde_json::Value {
     let text = &exam.document.text;
@@ -222,7 +223,7 @@ fn judge(
         .first()
         .is_none_or(|said| is_abstention(&said.sentence));
     let supported = states.contains(&SupportState::Supported);
-    let doubted = refused || cited.is_empty() && far == Some(true);
+    let doubted = refused || nearness.is_some_and(|near| near.is_far(supported));
     if gold.is_empty() {
         counts.unanswered_refused.count(refused);
         counts.unanswered_doubted.count(doubted);
@@ -244,7 +245,7 @@ fn judge(
         "question": asked.question,
         "answerable": !gold.is_empty(),
         "refused": refused,
-        "far": far,
+        "nearness": nearness,
         "states": states,
         "cited": cited.iter().map(quote).collect::<Vec<_>>(),
         "gold": gold.iter().map(quote).collect::<Vec<_>>(),
@@ -291,7 +292,17 @@ fn joined(
 /// All questions that have an answer on one document of all passages, those that answer no question among them; with each what
 /// answers it.
 pub(super) fn joined_whole(data: &Path) -> Result<Vec<(Document, Vec<Gold>)>, EvaluationError> {
-    let all = joined(data, usize::MAX, usize::MAX, |_| Ok(0))?;
+    documents(data, usize::MAX, usize::MAX, |_| Ok(0))
+}
+
+/// Documents as [`joined`], with what answers each question.
+pub(super) fn documents(
+    data: &Path,
+    limit: usize,
+    longest: usize,
+    length: impl Fn(&str) -> Result<usize, EvaluationError>,
+) -> Result<Vec<(Document, Vec<Gold>)>, EvaluationError> {
+    let all = joined(data, limit, longest, length)?;
     Ok(all
         .into_iter()
         .map(|Joined { exam, gold }| {

@@ -5,6 +5,7 @@ use super::ground::Prepared;
 use crate::attention::{CancelFlag, DenseAttention};
 use crate::kv::KvView;
 use crate::reading::suffix;
+use crate::retrieval::Nearness;
 use lectern_models::{ForwardError, Logits, Model};
 use serde::Serialize;
 
@@ -14,10 +15,8 @@ const REFUSAL: &str = "The document does not say.";
 /// Numbers that an answer could be doubted by.
 #[derive(Debug, Serialize)]
 pub(super) struct Doubts {
-    /// Cosine of the question and the nearest passage; unknown without vectors.
-    nearest: Option<f64>,
-    /// The same of the sentences of the passages that match best: the nearest and the second.
-    sentences: Vec<f64>,
+    /// How near the document comes; unknown without vectors.
+    nearness: Option<Nearness>,
     /// BM25 of the best passage, as a share of what the question's own words would have.
     words: f64,
     /// Behind what the question looks at, and behind the opening alone; of documents that were read.
@@ -51,7 +50,6 @@ impl Doubts {
             let ranked = ranks.by_words(question)?;
             Ok::<_, EvaluationError>(ranked.first().map_or(0.0, |best| best.score))
         })?;
-        let nearest = ranks.map_or(Ok(None), |ranks| ranks.nearest(question))?;
         let said = |picked: &[usize]| -> Result<Option<Said>, EvaluationError> {
             match (&prepared.held, &prepared.segments) {
                 (Some(held), Some(segments)) => {
@@ -61,8 +59,7 @@ impl Doubts {
             }
         };
         Ok(Doubts {
-            nearest,
-            sentences: ranks.map_or(Ok(Vec::new()), |ranks| ranks.nearest_sentences(question))?,
+            nearness: prepared.nearness(question)?,
             words,
             behind: said(&view.segments)?,
             alone: said(&[])?,

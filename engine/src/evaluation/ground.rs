@@ -4,20 +4,18 @@ use super::EvaluationError;
 use super::record::Scratch;
 use crate::asking::{Ground, Question, Sampling};
 use crate::attention::{KeptIndex, PagePolicy, SparseRead};
+use crate::citing::tells_nothing;
 use crate::document::{Document, Span};
 use crate::home::Home;
 use crate::kv::{BlockFormat, CacheIdentity, KvCache, KvView};
 use crate::library::{ContentHash, Library, NewDocument};
 use crate::reading::{CancelFlag, Followers, ReadingInput, Segments, prefix, read, thin};
-use crate::retrieval::{self, Ranked, Transformer, Vectors};
+use crate::retrieval::{self, Nearness, Ranked, Transformer, Vectors};
 use lectern_models::{Model, Token};
 use lectern_protocol::Answer;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::sync::Arc;
-
-/// Passages whose sentences are compared with a question.
-const LOOKED_INTO: usize = 3;
 
 /// Tokens of an answer at most.
 pub(super) const ANSWER_TOKENS: usize = 64;
@@ -190,11 +188,11 @@ impl Prepared {
         })
     }
 
-    /// Whether no passage comes near `question` in meaning.
-    pub fn is_far(&self, question: &str) -> Result<bool, EvaluationError> {
+    /// How near the document comes to `question`; `None` where nothing can be said.
+    pub fn nearness(&self, question: &str) -> Result<Option<Nearness>, EvaluationError> {
         self.ranks
             .as_ref()
-            .map_or(Ok(false), |ranks| ranks.is_far(question))
+            .map_or(Ok(None), |ranks| ranks.nearness(question, &[]))
     }
 
     /// The ground that a question with this view stands on.
@@ -308,36 +306,27 @@ impl Ranks {
         Ok(self.runtime.block_on(ranked)?)
     }
 
-    /// The cosine of `question` and the passage that comes nearest, if that is known.
-    pub fn nearest(&self, question: &str) -> Result<Option<f64>, EvaluationError> {
+    /// How near the document comes to `question`, without the passages that hold something of `but`.
+    pub fn nearness(
+        &self,
+        question: &str,
+        but: &[Span],
+    ) -> Result<Option<Nearness>, EvaluationError> {
         let Some((transformer, vectors)) = &self.meaning else {
             return Ok(None);
         };
-        let text = &self.document.text;
-        Ok(transformer.nearest(text, &self.passages, vectors, question)?)
-    }
-
-    /// The cosines of `question` and the sentences of the passages that match it best, highest first.
-    pub fn nearest_sentences(&self, question: &str) -> Result<Vec<f64>, EvaluationError> {
-        let Some((transformer, _)) = &self.meaning else {
-            return Ok(Vec::new());
-        };
-        let text = &self.document.text;
-        let ranked = self.rank(question)?;
-        let best = ranked.iter().take(LOOKED_INTO);
-        let found = best.flat_map(|passage| crate::document::sentences(text, passage.span));
-        let found: Vec<&str> = found.filter_map(|span| span.of(text)).collect();
-        let mut cosines = transformer.cosines(question, &found)?;
-        cosines.sort_by(|a, b| b.total_cmp(a));
-        Ok(cosines)
-    }
-
-    /// Whether no passage comes near `question` in meaning.
-    fn is_far(&self, question: &str) -> Result<bool, EvaluationError> {
-        let Some((transformer, vectors)) = &self.meaning else {
-            return Ok(false);
-        };
-        Ok(transformer.is_far(&self.document.text, &self.passages, vectors, question)?)
+        let stays = |span: &Span| but.iter().all(|but| but.intersection(*span).is_none());
+        let passages: Vec<Span> = self.passages.iter().copied().filter(stays).collect();
+        let mut ranked = self.rank(question)?;
+        ranked.retain(|ranked| stays(&ranked.span));
+        let on = (self.document.text.as_str(), &passages[..], vectors);
+        Ok(Nearness::of(
+            transformer,
+            on,
+            &ranked,
+            question,
+            tells_nothing,
+        )?)
     }
 
     /// Best first, as the product ranks them.

@@ -22,6 +22,8 @@ mod heads;
 mod hold;
 mod journal;
 mod kv;
+mod logistic;
+mod near;
 mod passages;
 mod probe;
 mod qmsum;
@@ -38,6 +40,8 @@ mod xquad;
 pub use book::BookArgs;
 pub use hold::HoldArgs;
 pub use kv::KvArgs;
+pub use near::NearArgs;
+pub use passages::PassagesArgs;
 pub use savers::SaversArgs;
 pub use sparse::SparseArgs;
 
@@ -48,7 +52,7 @@ use crate::kv::{BlockFormat, KvError};
 use crate::library::LibraryError;
 use crate::reading::{PromptError, ReadingError};
 use crate::retrieval::Transformer;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use lectern_models::{
     Catalogue, CatalogueError, EmbedderError, ForwardError, Model, ModelError, TokenizerError,
 };
@@ -73,6 +77,8 @@ pub enum Evaluation {
     /// How well the passage that answers a question is found: by its words, by its meaning, by both. Needs no model that
     /// answers (ClapNQ, XQuAD, QMSum, SWE-QA).
     Passages(PassagesArgs),
+    /// How near documents come to questions that they answer and to others (ClapNQ, XQuAD, QMSum): fits what tells them apart.
+    Near(NearArgs),
     /// How well a model's retrieval heads find the passage, from the keys that it kept when it read (XQuAD).
     Attended(AttendedArgs),
     /// How well a model's own probability of a claim, with its cited words and without, tells true from false.
@@ -149,32 +155,6 @@ pub struct WordsArgs {
     /// Bytes of a document: articles are joined until it has about as many.
     #[arg(long, default_value_t = 16000)]
     pub bytes: usize,
-}
-
-/// Of [`Evaluation::Passages`].
-#[derive(Debug, Args)]
-pub struct PassagesArgs {
-    /// Folder that holds `clapnq/`, `xquad/`, `qmsum/` and `sweqa/`.
-    #[arg(long)]
-    pub data: PathBuf,
-    /// Folder of models, in which what knows meanings is looked for.
-    #[arg(long)]
-    pub models: PathBuf,
-    /// The `requests` library as its source package unpacks; without it questions on code are left out.
-    #[arg(long)]
-    pub code: Option<PathBuf>,
-    /// Language of XQuAD's questions and articles.
-    #[arg(long, default_value = "en")]
-    pub language: String,
-    /// Rank by meaning also what the product finds by words alone: code, and other languages.
-    #[arg(long)]
-    pub whatever: bool,
-    /// Questions of XQuAD.
-    #[arg(long, default_value_t = 300)]
-    pub limit: usize,
-    /// Sets to measure.
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = passages::Set::value_variants().to_vec())]
-    pub sets: Vec<passages::Set>,
 }
 
 /// Of [`Evaluation::Attended`].
@@ -482,6 +462,7 @@ pub fn run(
     match evaluation {
         Evaluation::Words(args) => words::run(args)?,
         Evaluation::Passages(args) => passages::run(args)?,
+        Evaluation::Near(args) => near::run(args)?,
         Evaluation::Hold(args) => hold::run(args, &model()?)?,
         Evaluation::Heads(args) => heads::run(args, &model()?)?,
         Evaluation::Attended(args) => attended::run(args, &model()?)?,

@@ -3,17 +3,44 @@
 //! ClapNQ's questions were typed into a search engine by people who had not seen the passage; XQuAD's and QMSum's were
 //! written by people who had it before them.
 
+use super::EvaluationError;
 use super::clapnq;
 use super::ground::Ranks;
 use super::sources::Sourced;
 use super::xquad::{Exam, exams};
-use super::{EvaluationError, PassagesArgs};
 use super::{qmsum, sweqa};
 use crate::document::{Document, Span};
 use crate::retrieval::{self, Ranked, Transformer};
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use lectern_models::Catalogue;
+use std::path::PathBuf;
 use std::sync::Arc;
+
+/// Of [`Evaluation::Passages`](super::Evaluation::Passages).
+#[derive(Debug, Args)]
+pub struct PassagesArgs {
+    /// Folder that holds `clapnq/`, `xquad/`, `qmsum/` and `sweqa/`.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Folder of models, in which what knows meanings is looked for.
+    #[arg(long)]
+    pub models: PathBuf,
+    /// The `requests` library as its source package unpacks; without it questions on code are left out.
+    #[arg(long)]
+    pub code: Option<PathBuf>,
+    /// Language of XQuAD's questions and articles.
+    #[arg(long, default_value = "en")]
+    pub language: String,
+    /// Rank by meaning also what the product finds by words alone: code, and other languages.
+    #[arg(long)]
+    pub whatever: bool,
+    /// Questions of XQuAD.
+    #[arg(long, default_value_t = 300)]
+    pub limit: usize,
+    /// Sets to measure.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Set::value_variants().to_vec())]
+    pub sets: Vec<Set>,
+}
 
 /// Passages that are counted among the first.
 const FIRST: usize = 8;

@@ -12,7 +12,7 @@ use crate::asking::{OpenDocument, Question, Reader, ask_observed};
 use crate::attention::{CancelFlag, DenseAttention};
 use crate::citing::{AttentionEvidence, Claim};
 use crate::kv::BlockFormat;
-use crate::retrieval::Transformer;
+use crate::retrieval::{Nearness, Transformer};
 use lectern_models::{ChatMessage, Logits, Model, Role};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -33,9 +33,9 @@ pub(super) struct Record {
     /// Whether the answer's words were before the model; not known of older records.
     #[serde(default)]
     pub seen: Option<bool>,
-    /// Whether no passage comes near the question; not known of older records.
+    /// How near the document comes to the question; not known of older records.
     #[serde(default)]
-    pub far: Option<bool>,
+    pub nearness: Option<Nearness>,
     pub sentences: Vec<Said>,
     /// The answer without the document.
     pub closed_book: Option<String>,
@@ -192,7 +192,7 @@ impl Records {
                 document: exam.document.text.len(),
                 question: gold.question.clone(),
                 seen: Some(saw(&answer, gold.span)),
-                far: Some(prepared.is_far(&gold.question)?),
+                nearness: prepared.nearness(&gold.question)?,
                 answer: answer.answer,
                 sentences,
                 closed_book,
@@ -279,7 +279,7 @@ mod tests {
         let path = folder.path().join("answers.jsonl");
         let record = |question: &str| Record {
             seen: None,
-            far: None,
+            nearness: None,
             document: 7,
             question: question.into(),
             answer: "Nobody.".into(),

@@ -466,7 +466,8 @@ impl Work<'_> {
         if let Some(title) = &self.chosen.title {
             answer.model.clone_from(title);
         }
-        answer.far = self.lectern.is_far(self.on, &document, &answer);
+        let earlier = self.history.last();
+        answer.far = self.lectern.is_far(self.on, &document, &answer, earlier);
         answer.looked_for = self.translated.get().cloned().flatten();
         answer.timings.first_token_ms += before_ms;
         answer.timings.read_tokens += cost.tokens as u32;

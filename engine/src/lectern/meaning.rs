@@ -6,11 +6,11 @@ use super::told::Told;
 use super::{Job, Lectern, lock};
 use crate::asking::{OpenDocument, Turn};
 use crate::background;
-use crate::citing::is_abstention;
+use crate::citing::{is_abstention, tells_nothing};
 use crate::document::Span;
 use crate::library::StoredDocument;
-use crate::retrieval::{self, Ranked, Transformer};
-use lectern_protocol::{Answer, AnswerSentence, Event, Failure, ReadProgress};
+use crate::retrieval::{self, Nearness, Ranked, Transformer};
+use lectern_protocol::{Answer, AnswerSentence, Event, Failure, ReadProgress, SupportState};
 use std::cell::RefCell;
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -77,29 +77,51 @@ impl Lectern {
         }))
     }
 
-    /// Whether the document probably does not answer ([`Answer::far`]).
-    pub(super) fn is_far(&self, on: &Handle, open: &OpenDocument, answer: &Answer) -> bool {
+    /// Whether the document probably does not answer ([`Answer::far`]). A question behind another one may only say what is
+    /// different: then both together must be far, too.
+    pub(super) fn is_far(
+        &self,
+        on: &Handle,
+        open: &OpenDocument,
+        answer: &Answer,
+        earlier: Option<&Turn>,
+    ) -> bool {
+        let question = &answer.question;
         let says_so = |said: &AnswerSentence| is_abstention(&said.text);
-        let is_cited = |said: &AnswerSentence| !said.citations.is_empty();
         if answer.stopped
             || answer.sentences.first().is_none_or(says_so)
-            || answer.sentences.iter().any(is_cited)
+            || retrieval::asks_for_the_whole(question)
         {
             return false;
         }
         let Some(transformer) = self.transformer() else {
             return false;
         };
-        let vectors = on.block_on(self.library.vectors(&open.id, transformer.number()));
-        let text = &open.document.text;
-        let far = vectors.map_err(Failure::from).and_then(|vectors| {
-            let far = transformer.is_far(text, &open.passages, &vectors, &answer.question);
-            far.map_err(Told::told)
-        });
-        far.unwrap_or_else(|failure| {
-            tracing::warn!("how near a question is, is not known: {}", failure.message);
-            false
-        })
+        let is_supported = |said: &AnswerSentence| said.state == SupportState::Supported;
+        let is_supported = answer.sentences.iter().any(is_supported);
+        let is_far = |question: &str| {
+            let nearness = self.nearness(on, open, &transformer, question);
+            let nearness = nearness.unwrap_or_else(|failure| {
+                tracing::warn!("how near a question is, is not known: {}", failure.message);
+                None
+            });
+            nearness.is_some_and(|nearness| nearness.is_far(is_supported))
+        };
+        let both = |earlier: &Turn| format!("{} {question}", earlier.question);
+        is_far(question) && earlier.is_none_or(|earlier| is_far(&both(earlier)))
+    }
+
+    fn nearness(
+        &self,
+        on: &Handle,
+        open: &OpenDocument,
+        transformer: &Transformer,
+        question: &str,
+    ) -> Result<Option<Nearness>, Failure> {
+        let vectors = on.block_on(self.library.vectors(&open.id, transformer.number()))?;
+        let ranked = self.ranked(on, open, question, None)?;
+        let on = (open.document.text.as_str(), &open.passages[..], &vectors);
+        Nearness::of(transformer, on, &ranked, question, tells_nothing).map_err(Told::told)
     }
 
     /// The vectors that are still to be made of a document's passages, as urgent as this says; `None` if there is nothing to make

@@ -7,11 +7,6 @@ use super::Ranked;
 use crate::document::Span;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Cosine to the question below which a passage is not near it. Of ClapNQ's questions the nearest of 34 passages is farther for a
-/// tenth of those that are answered there and for two thirds of those that are not; in novels, where questions share little with
-/// the text, for half of those that are (`docs/citations.md`).
-pub const FAR: f64 = 0.45;
-
 /// Share of the passages of which vectors must be there to say that none is near.
 pub const ENOUGH: f64 = 0.9;
 

@@ -1,10 +1,10 @@
 //! The sentence transformer that says what passages are about.
 
 use super::Ranked;
-use super::meaning::{ENOUGH, FAR, code, cosine, text_number, with_meaning};
+use super::meaning::{ENOUGH, code, cosine, text_number, with_meaning};
 use super::rank::EARLIER;
 use crate::document::{Document, DocumentKind, Span};
-use lectern_models::{Catalogue, Embedder, EmbedderError, Fit};
+use lectern_models::{Catalogue, Embedder, EmbedderError, Fit, Spelled};
 use std::collections::HashMap;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -113,19 +113,12 @@ impl Transformer {
         Ok(with_meaning(ranked, &nearness))
     }
 
-    /// Whether no passage of a text comes near the question; false too where nothing can be said.
+    /// Texts as vectors, and each of their tokens.
     ///
     /// # Errors
     /// [`EmbedderError`].
-    pub fn is_far(
-        &self,
-        text: &str,
-        passages: &[Span],
-        vectors: &Vectors,
-        question: &str,
-    ) -> Result<bool, EmbedderError> {
-        let nearest = self.nearest(text, passages, vectors, question)?;
-        Ok(nearest.is_some_and(|cosine| cosine < FAR))
+    pub(super) fn spell(&self, texts: &[&str]) -> Result<Vec<Spelled>, EmbedderError> {
+        self.embedder.spell(texts)
     }
 
     /// The cosines of a question and each of these texts.

@@ -1,6 +1,7 @@
 //! The encoder of a sentence transformer: BERT (Devlin et al. 2018, arXiv 1810.04805), in the sizes of all-MiniLM-L6-v2.
 //!
-//! In: tensors, once; then texts as tokens. Out: for each text the mean of its tokens' last hidden state, of length one.
+//! In: tensors, once; then texts as tokens. Out: the last hidden state of each token; the vector of a text is their mean, of
+//! length one.
 //!
 //! Weights are rounded to 8 bits a number (Q8_0) and packed as a language model's are, so are activations before each
 //! product (`packed`); what is between products is F32 (`loops`). Rows of several texts are multiplied together, and
@@ -170,8 +171,8 @@ impl Encoder {
         })
     }
 
-    /// The vectors of texts, each of at least one token.
-    pub fn encode(&self, texts: &[&[u32]]) -> Vec<Vec<f32>> {
+    /// The last hidden states of texts, each of at least one token, `[tokens of all][WIDTH]`.
+    pub fn hidden(&self, texts: &[&[u32]]) -> Vec<f32> {
         let mut hidden = self.embedded(texts);
         let mut parts = [const { Vec::new() }; 3];
         let mut more = Vec::new();
@@ -196,11 +197,7 @@ impl Encoder {
             self.multiply(&layer.down, &more, queries);
             self.add_and_norm(&mut hidden, queries, &layer.down, &layer.down_norm);
         }
-        let mut rows = hidden.chunks_exact(WIDTH);
-        texts
-            .iter()
-            .map(|text| mean(rows.by_ref().take(text.len())))
-            .collect()
+        hidden
     }
 
     fn embedded(&self, texts: &[&[u32]]) -> Vec<f32> {
@@ -299,8 +296,8 @@ fn add(row: &mut [f32], other: &[f32]) {
     }
 }
 
-/// Of length one.
-fn mean<'a>(rows: impl Iterator<Item = &'a [f32]>) -> Vec<f32> {
+/// The mean of vectors, of length one.
+pub(super) fn mean<'a>(rows: impl Iterator<Item = &'a [f32]>) -> Vec<f32> {
     let mut sum = vec![0.0; WIDTH];
     for row in rows {
         add(&mut sum, row);

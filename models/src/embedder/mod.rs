@@ -17,7 +17,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use encoder::Encoder;
+use encoder::{Encoder, WIDTH, mean};
 use memmap2::Mmap;
 use tokenizers::{Tokenizer, TruncationParams};
 
@@ -75,6 +75,24 @@ pub struct Embedder {
     tokenizer: Tokenizer,
     encoder: Encoder,
     unknown: Option<u32>,
+}
+
+/// A text, and each token of it, as a vector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spelled {
+    /// Of the text, as [`Embedder::embed`] gives it.
+    pub vector: Vec<f32>,
+    /// Of its tokens, in order; the ones that only begin and end a text are left out.
+    pub tokens: Vec<SpelledToken>,
+}
+
+/// A token where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SpelledToken {
+    /// As the vocabulary has it, in small letters; `##` before what goes on a word.
+    pub piece: String,
+    /// What it means there, of length one.
+    pub vector: Vec<f32>,
 }
 
 /// How a vocabulary fits a text.
@@ -143,10 +161,35 @@ impl Embedder {
 
     /// The vectors of texts, 384 numbers each. What several texts share of the work is done once.
     pub fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedderError> {
-        let encode = |text: &&str| self.encode(text);
-        let encoded = texts.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+        let encoded = self.encode_all(texts)?;
         let ids: Vec<&[u32]> = encoded.iter().map(|encoding| encoding.get_ids()).collect();
-        Ok(self.encoder.encode(&ids))
+        let hidden = self.encoder.hidden(&ids);
+        let mut rows = hidden.chunks_exact(WIDTH);
+        let mut rows = |tokens: usize| mean(rows.by_ref().take(tokens));
+        Ok(ids.iter().map(|text| rows(text.len())).collect())
+    }
+
+    /// The vectors of texts, and of their tokens.
+    pub fn spell(&self, texts: &[&str]) -> Result<Vec<Spelled>, EmbedderError> {
+        let encoded = self.encode_all(texts)?;
+        let ids: Vec<&[u32]> = encoded.iter().map(|encoding| encoding.get_ids()).collect();
+        let hidden = self.encoder.hidden(&ids);
+        let mut rows = hidden.chunks_exact(WIDTH);
+        let spelled = encoded.iter().map(|encoding| {
+            let rows: Vec<&[f32]> = rows.by_ref().take(encoding.get_ids().len()).collect();
+            let pieces = encoding.get_tokens().iter().zip(&rows);
+            let inside = pieces.zip(encoding.get_special_tokens_mask());
+            let inside = inside.filter(|(_, special)| **special == 0);
+            let tokens = inside.map(|((piece, row), _)| SpelledToken {
+                piece: piece.clone(),
+                vector: mean(std::iter::once(*row)),
+            });
+            Spelled {
+                tokens: tokens.collect(),
+                vector: mean(rows.iter().copied()),
+            }
+        });
+        Ok(spelled.collect())
     }
 
     /// How the vocabulary fits a text.
@@ -168,6 +211,10 @@ impl Embedder {
                 .filter(|place| Some(ids[**place]) == self.unknown)
                 .count(),
         })
+    }
+
+    fn encode_all(&self, texts: &[&str]) -> Result<Vec<tokenizers::Encoding>, EmbedderError> {
+        texts.iter().map(|text| self.encode(text)).collect()
     }
 
     fn encode(&self, text: &str) -> Result<tokenizers::Encoding, EmbedderError> {

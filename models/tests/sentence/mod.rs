@@ -46,14 +46,24 @@ impl Plain {
         }
     }
 
-    /// Of length one.
-    pub fn embed(&self, text: &str) -> Vec<f32> {
+    /// The states of a text's tokens, the ones that begin and end it among them.
+    #[allow(dead_code)] // the benchmark does not look at them
+    pub fn states(&self, text: &str) -> Vec<Vec<f32>> {
+        let hidden = self.hidden(text).squeeze(0).unwrap();
+        hidden.to_vec2().unwrap()
+    }
+
+    fn hidden(&self, text: &str) -> Tensor {
         let encoding = self.tokenizer.encode(text, true).unwrap();
         let ids = Tensor::new(encoding.get_ids(), &Device::Cpu).unwrap();
         let ids = ids.unsqueeze(0).unwrap();
         let kinds = ids.zeros_like().unwrap();
-        let hidden = self.model.forward(&ids, &kinds, None).unwrap();
-        let mean = hidden.mean(1).unwrap().squeeze(0).unwrap();
+        self.model.forward(&ids, &kinds, None).unwrap()
+    }
+
+    /// Of length one.
+    pub fn embed(&self, text: &str) -> Vec<f32> {
+        let mean = self.hidden(text).mean(1).unwrap().squeeze(0).unwrap();
         let length = mean.sqr().unwrap().sum_all().unwrap().sqrt().unwrap();
         mean.broadcast_div(&length).unwrap().to_vec1().unwrap()
     }

@@ -115,8 +115,8 @@ export type Answer = {
 	/**  Whether it was stopped before it was finished. */
 	stopped: boolean,
 	/**
-	 *  Whether the document probably does not answer the question: none of its passages comes near it in meaning, and no
-	 *  sentence of the answer is cited. Where that is not known, and where the answer says so itself, it is false.
+	 *  Whether the document probably does not answer the question, since little in it comes near: less still where something
+	 *  that is said is supported. Where that is not known, and where the answer says so itself, it is false.
 	 */
 	far?: boolean,
 	/**  The question as the model says it in the document's language, where that is another and passages were looked for by both. */

@@ -1,0 +1,190 @@
+//! How near documents come to questions that they answer, and to questions that they do not: what tells them apart.
+//!
+//! In: ClapNQ's questions with an answer and without, on documents of their passages; its and XQuAD's with an answer, and again with
+//! the passages that hold it left out; QMSum's, which all have one. Out: of each set how many come no nearer than a tenth of
+//! ClapNQ's answered ones do, by weights fitted on every second document and judged on the others; and the weights that all
+//! documents give, which are to stand in [`Nearness`].
+
+use super::ground::Ranks;
+use super::journal::Journal;
+use super::logistic::{Example, Regression};
+use super::passages::Gold;
+use super::score::Share;
+use super::sources::Sourced;
+use super::xquad::{Exam, exams};
+use super::{EvaluationError, clapnq, qmsum};
+use crate::document::{Document, Span};
+use crate::retrieval::{Nearness, Transformer};
+use clap::Args;
+use lectern_models::Catalogue;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Of [`Evaluation::Near`](super::Evaluation::Near).
+#[derive(Debug, Args)]
+pub struct NearArgs {
+    /// Folder that holds `clapnq/`, `xquad/` and `qmsum/`.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Folder of models, in which what knows meanings is looked for.
+    #[arg(long)]
+    pub models: PathBuf,
+    /// Tokens of a document, about.
+    #[arg(long, default_value_t = 8000)]
+    pub tokens: usize,
+    /// File that keeps the numbers of each question, as JSON: what is in it is not computed again.
+    #[arg(long)]
+    pub numbers: Option<PathBuf>,
+}
+
+/// Bytes of English a token, about.
+const BYTES: usize = 4;
+
+/// One of so many questions of XQuAD is taken, and so many meetings of QMSum.
+const EVERY: usize = 3;
+const MEETINGS: usize = 8;
+
+/// Share of ClapNQ's answered questions that may be called unanswered.
+const WRONG: f64 = 0.1;
+
+/// What the questions of a kind count in the fit; those of QMSum are not fitted.
+const KINDS: [(&str, bool, f64); 6] = [
+    ("ClapNQ, answered", true, 1.0),
+    ("ClapNQ, without an answer", false, 1.0),
+    ("ClapNQ, its passage left out", false, 0.3),
+    ("XQuAD, answered", true, 0.3),
+    ("XQuAD, its passages left out", false, 0.3),
+    ("QMSum, answered", true, 0.0),
+];
+
+/// A question and how near its document comes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Row {
+    /// Of [`KINDS`].
+    kind: usize,
+    /// Of the documents of its set.
+    document: usize,
+    question: String,
+    /// Unknown where the question is in no language that the transformer knows.
+    nearness: Option<Nearness>,
+}
+
+/// Measures, fits, prints.
+pub(super) fn run(args: &NearArgs) -> Result<(), EvaluationError> {
+    let (mut journal, kept) = Journal::<Row>::open(args.numbers.as_deref())?;
+    let key = |row: &Row| (row.kind, row.document, row.question.clone());
+    let kept: HashMap<_, Row> = kept.into_iter().map(|row| (key(&row), row)).collect();
+    let catalogue = Catalogue::load(&args.models)?;
+    let transformer = Transformer::of_catalogue(&catalogue)?.map(Arc::new);
+    let mut rows = Vec::new();
+    for ([there, none, left_out], documents) in sets(args)? {
+        for (document, (text, questions)) in documents.iter().enumerate() {
+            let mut ranks = None;
+            let mut measure = |kind: Option<usize>, question: &str, but: &[Span]| {
+                let Some(kind) = kind else { return Ok(()) };
+                let question = question.to_owned();
+                if let Some(row) = kept.get(&(kind, document, question.clone())) {
+                    rows.push(row.clone());
+                    return Ok(());
+                }
+                if ranks.is_none() {
+                    ranks = Some(Ranks::new(text, transformer.as_ref(), false)?);
+                }
+                let nearness = ranks.as_ref().map(|ranks| ranks.nearness(&question, but));
+                let row = Row {
+                    kind,
+                    document,
+                    question,
+                    nearness: nearness.transpose()?.flatten(),
+                };
+                journal.keep(&row)?;
+                rows.push(row);
+                Ok::<_, EvaluationError>(())
+            };
+            for (question, gold) in questions {
+                if gold.is_empty() {
+                    measure(none, question, &[])?;
+                } else {
+                    measure(there, question, &[])?;
+                    measure(left_out, question, gold)?;
+                }
+            }
+            eprintln!("{} questions", rows.len());
+        }
+    }
+    print(&rows);
+    Ok(())
+}
+
+/// A set's documents with their questions, and of which kinds these are: answered, without an answer, with it left out.
+type Set = ([Option<usize>; 3], Vec<(Document, Vec<Gold>)>);
+
+fn sets(args: &NearArgs) -> Result<Vec<Set>, EvaluationError> {
+    let length = |text: &str| Ok(text.len() / BYTES);
+    let some = |exam: Exam| {
+        let asked = exam.questions.into_iter().step_by(EVERY);
+        let gold = asked.map(|asked| (asked.question, vec![asked.span]));
+        (exam.document, gold.collect())
+    };
+    let xquad = exams(&args.data, "en", args.tokens, length)?.into_iter();
+    let meetings = qmsum::meetings(&args.data)?.into_iter().take(MEETINGS);
+    Ok(vec![
+        (
+            [Some(0), Some(1), Some(2)],
+            clapnq::documents(&args.data, usize::MAX, args.tokens, length)?,
+        ),
+        ([Some(3), None, Some(4)], xquad.map(some).collect()),
+        (
+            [Some(5), None, None],
+            meetings.map(Sourced::passages).collect(),
+        ),
+    ])
+}
+
+/// The regression that these rows give, moved so that [`WRONG`] of ClapNQ's answered ones lie below 0.
+fn fitted<'r>(rows: impl Iterator<Item = &'r Row>) -> Regression<3> {
+    let rows: Vec<(&Row, [f64; 3])> = rows
+        .filter_map(|row| Some((row, row.nearness?.numbers())))
+        .collect();
+    let examples: Vec<Example<3>> = rows
+        .iter()
+        .map(|(row, numbers)| {
+            let (_, is_so, weight) = KINDS[row.kind];
+            Example {
+                numbers: *numbers,
+                is_so,
+                weight,
+            }
+        })
+        .collect();
+    let mut fitted = Regression::fit(&examples);
+    let answered = rows.iter().filter(|(row, _)| row.kind == 0);
+    let mut sums: Vec<f64> = answered.map(|(_, numbers)| fitted.of(numbers)).collect();
+    sums.sort_by(f64::total_cmp);
+    let least = sums.get((WRONG * sums.len() as f64) as usize);
+    fitted.bias -= least.copied().unwrap_or(0.0);
+    fitted
+}
+
+fn print(rows: &[Row]) {
+    let half = |of: usize| rows.iter().filter(move |row| row.document % 2 == of);
+    let halves = [fitted(half(1)), fitted(half(0))];
+    println!(
+        "{:<32} {:<28} with what ships",
+        "called unanswered", "held out"
+    );
+    for (kind, (name, ..)) in KINDS.iter().enumerate() {
+        let (mut held_out, mut ships) = (Share::default(), Share::default());
+        for row in rows.iter().filter(|row| row.kind == kind) {
+            let nearness = row.nearness;
+            let is_far = |n: Nearness| halves[row.document % 2].of(&n.numbers()) < 0.0;
+            held_out.count(nearness.is_some_and(is_far));
+            ships.count(nearness.is_some_and(|n| n.sum() < 0.0));
+        }
+        println!("{name:<32} {held_out:<28} {ships}");
+    }
+    let all = fitted(rows.iter());
+    println!("weights {:.3?}, bias {:.3}", all.weights, all.bias);
+}

@@ -1,0 +1,180 @@
+//! How near a document comes to a question: whether it may answer it at all.
+//!
+//! In: a question, and the passages of a document, ranked for it. Out: three numbers, and whether they are so low that an answer is
+//! not to be expected. Why three: a passage may be about the question's subject and not say what is asked, which the words
+//! of the question tell that nothing in it is near to; and it may be about something else and have one sentence that says it.
+
+use super::{Ranked, Transformer, Vectors};
+use crate::document::{Span, sentences};
+use lectern_models::{EmbedderError, SpelledToken};
+use serde::{Deserialize, Serialize};
+
+/// Passages that are looked into.
+const LOOKED_INTO: usize = 3;
+
+/// How much each number counts, and what is added: as `lectern eval near` fits them, so that the sum is below 0 of a tenth of
+/// ClapNQ's questions that are answered.
+const WEIGHTS: [f64; 3] = [1.72, 6.19, 9.06];
+const BIAS: f64 = -10.34;
+
+/// The sum below which an answer is not to be expected: where nothing of what is said is supported by the document, and where
+/// something is. Chosen on 200 of ClapNQ's questions and the answers of the 0.5B model (`docs/citations.md`).
+const FAR: f64 = -0.25;
+const FAR_SUPPORTED: f64 = -0.5;
+
+/// What a sentence ends with; what ends otherwise is a heading, and says what the next sentence is about.
+const ENDS: &[char] = &['.', '!', '?', ':', ';', '…'];
+/// What may stand behind that.
+const CLOSES: &[char] = &['"', '\'', ')', ']', '”', '’', '»', ' '];
+
+/// Cosines of a question and what comes nearest to it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Nearness {
+    /// Of the passage that comes nearest.
+    pub passage: f64,
+    /// Of the two sentences that come nearest in the passages that match best, the mean.
+    pub sentences: f64,
+    /// Of the question's own words, each beside the word that comes nearest to it in one of these passages, the mean (late
+    /// interaction, after ColBERT: Khattab and Zaharia 2020, arXiv 2004.12832, with token states that were not trained for it).
+    pub words: f64,
+}
+
+impl Nearness {
+    /// Of the document with this `text` and all these `passages`, `ranked` for `question`, best first; `None` where nothing
+    /// can be said, as of [`Transformer::nearest`]. Words for which `tells_nothing` are not looked for, if there are others.
+    ///
+    /// The sentences of three passages are embedded for it: some 600 tokens.
+    ///
+    /// # Errors
+    /// [`EmbedderError`].
+    pub fn of(
+        transformer: &Transformer,
+        (text, passages, vectors): (&str, &[Span], &Vectors),
+        ranked: &[Ranked],
+        question: &str,
+        tells_nothing: impl Fn(&str) -> bool,
+    ) -> Result<Option<Nearness>, EmbedderError> {
+        let Some(passage) = transformer.nearest(text, passages, vectors, question)? else {
+            return Ok(None);
+        };
+        let asked = transformer.spell(&[question])?;
+        let words: Vec<&SpelledToken> = asked
+            .iter()
+            .flat_map(|asked| &asked.tokens)
+            .filter(|token| word(token).chars().all(char::is_alphanumeric))
+            .collect();
+        let telling = words.iter().copied();
+        let mut telling: Vec<&SpelledToken> = telling
+            .filter(|token| !tells_nothing(word(token)))
+            .collect();
+        if telling.is_empty() {
+            telling = words;
+        }
+        let mut near = 0f64;
+        let mut cosines = Vec::new();
+        for passage in ranked.iter().take(LOOKED_INTO) {
+            let headed = headed_sentences(text, passage.span).into_iter();
+            let said: Vec<&str> = headed.filter_map(|span| span.of(text)).collect();
+            let said = transformer.spell(&said)?;
+            let tokens: Vec<&SpelledToken> = said.iter().flat_map(|said| &said.tokens).collect();
+            near = near.max(nearest_words(&telling, &tokens));
+            let asked = asked.iter().map(|asked| &asked.vector);
+            cosines.extend(asked.flat_map(|asked| said.iter().map(|s| dot(asked, &s.vector))));
+        }
+        cosines.sort_by(|one: &f64, other| other.total_cmp(one));
+        Ok(Some(Nearness {
+            passage,
+            sentences: mean(cosines.into_iter().take(2)),
+            words: near,
+        }))
+    }
+
+    /// Its numbers.
+    pub fn numbers(&self) -> [f64; 3] {
+        [self.passage, self.sentences, self.words]
+    }
+
+    /// What the numbers come to together.
+    pub fn sum(&self) -> f64 {
+        let weighed = self.numbers().into_iter().zip(WEIGHTS);
+        BIAS + weighed.map(|(number, weight)| weight * number).sum::<f64>()
+    }
+
+    /// Whether so little is near that an answer is not to be expected, from an answer of which something `is_supported` or
+    /// nothing.
+    pub fn is_far(&self, is_supported: bool) -> bool {
+        self.sum() < if is_supported { FAR_SUPPORTED } else { FAR }
+    }
+}
+
+/// A token without the mark of one that goes on a word.
+fn word(token: &SpelledToken) -> &str {
+    token.piece.trim_start_matches("##")
+}
+
+/// The cosine of each of `asked` and the token that comes nearest to it, the mean.
+fn nearest_words(asked: &[&SpelledToken], tokens: &[&SpelledToken]) -> f64 {
+    mean(asked.iter().map(|asked| {
+        let cosines = tokens.iter().map(|token| dot(&asked.vector, &token.vector));
+        cosines.fold(0.0, f64::max)
+    }))
+}
+
+/// The sentences of a passage, each with the headings before it.
+fn headed_sentences(text: &str, passage: Span) -> Vec<Span> {
+    let mut headed = Vec::new();
+    let mut heading = None;
+    for sentence in sentences(text, passage) {
+        let start = heading.take().unwrap_or(sentence.start);
+        let words = sentence.of(text).unwrap_or_default();
+        match words.trim_end_matches(CLOSES).ends_with(ENDS) {
+            true => headed.push(Span::new(start, sentence.end)),
+            false => heading = Some(start),
+        }
+    }
+    headed.extend(heading.map(|start| Span::new(start, passage.end)));
+    headed
+}
+
+fn mean(numbers: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = numbers.fold((0.0, 0usize), |(sum, count), x| (sum + x, count + 1));
+    sum / count.max(1) as f64
+}
+
+/// Of two vectors of length one, their cosine.
+fn dot(one: &[f32], other: &[f32]) -> f64 {
+    let products = one.iter().zip(other).map(|(a, b)| a * b);
+    products.sum::<f32>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_heading_goes_with_the_sentence_below_it() {
+        let text = "The keeper\nHe was called Quill. He said: \"No.\"\nHis lamp\nand its oil";
+        let headed = headed_sentences(text, Span::new(0, text.len()));
+        let said: Vec<&str> = headed.iter().map(|span| span.of(text).unwrap()).collect();
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert_eq!(said[0], "The keeper\nHe was called Quill.");
+        assert_eq!(said[2], "His lamp\nand its oil");
+        assert!(headed_sentences("", Span::new(0, 0)).is_empty());
+    }
+
+    #[test]
+    fn each_word_asked_for_is_compared_with_the_nearest() {
+        let token = |vector: [f32; 2]| SpelledToken {
+            piece: "x".into(),
+            vector: vector.to_vec(),
+        };
+        let (east, north, between) = (token([1.0, 0.0]), token([0.0, 1.0]), token([0.6, 0.8]));
+        assert_eq!(nearest_words(&[&east, &north], &[&east]), 0.5);
+        let near = nearest_words(&[&east, &north], &[&between, &east]);
+        assert!((near - 0.9).abs() < 1e-6, "{near}");
+        assert_eq!(nearest_words(&[&east], &[]), 0.0);
+        assert_eq!(nearest_words(&[], &[&east]), 0.0);
+    }
+}
