@@ -94,10 +94,20 @@ async fn with_transformer() -> (tempfile::TempDir, Arc<Lectern>, String) {
 }
 
 async fn ask(lectern: &Arc<Lectern>, id: &str, question: &str) -> Answer {
+    ask_behind(lectern, id, question, None).await
+}
+
+/// Asked in a conversation that is there.
+async fn ask_behind(
+    lectern: &Arc<Lectern>,
+    id: &str,
+    question: &str,
+    conversation: Option<String>,
+) -> Answer {
     let ask = Ask {
         document: id.to_owned(),
         question: question.to_owned(),
-        conversation: None,
+        conversation,
         max_tokens: Some(8),
         seed: None,
         greedy: Some(true),
@@ -185,7 +195,13 @@ async fn a_question_that_no_passage_comes_near_is_told_apart() {
         .await
         .unwrap();
     assert!(kept.turns[0].far);
-    assert!(!ask(&lectern, &id, CURE).await.far);
+    let cure = ask(&lectern, &id, CURE).await;
+    assert!(!cure.far);
+    // What goes on from a question that is near is near with it, though not by itself.
+    let on = "And who is it that says so, and why?";
+    assert!(ask(&lectern, &id, on).await.far);
+    assert!(!ask_behind(&lectern, &id, on, cure.conversation).await.far);
+    assert!(!ask(&lectern, &id, "What is this document about?").await.far);
     // Of a language that it does not know it cannot say.
     let german = "Welche Programmiersprache überprüft ausgeliehene Verweise?";
     assert!(!ask(&lectern, &id, german).await.far);
