@@ -16,8 +16,8 @@ const INSTRUCTIONS: &str = "You translate. Reply with the translation only.";
 /// Tokens of a translation at most, and of the question that are read.
 const MOST_TOKENS: usize = 64;
 
-/// `question` in the language of `text`, as the likeliest tokens say it; `None` if it is in that, or the model has nothing to
-/// say.
+/// `question` in the language of `text`, as the likeliest tokens say it; `None` if it is in that, or the model has nothing
+/// else to say.
 ///
 /// Cost: reading some 40 tokens and the question, and saying as many as it has; nothing in the text's own language.
 ///
@@ -33,7 +33,9 @@ pub fn translated(
         return Ok(None);
     };
     let said = translate(model, cancel, question, language)?;
-    Ok(Some(said).filter(|said| !said.is_empty()))
+    // A question of whose words none stands in the text may be taken for one in another language.
+    let is_new = |said: &String| !said.is_empty() && said != question.trim();
+    Ok(Some(said).filter(is_new))
 }
 
 /// What passages are looked for by: the question as it was asked as well, since names may stand as they are.
