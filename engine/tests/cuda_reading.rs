@@ -5,6 +5,8 @@
 #[path = "../cuda/tests/support/fake_driver.rs"]
 #[allow(dead_code)]
 mod fake_driver;
+#[allow(dead_code)]
+mod lesson;
 #[path = "../cuda/tests/support/noise.rs"]
 #[allow(dead_code)]
 mod noise;
@@ -12,7 +14,7 @@ mod small_model;
 
 use fake_driver::{FakeDriver, Late};
 use lectern_engine::attention::{CancelFlag, DenseAttention, GpuRead};
-use lectern_engine::kv::{BlockFormat, CacheIdentity, KvCache};
+use lectern_engine::kv::{BlockFormat, KvCache};
 use lectern_engine::model::spread_of;
 use lectern_engine::reading::{
     CHUNK_TOKENS, Followers, GPU_CHUNK_TOKENS, ReadingInput, Wanted, mend, read,
@@ -30,18 +32,8 @@ fn input(model: &Model, tokens: usize) -> ReadingInput {
         id: (at * at % 89 + at % 7) as u32,
         start: at as u32,
     };
-    ReadingInput {
-        segments: None,
-        identity: CacheIdentity {
-            scope: 0,
-            text: [1; 32],
-            model: model.fingerprint().to_owned(),
-            prompt: 0,
-            format: BlockFormat::K4V4.number(),
-        },
-        prefix: vec![1, 2, 3],
-        tokens: (0..tokens).map(token).collect(),
-    }
+    let tokens = (0..tokens).map(token).collect();
+    lesson::of(model, vec![1, 2, 3], tokens, BlockFormat::K4V4.number())
 }
 
 fn open(folder: &Path, input: &ReadingInput, model: &Model) -> KvCache {

@@ -49,21 +49,59 @@ const MEETINGS: usize = 8;
 /// Share of ClapNQ's answered questions that may be called unanswered.
 const WRONG: f64 = 0.1;
 
-/// What the questions of a kind count in the fit; those of QMSum are not fitted.
-const KINDS: [(&str, bool, f64); 6] = [
-    ("ClapNQ, answered", true, 1.0),
-    ("ClapNQ, without an answer", false, 1.0),
-    ("ClapNQ, its passage left out", false, 0.3),
-    ("XQuAD, answered", true, 0.3),
-    ("XQuAD, its passages left out", false, 0.3),
-    ("QMSum, answered", true, 0.0),
-];
+/// Where a question's answer stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+enum Kind {
+    ClapnqThere,
+    ClapnqNowhere,
+    ClapnqLeftOut,
+    XquadThere,
+    XquadLeftOut,
+    QmsumThere,
+}
+
+impl Kind {
+    const ALL: [Kind; 6] = [
+        Kind::ClapnqThere,
+        Kind::ClapnqNowhere,
+        Kind::ClapnqLeftOut,
+        Kind::XquadThere,
+        Kind::XquadLeftOut,
+        Kind::QmsumThere,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Kind::ClapnqThere => "ClapNQ, answered",
+            Kind::ClapnqNowhere => "ClapNQ, without an answer",
+            Kind::ClapnqLeftOut => "ClapNQ, its passage left out",
+            Kind::XquadThere => "XQuAD, answered",
+            Kind::XquadLeftOut => "XQuAD, its passages left out",
+            Kind::QmsumThere => "QMSum, answered",
+        }
+    }
+
+    fn is_answered(self) -> bool {
+        matches!(
+            self,
+            Kind::ClapnqThere | Kind::XquadThere | Kind::QmsumThere
+        )
+    }
+
+    /// How much one counts in the fit; QMSum's are only judged.
+    fn weight(self) -> f64 {
+        match self {
+            Kind::ClapnqThere | Kind::ClapnqNowhere => 1.0,
+            Kind::ClapnqLeftOut | Kind::XquadThere | Kind::XquadLeftOut => 0.3,
+            Kind::QmsumThere => 0.0,
+        }
+    }
+}
 
 /// A question and how near its document comes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Row {
-    /// Of [`KINDS`].
-    kind: usize,
+    kind: Kind,
     /// Of the documents of its set.
     document: usize,
     question: String,
@@ -79,11 +117,10 @@ pub(super) fn run(args: &NearArgs) -> Result<(), EvaluationError> {
     let catalogue = Catalogue::load(&args.models)?;
     let transformer = Transformer::of_catalogue(&catalogue)?.map(Arc::new);
     let mut rows = Vec::new();
-    for ([there, none, left_out], documents) in sets(args)? {
+    for (kinds, documents) in sets(args)? {
         for (document, (text, questions)) in documents.iter().enumerate() {
             let mut ranks = None;
-            let mut measure = |kind: Option<usize>, question: &str, but: &[Span]| {
-                let Some(kind) = kind else { return Ok(()) };
+            let mut measure = |kind: Kind, question: &str, but: &[Span]| {
                 let question = question.to_owned();
                 if let Some(row) = kept.get(&(kind, document, question.clone())) {
                     rows.push(row.clone());
@@ -104,11 +141,11 @@ pub(super) fn run(args: &NearArgs) -> Result<(), EvaluationError> {
                 Ok::<_, EvaluationError>(())
             };
             for (question, gold) in questions {
-                if gold.is_empty() {
-                    measure(none, question, &[])?;
-                } else {
-                    measure(there, question, &[])?;
-                    measure(left_out, question, gold)?;
+                for &kind in kinds {
+                    let is_left_out = matches!(kind, Kind::ClapnqLeftOut | Kind::XquadLeftOut);
+                    if gold.is_empty() == (kind == Kind::ClapnqNowhere) {
+                        measure(kind, question, if is_left_out { gold } else { &[] })?;
+                    }
                 }
             }
             eprintln!("{} questions", rows.len());
@@ -118,8 +155,8 @@ pub(super) fn run(args: &NearArgs) -> Result<(), EvaluationError> {
     Ok(())
 }
 
-/// A set's documents with their questions, and of which kinds these are: answered, without an answer, with it left out.
-type Set = ([Option<usize>; 3], Vec<(Document, Vec<Gold>)>);
+/// The kinds that a set's questions are of, and its documents with them.
+type Set = (&'static [Kind], Vec<(Document, Vec<Gold>)>);
 
 fn sets(args: &NearArgs) -> Result<Vec<Set>, EvaluationError> {
     let length = |text: &str| Ok(text.len() / BYTES);
@@ -132,12 +169,15 @@ fn sets(args: &NearArgs) -> Result<Vec<Set>, EvaluationError> {
     let meetings = qmsum::meetings(&args.data)?.into_iter().take(MEETINGS);
     Ok(vec![
         (
-            [Some(0), Some(1), Some(2)],
+            &[Kind::ClapnqThere, Kind::ClapnqNowhere, Kind::ClapnqLeftOut],
             clapnq::documents(&args.data, usize::MAX, args.tokens, length)?,
         ),
-        ([Some(3), None, Some(4)], xquad.map(some).collect()),
         (
-            [Some(5), None, None],
+            &[Kind::XquadThere, Kind::XquadLeftOut],
+            xquad.map(some).collect(),
+        ),
+        (
+            &[Kind::QmsumThere],
             meetings.map(Sourced::passages).collect(),
         ),
     ])
@@ -150,17 +190,14 @@ fn fitted<'r>(rows: impl Iterator<Item = &'r Row>) -> Regression<3> {
         .collect();
     let examples: Vec<Example<3>> = rows
         .iter()
-        .map(|(row, numbers)| {
-            let (_, is_so, weight) = KINDS[row.kind];
-            Example {
-                numbers: *numbers,
-                is_so,
-                weight,
-            }
+        .map(|(row, numbers)| Example {
+            numbers: *numbers,
+            is_so: row.kind.is_answered(),
+            weight: row.kind.weight(),
         })
         .collect();
     let mut fitted = Regression::fit(&examples);
-    let answered = rows.iter().filter(|(row, _)| row.kind == 0);
+    let answered = rows.iter().filter(|(row, _)| row.kind == Kind::ClapnqThere);
     let mut sums: Vec<f64> = answered.map(|(_, numbers)| fitted.of(numbers)).collect();
     sums.sort_by(f64::total_cmp);
     let least = sums.get((WRONG * sums.len() as f64) as usize);
@@ -175,7 +212,7 @@ fn print(rows: &[Row]) {
         "{:<32} {:<28} with what ships",
         "called unanswered", "held out"
     );
-    for (kind, (name, ..)) in KINDS.iter().enumerate() {
+    for kind in Kind::ALL {
         let (mut held_out, mut ships) = (Share::default(), Share::default());
         for row in rows.iter().filter(|row| row.kind == kind) {
             let nearness = row.nearness;
@@ -183,7 +220,7 @@ fn print(rows: &[Row]) {
             held_out.count(nearness.is_some_and(is_far));
             ships.count(nearness.is_some_and(|n| n.sum() < 0.0));
         }
-        println!("{name:<32} {held_out:<28} {ships}");
+        println!("{:<32} {held_out:<28} {ships}", kind.name());
     }
     let all = fitted(rows.iter());
     println!("weights {:.3?}, bias {:.3}", all.weights, all.bias);

@@ -9,7 +9,7 @@ use crate::background;
 use crate::citing::{is_abstention, tells_nothing};
 use crate::document::Span;
 use crate::library::StoredDocument;
-use crate::retrieval::{self, Nearness, Ranked, Transformer};
+use crate::retrieval::{self, Nearness, Ranked, Transformer, Vectors};
 use lectern_protocol::{Answer, AnswerSentence, Event, Failure, ReadProgress, SupportState};
 use std::cell::RefCell;
 use std::collections::{HashSet, VecDeque};
@@ -50,6 +50,19 @@ impl Lectern {
         loaded.clone()
     }
 
+    /// The sentence transformer, and the vectors that it made of a document's passages.
+    fn vectors(
+        &self,
+        on: &Handle,
+        open: &OpenDocument,
+    ) -> Result<Option<(Arc<Transformer>, Vectors)>, Failure> {
+        let Some(transformer) = self.transformer() else {
+            return Ok(None);
+        };
+        let vectors = on.block_on(self.library.vectors(&open.id, transformer.number()))?;
+        Ok(Some((transformer, vectors)))
+    }
+
     /// The passages of a document for a question, best first: by their words, and by their meaning as far as vectors were
     /// made of them.
     pub(super) fn ranked(
@@ -59,18 +72,28 @@ impl Lectern {
         question: &str,
         earlier: Option<&Turn>,
     ) -> Result<Vec<Ranked>, Failure> {
+        let vectors = self.vectors(on, open)?;
+        self.ranked_by(on, open, vectors.as_ref(), question, earlier)
+    }
+
+    fn ranked_by(
+        &self,
+        on: &Handle,
+        open: &OpenDocument,
+        vectors: Option<&(Arc<Transformer>, Vectors)>,
+        question: &str,
+        earlier: Option<&Turn>,
+    ) -> Result<Vec<Ranked>, Failure> {
         let earlier = earlier.map(Turn::words);
         let earlier = earlier.as_deref();
         let by_words = retrieval::rank(&self.library, &open.id, question, earlier);
         let by_words = on.block_on(by_words)?;
         let by_words = retrieval::raise_named(&open.document, &open.passages, question, by_words);
-        let Some(transformer) = self.transformer() else {
+        let Some((transformer, vectors)) = vectors else {
             return Ok(by_words);
         };
-        let vectors = self.library.vectors(&open.id, transformer.number());
-        let vectors = on.block_on(vectors)?;
         let text = &open.document.text;
-        let both = transformer.rank(&by_words, text, &open.passages, &vectors, question, earlier);
+        let both = transformer.rank(&by_words, text, &open.passages, vectors, question, earlier);
         Ok(both.unwrap_or_else(|error| {
             tracing::warn!("passages are found by their words alone: {error}");
             by_words
@@ -94,33 +117,38 @@ impl Lectern {
         {
             return false;
         }
-        let Some(transformer) = self.transformer() else {
-            return false;
-        };
         let is_supported = |said: &AnswerSentence| said.state == SupportState::Supported;
         let is_supported = answer.sentences.iter().any(is_supported);
-        let is_far = |question: &str| {
-            let nearness = self.nearness(on, open, &transformer, question);
-            let nearness = nearness.unwrap_or_else(|failure| {
-                tracing::warn!("how near a question is, is not known: {}", failure.message);
-                None
-            });
-            nearness.is_some_and(|nearness| nearness.is_far(is_supported))
+        let far = || -> Result<bool, Failure> {
+            let vectors = self.vectors(on, open)?;
+            let is_far = |question: &str| -> Result<bool, Failure> {
+                let nearness = self.nearness(on, open, vectors.as_ref(), question)?;
+                Ok(nearness.is_some_and(|nearness| nearness.is_far(is_supported)))
+            };
+            Ok(is_far(question)?
+                && match earlier {
+                    Some(earlier) => is_far(&format!("{} {question}", earlier.question))?,
+                    None => true,
+                })
         };
-        let both = |earlier: &Turn| format!("{} {question}", earlier.question);
-        is_far(question) && earlier.is_none_or(|earlier| is_far(&both(earlier)))
+        far().unwrap_or_else(|failure| {
+            tracing::warn!("how near a question is, is not known: {}", failure.message);
+            false
+        })
     }
 
     fn nearness(
         &self,
         on: &Handle,
         open: &OpenDocument,
-        transformer: &Transformer,
+        vectors: Option<&(Arc<Transformer>, Vectors)>,
         question: &str,
     ) -> Result<Option<Nearness>, Failure> {
-        let vectors = on.block_on(self.library.vectors(&open.id, transformer.number()))?;
-        let ranked = self.ranked(on, open, question, None)?;
-        let on = (open.document.text.as_str(), &open.passages[..], &vectors);
+        let Some((transformer, vectors_of)) = vectors else {
+            return Ok(None);
+        };
+        let ranked = self.ranked_by(on, open, vectors, question, None)?;
+        let on = (open.document.text.as_str(), &open.passages[..], vectors_of);
         Nearness::of(transformer, on, &ranked, question, tells_nothing).map_err(Told::told)
     }
 

@@ -7,9 +7,6 @@ use super::Ranked;
 use crate::document::Span;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Share of the passages of which vectors must be there to say that none is near.
-pub const ENOUGH: f64 = 0.9;
-
 /// The number under which the vector of a passage is kept: its text's.
 pub fn text_number(passage: &str) -> u64 {
     xxh3_64(passage.as_bytes())

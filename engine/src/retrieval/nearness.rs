@@ -4,6 +4,7 @@
 //! not to be expected. Why three: a passage may be about the question's subject and not say what is asked, which the words
 //! of the question tell that nothing in it is near to; and it may be about something else and have one sentence that says it.
 
+use super::meaning::{cosine, text_number};
 use super::{Ranked, Transformer, Vectors};
 use crate::document::{Span, sentences};
 use lectern_models::{EmbedderError, SpelledToken};
@@ -11,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 /// Passages that are looked into.
 const LOOKED_INTO: usize = 3;
+
+/// Share of the passages of which vectors must be there to say that none is near.
+const ENOUGH: f64 = 0.9;
 
 /// How much each number counts, and what is added: as `lectern eval near` fits them, so that the sum is below 0 of a tenth of
 /// ClapNQ's questions that are answered.
@@ -41,7 +45,8 @@ pub struct Nearness {
 
 impl Nearness {
     /// Of the document with this `text` and all these `passages`, `ranked` for `question`, best first; `None` where nothing
-    /// can be said, as of [`Transformer::nearest`]. Words for which `tells_nothing` are not looked for, if there are others.
+    /// can be said, since vectors of some passages are missing or the question is in a language that the transformer does not
+    /// know. Words for which `tells_nothing` are not looked for, if there are others.
     ///
     /// The sentences of three passages are embedded for it: some 600 tokens.
     ///
@@ -54,22 +59,19 @@ impl Nearness {
         question: &str,
         tells_nothing: impl Fn(&str) -> bool,
     ) -> Result<Option<Nearness>, EmbedderError> {
-        let Some(passage) = transformer.nearest(text, passages, vectors, question)? else {
+        if !transformer.understands(question)? {
+            return Ok(None);
+        }
+        let Some(asked) = transformer.spell(&[question])?.pop() else {
             return Ok(None);
         };
-        let asked = transformer.spell(&[question])?;
-        let words: Vec<&SpelledToken> = asked
-            .iter()
-            .flat_map(|asked| &asked.tokens)
-            .filter(|token| word(token).chars().all(char::is_alphanumeric))
-            .collect();
-        let telling = words.iter().copied();
-        let mut telling: Vec<&SpelledToken> = telling
-            .filter(|token| !tells_nothing(word(token)))
-            .collect();
-        if telling.is_empty() {
-            telling = words;
-        }
+        let Some(passage) = nearest_passage(text, passages, vectors, &asked.vector) else {
+            return Ok(None);
+        };
+        let words = asked.tokens.iter();
+        let words = words.filter(|token| word(token).chars().all(char::is_alphanumeric));
+        let (empty, telling): (Vec<_>, Vec<_>) = words.partition(|w| tells_nothing(word(w)));
+        let telling = if telling.is_empty() { empty } else { telling };
         let mut near = 0f64;
         let mut cosines = Vec::new();
         for passage in ranked.iter().take(LOOKED_INTO) {
@@ -78,8 +80,7 @@ impl Nearness {
             let said = transformer.spell(&said)?;
             let tokens: Vec<&SpelledToken> = said.iter().flat_map(|said| &said.tokens).collect();
             near = near.max(nearest_words(&telling, &tokens));
-            let asked = asked.iter().map(|asked| &asked.vector);
-            cosines.extend(asked.flat_map(|asked| said.iter().map(|s| dot(asked, &s.vector))));
+            cosines.extend(said.iter().map(|said| dot(&asked.vector, &said.vector)));
         }
         cosines.sort_by(|one: &f64, other| other.total_cmp(one));
         Ok(Some(Nearness {
@@ -105,6 +106,19 @@ impl Nearness {
     pub fn is_far(&self, is_supported: bool) -> bool {
         self.sum() < if is_supported { FAR_SUPPORTED } else { FAR }
     }
+}
+
+/// The cosine of `asked` and the passage that comes nearest; `None` if [too few](ENOUGH) have vectors.
+fn nearest_passage(text: &str, passages: &[Span], vectors: &Vectors, asked: &[f32]) -> Option<f64> {
+    let coded = passages
+        .iter()
+        .filter_map(|span| vectors.get(&text_number(span.of(text)?)));
+    let cosines: Vec<f64> = coded.map(|code| cosine(asked, code)).collect();
+    let is_known = cosines.len() as f64 >= ENOUGH * passages.len() as f64;
+    cosines
+        .into_iter()
+        .filter(|_| is_known)
+        .max_by(f64::total_cmp)
 }
 
 /// A token without the mark of one that goes on a word.

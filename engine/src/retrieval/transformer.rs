@@ -1,7 +1,7 @@
 //! The sentence transformer that says what passages are about.
 
 use super::Ranked;
-use super::meaning::{ENOUGH, code, cosine, text_number, with_meaning};
+use super::meaning::{code, cosine, text_number, with_meaning};
 use super::rank::EARLIER;
 use crate::document::{Document, DocumentKind, Span};
 use lectern_models::{Catalogue, Embedder, EmbedderError, Fit, Spelled};
@@ -135,29 +135,11 @@ impl Transformer {
         Ok(cosines)
     }
 
-    /// The cosine of the question and the passage of a text that comes nearest; `None` where nothing can be said, since vectors of
-    /// some passages are missing or the question is in a language that it does not know.
+    /// Whether a question is in a language that it knows.
     ///
     /// # Errors
     /// [`EmbedderError`].
-    pub fn nearest(
-        &self,
-        text: &str,
-        passages: &[Span],
-        vectors: &Vectors,
-        question: &str,
-    ) -> Result<Option<f64>, EmbedderError> {
-        let number = |span: &Span| span.of(text).map(text_number);
-        let coded = passages
-            .iter()
-            .filter_map(|span| vectors.get(&number(span)?));
-        let coded: Vec<&Vec<u8>> = coded.collect();
-        let is_known = (coded.len() as f64) >= ENOUGH * passages.len() as f64;
-        if coded.is_empty() || !is_known || !self.embedder.fit(question)?.is_spoken() {
-            return Ok(None);
-        }
-        let asked = self.embedder.embed(&[question])?;
-        let cosines = coded.iter().map(|code| cosine(&asked[0], code));
-        Ok(cosines.max_by(f64::total_cmp))
+    pub(super) fn understands(&self, question: &str) -> Result<bool, EmbedderError> {
+        Ok(self.embedder.fit(question)?.is_spoken())
     }
 }

@@ -3,7 +3,7 @@
 
 use lectern_engine::kv::{CacheIdentity, FORMAT_F16, KvCache};
 use lectern_engine::reading::{CancelFlag, Followers, ReadingInput, read};
-use lectern_models::Model;
+use lectern_models::{Model, Token};
 use std::path::Path;
 
 /// Something of several thousand tokens that is always here.
@@ -22,6 +22,11 @@ pub fn input(model: &Model, tokens: usize) -> ReadingInput {
         document.len()
     );
     document.truncate(tokens);
+    of(model, prefix, document, FORMAT_F16)
+}
+
+/// These tokens, behind `prefix`, to be read in this format.
+pub fn of(model: &Model, prefix: Vec<u32>, tokens: Vec<Token>, format: u32) -> ReadingInput {
     ReadingInput {
         segments: None,
         identity: CacheIdentity {
@@ -29,10 +34,10 @@ pub fn input(model: &Model, tokens: usize) -> ReadingInput {
             text: [1; 32],
             model: model.fingerprint().to_owned(),
             prompt: CacheIdentity::prompt_hash(&prefix),
-            format: FORMAT_F16,
+            format,
         },
         prefix,
-        tokens: document,
+        tokens,
     }
 }
 

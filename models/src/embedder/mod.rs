@@ -161,23 +161,13 @@ impl Embedder {
 
     /// The vectors of texts, 384 numbers each. What several texts share of the work is done once.
     pub fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedderError> {
-        let encoded = self.encode_all(texts)?;
-        let ids: Vec<&[u32]> = encoded.iter().map(|encoding| encoding.get_ids()).collect();
-        let hidden = self.encoder.hidden(&ids);
-        let mut rows = hidden.chunks_exact(WIDTH);
-        let mut rows = |tokens: usize| mean(rows.by_ref().take(tokens));
-        Ok(ids.iter().map(|text| rows(text.len())).collect())
+        self.each(texts, |_, rows| mean(rows.iter().copied()))
     }
 
     /// The vectors of texts, and of their tokens.
     pub fn spell(&self, texts: &[&str]) -> Result<Vec<Spelled>, EmbedderError> {
-        let encoded = self.encode_all(texts)?;
-        let ids: Vec<&[u32]> = encoded.iter().map(|encoding| encoding.get_ids()).collect();
-        let hidden = self.encoder.hidden(&ids);
-        let mut rows = hidden.chunks_exact(WIDTH);
-        let spelled = encoded.iter().map(|encoding| {
-            let rows: Vec<&[f32]> = rows.by_ref().take(encoding.get_ids().len()).collect();
-            let pieces = encoding.get_tokens().iter().zip(&rows);
+        self.each(texts, |encoding, rows| {
+            let pieces = encoding.get_tokens().iter().zip(rows);
             let inside = pieces.zip(encoding.get_special_tokens_mask());
             let inside = inside.filter(|(_, special)| **special == 0);
             let tokens = inside.map(|((piece, row), _)| SpelledToken {
@@ -188,8 +178,25 @@ impl Embedder {
                 tokens: tokens.collect(),
                 vector: mean(rows.iter().copied()),
             }
+        })
+    }
+
+    /// What `of` makes of each text's tokens and their last hidden states.
+    fn each<T>(
+        &self,
+        texts: &[&str],
+        of: impl Fn(&tokenizers::Encoding, &[&[f32]]) -> T,
+    ) -> Result<Vec<T>, EmbedderError> {
+        let encode = |text: &&str| self.encode(text);
+        let encoded = texts.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+        let ids: Vec<&[u32]> = encoded.iter().map(|encoding| encoding.get_ids()).collect();
+        let hidden = self.encoder.hidden(&ids);
+        let mut rows = hidden.chunks_exact(WIDTH);
+        let each = encoded.iter().map(|encoding| {
+            let rows: Vec<&[f32]> = rows.by_ref().take(encoding.get_ids().len()).collect();
+            of(encoding, &rows)
         });
-        Ok(spelled.collect())
+        Ok(each.collect())
     }
 
     /// How the vocabulary fits a text.
@@ -211,10 +218,6 @@ impl Embedder {
                 .filter(|place| Some(ids[**place]) == self.unknown)
                 .count(),
         })
-    }
-
-    fn encode_all(&self, texts: &[&str]) -> Result<Vec<tokenizers::Encoding>, EmbedderError> {
-        texts.iter().map(|text| self.encode(text)).collect()
     }
 
     fn encode(&self, text: &str) -> Result<tokenizers::Encoding, EmbedderError> {
