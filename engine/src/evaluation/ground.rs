@@ -326,6 +326,7 @@ impl Ranks {
             &ranked,
             question,
             tells_nothing,
+            |_| false,
         )?)
     }
 

@@ -73,14 +73,17 @@ impl Lectern {
         earlier: Option<&Turn>,
     ) -> Result<Vec<Ranked>, Failure> {
         let vectors = self.vectors(on, open)?;
-        self.ranked_by(on, open, vectors.as_ref(), question, earlier)
+        let vectors = vectors
+            .as_ref()
+            .map(|(transformer, of)| (&**transformer, of));
+        self.ranked_by(on, open, vectors, question, earlier)
     }
 
     fn ranked_by(
         &self,
         on: &Handle,
         open: &OpenDocument,
-        vectors: Option<&(Arc<Transformer>, Vectors)>,
+        vectors: Option<(&Transformer, &Vectors)>,
         question: &str,
         earlier: Option<&Turn>,
     ) -> Result<Vec<Ranked>, Failure> {
@@ -120,36 +123,31 @@ impl Lectern {
         let is_supported = |said: &AnswerSentence| said.state == SupportState::Supported;
         let is_supported = answer.sentences.iter().any(is_supported);
         let far = || -> Result<bool, Failure> {
-            let vectors = self.vectors(on, open)?;
-            let is_far = |question: &str| -> Result<bool, Failure> {
-                let nearness = self.nearness(on, open, vectors.as_ref(), question)?;
-                Ok(nearness.is_some_and(|nearness| nearness.is_far(is_supported)))
+            let Some((transformer, vectors)) = &self.vectors(on, open)? else {
+                return Ok(false);
             };
-            Ok(is_far(question)?
-                && match earlier {
-                    Some(earlier) => is_far(&format!("{} {question}", earlier.question))?,
-                    None => true,
-                })
+            let is_far = |question: &str| -> Result<bool, Failure> {
+                let ranked =
+                    self.ranked_by(on, open, Some((transformer, vectors)), question, None)?;
+                let document = (open.document.text.as_str(), &open.passages[..], vectors);
+                let is_near = |nearness: &Nearness| !nearness.is_far(is_supported);
+                let nearness = Nearness::of(
+                    transformer,
+                    document,
+                    &ranked,
+                    question,
+                    tells_nothing,
+                    is_near,
+                );
+                Ok(nearness.map_err(Told::told)?.is_some_and(|n| !is_near(&n)))
+            };
+            let both = earlier.map(|earlier| format!("{} {question}", earlier.question));
+            Ok(is_far(question)? && both.map_or(Ok(true), |both| is_far(&both))?)
         };
         far().unwrap_or_else(|failure| {
             tracing::warn!("how near a question is, is not known: {}", failure.message);
             false
         })
-    }
-
-    fn nearness(
-        &self,
-        on: &Handle,
-        open: &OpenDocument,
-        vectors: Option<&(Arc<Transformer>, Vectors)>,
-        question: &str,
-    ) -> Result<Option<Nearness>, Failure> {
-        let Some((transformer, vectors_of)) = vectors else {
-            return Ok(None);
-        };
-        let ranked = self.ranked_by(on, open, vectors, question, None)?;
-        let on = (open.document.text.as_str(), &open.passages[..], vectors_of);
-        Nearness::of(transformer, on, &ranked, question, tells_nothing).map_err(Told::told)
     }
 
     /// The vectors that are still to be made of a document's passages, as urgent as this says; `None` if there is nothing to make

@@ -48,7 +48,8 @@ impl Nearness {
     /// can be said, since vectors of some passages are missing or the question is in a language that the transformer does not
     /// know. Words for which `tells_nothing` are not looked for, if there are others.
     ///
-    /// The sentences of three passages are embedded for it: some 600 tokens.
+    /// The sentences of three passages are embedded for it, up to a thousand tokens; of fewer where what was seen so far
+    /// `is_enough`: more can hardly be less near.
     ///
     /// # Errors
     /// [`EmbedderError`].
@@ -58,6 +59,7 @@ impl Nearness {
         ranked: &[Ranked],
         question: &str,
         tells_nothing: impl Fn(&str) -> bool,
+        is_enough: impl Fn(&Nearness) -> bool,
     ) -> Result<Option<Nearness>, EmbedderError> {
         if !transformer.understands(question)? {
             return Ok(None);
@@ -72,22 +74,26 @@ impl Nearness {
         let words = words.filter(|token| word(token).chars().all(char::is_alphanumeric));
         let (empty, telling): (Vec<_>, Vec<_>) = words.partition(|w| tells_nothing(word(w)));
         let telling = if telling.is_empty() { empty } else { telling };
-        let mut near = 0f64;
+        let mut nearness = Nearness {
+            passage,
+            sentences: 0.0,
+            words: 0.0,
+        };
         let mut cosines = Vec::new();
         for passage in ranked.iter().take(LOOKED_INTO) {
             let headed = headed_sentences(text, passage.span).into_iter();
             let said: Vec<&str> = headed.filter_map(|span| span.of(text)).collect();
             let said = transformer.spell(&said)?;
             let tokens: Vec<&SpelledToken> = said.iter().flat_map(|said| &said.tokens).collect();
-            near = near.max(nearest_words(&telling, &tokens));
+            nearness.words = nearness.words.max(nearest_words(&telling, &tokens));
             cosines.extend(said.iter().map(|said| dot(&asked.vector, &said.vector)));
+            cosines.sort_by(|one: &f64, other| other.total_cmp(one));
+            nearness.sentences = mean(cosines.iter().copied().take(2));
+            if is_enough(&nearness) {
+                break;
+            }
         }
-        cosines.sort_by(|one: &f64, other| other.total_cmp(one));
-        Ok(Some(Nearness {
-            passage,
-            sentences: mean(cosines.into_iter().take(2)),
-            words: near,
-        }))
+        Ok(Some(nearness))
     }
 
     /// Its numbers.
