@@ -19,6 +19,7 @@ mod gpu_plan;
 mod keeping;
 mod meaning;
 mod models;
+mod nearest;
 mod opened;
 mod passages;
 mod pausing;

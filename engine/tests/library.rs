@@ -57,6 +57,7 @@ fn answer(question: &str, words: &str) -> Answer {
         conversation: None,
         stopped: false,
         far: false,
+        nearest: Vec::new(),
         looked_for: None,
     }
 }

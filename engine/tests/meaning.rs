@@ -104,11 +104,26 @@ async fn ask_behind(
     question: &str,
     conversation: Option<String>,
 ) -> Answer {
+    ask_with(lectern, id, question, conversation, 8).await
+}
+
+/// Answered with so many tokens at most.
+async fn ask_for(lectern: &Arc<Lectern>, id: &str, question: &str, tokens: u32) -> Answer {
+    ask_with(lectern, id, question, None, tokens).await
+}
+
+async fn ask_with(
+    lectern: &Arc<Lectern>,
+    id: &str,
+    question: &str,
+    conversation: Option<String>,
+    tokens: u32,
+) -> Answer {
     let ask = Ask {
         document: id.to_owned(),
         question: question.to_owned(),
         conversation,
-        max_tokens: Some(8),
+        max_tokens: Some(tokens),
         seed: None,
         greedy: Some(true),
         at_once: None,
@@ -195,6 +210,7 @@ async fn a_question_that_no_passage_comes_near_is_told_apart() {
         .await
         .unwrap();
     assert!(kept.turns[0].far);
+    assert_eq!(stray.nearest.len(), 2);
     let cure = ask(&lectern, &id, CURE).await;
     assert!(!cure.far);
     // What goes on from a question that is near is near with it, though not by itself.
@@ -210,6 +226,50 @@ async fn a_question_that_no_passage_comes_near_is_told_apart() {
     std::fs::remove_file(models.join(MINILM)).unwrap();
     let lectern = open(folder.path()).await;
     assert!(!ask(&lectern, &id, question).await.far);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nothing_is_cited_the_nearest_sentences_are_shown() {
+    let (folder, lectern, id) = with_transformer().await;
+    // One token says nothing that could be cited.
+    let text = lectern.text(&id).await.unwrap();
+    let near = ask_for(&lectern, &id, CURE, 1).await;
+    assert!(near.sentences.iter().all(|said| said.citations.is_empty()));
+    assert_eq!(near.nearest.len(), 2, "{near:?}");
+    for citation in &near.nearest {
+        assert!(citation.quote.contains("quinine"), "{citation:?}");
+        let words = &text[citation.start as usize..citation.end as usize];
+        assert_eq!(words, citation.quote);
+    }
+    let kept = near.conversation.as_ref().unwrap();
+    let kept = lectern.conversation(kept).await.unwrap();
+    assert_eq!(kept.turns[0].nearest, near.nearest);
+    let whole = ask_for(&lectern, &id, "What is this document about?", 1).await;
+    assert!(whole.nearest.is_empty());
+
+    // A short document has no vectors, and is looked through all the same.
+    let path = folder.path().join("note.txt");
+    std::fs::write(&path, &log_book()[..2000]).unwrap();
+    let added = lectern.add(&[path], None, &job()).await.unwrap();
+    let short = added[0].document.as_ref().unwrap().id.clone();
+    let question = "Who mended the nets on the deck?";
+    let near = ask_for(&lectern, &short, question, 1).await;
+    assert_eq!(near.strategy, Strategy::WholeDocument);
+    assert!(
+        near.nearest[0].quote.contains("Nets were mended"),
+        "{near:?}"
+    );
+    let stray = "Which programming language has a borrow checker?";
+    let stray = ask_for(&lectern, &short, stray, 1).await;
+    assert!(stray.far && !near.far, "{stray:?} {near:?}");
+    // In a language that the transformer does not know it says nothing.
+    let path = folder.path().join("notiz.txt");
+    let german = "Die Netze wurden auf dem Vorderdeck geflickt, und zwei der langen Leinen gingen am Riff verloren. ";
+    std::fs::write(&path, german.repeat(20)).unwrap();
+    let added = lectern.add(&[path], None, &job()).await.unwrap();
+    let german = added[0].document.as_ref().unwrap().id.clone();
+    let unknown = ask_for(&lectern, &german, question, 1).await;
+    assert!(!unknown.far && unknown.nearest.is_empty(), "{unknown:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

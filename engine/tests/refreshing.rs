@@ -87,6 +87,7 @@ async fn keep_answer(folder: &Path, lectern: &Lectern, document: &str, quotes: &
         conversation: None,
         stopped: false,
         far: false,
+        nearest: quotes.iter().map(citation).collect(),
         looked_for: None,
     };
     let library = Library::open(&opened::home(folder)).await.unwrap();
@@ -105,6 +106,9 @@ async fn citations(lectern: &Lectern, conversation: &str) -> Vec<Citation> {
     let kept = lectern.conversation(conversation).await.unwrap();
     let text = lectern.text(&kept.document).await.unwrap();
     let cited = kept.turns[0].sentences[0].citations.clone();
+    // What only came near is not missed where it is gone.
+    let standing: Vec<Citation> = cited.iter().filter(|c| !c.gone).cloned().collect();
+    assert_eq!(kept.turns[0].nearest, standing);
     for citation in &cited {
         match citation.gone {
             true => assert_eq!((citation.start, citation.end), (0, 0)),

@@ -88,6 +88,22 @@ describe('the window', () => {
     expect(await faults()).toEqual([]);
   });
 
+  it('shows what comes nearest where nothing is cited', async () => {
+    const { user } = open({ documents: [bohemia()] });
+    await ask(user, 'When did Watson pass through Baker Street?');
+    const log = screen.getByRole('log');
+    await within(log).findAllByRole('button', { name: /^Evidence \d/ });
+    expect(within(log).queryByText('Nearest in the document')).toBeNull();
+    await ask(user, 'Did Watson see Venus from Baker Street?');
+    const nearest = await within(log).findByRole('region', { name: 'Nearest in the document' });
+    const [first] = within(nearest).getAllByRole('button');
+    await user.click(first!);
+    const shown = await waitFor(() => document.querySelector('[data-highlight="current"]')!);
+    expect(first).toHaveTextContent(shown.textContent!.trim().slice(0, 20));
+    expect(screen.getByText(/^Nearest 1 of \d/)).toBeVisible();
+    expect(await faults()).toEqual([]);
+  });
+
   it('says in which words a question in another language was looked for', async () => {
     const { user } = open({ documents: [bohemia()] });
     await ask(user, 'When did Watson pass through Baker Street?');

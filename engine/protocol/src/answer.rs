@@ -62,6 +62,10 @@ pub struct Answer {
     /// that is said is supported. Where that is not known, and where the answer says so itself, it is false.
     #[serde(default)]
     pub far: bool,
+    /// Where nothing of the answer is cited: what comes nearest to the question in the document, whatever the answer says and
+    /// however near that is. Empty where it is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nearest: Vec<Citation>,
     /// The question as the model says it in the document's language, where that is another and passages were looked for by both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub looked_for: Option<String>,

@@ -106,34 +106,18 @@ pub(super) fn cited(
         sentence: words,
         question,
     };
-    let OpenDocument {
-        id,
-        document,
-        sentences,
-        ..
-    } = document;
     let verdict = cite(
         &claim,
-        &document.text,
-        sentences,
+        &document.document.text,
+        &document.sentences,
         evidence,
         &Weights::default(),
     );
-    let citations = verdict
+    let citations: Vec<Citation> = verdict
         .citations
         .iter()
-        .filter_map(|cited| {
-            Some(Citation {
-                document: id.clone(),
-                start: cited.span.start as u32,
-                end: cited.span.end as u32,
-                quote: cited.span.of(&document.text)?.to_owned(),
-                anchor: document.anchor(cited.span).into(),
-                score: cited.score,
-                gone: false,
-            })
-        })
-        .collect::<Vec<_>>();
+        .filter_map(|cited| document.citation(cited.span, cited.score))
+        .collect();
     let state = match verdict.state {
         SupportState::Supported | SupportState::Partly if citations.is_empty() => {
             SupportState::Unsupported

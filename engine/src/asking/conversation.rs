@@ -226,6 +226,7 @@ impl<'c> Conversation<'c> {
             conversation: None,
             stopped: self.stopped,
             far: false,
+            nearest: Vec::new(),
             looked_for: None,
         }
     }

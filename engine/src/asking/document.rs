@@ -4,6 +4,7 @@ use crate::citing::SentenceIndex;
 use crate::document::{Document, Span};
 use crate::retrieval;
 use lectern_models::Token;
+use lectern_protocol::Citation;
 
 /// A document, its passages and the index of its sentences; worth keeping between questions (the index takes some 0.1 s to
 /// build for a 100,000-word book, and about as much memory as the text).
@@ -27,6 +28,20 @@ impl OpenDocument {
             sentences: SentenceIndex::new(&document),
             document,
         }
+    }
+
+    /// Its words in `span` as evidence; of a PDF without their place on the page, which needs more than is held here. `None` if
+    /// no words stand there.
+    pub(crate) fn citation(&self, span: Span, score: f32) -> Option<Citation> {
+        Some(Citation {
+            document: self.id.clone(),
+            start: span.start as u32,
+            end: span.end as u32,
+            quote: span.of(&self.document.text)?.to_owned(),
+            anchor: self.document.anchor(span).into(),
+            score,
+            gone: false,
+        })
     }
 }
 

@@ -196,6 +196,7 @@ impl<'a> Asked<'a> {
             conversation: None,
             stopped: ended.stopped,
             far: false,
+            nearest: Vec::new(),
             looked_for: None,
         }
     }

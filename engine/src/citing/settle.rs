@@ -1,7 +1,7 @@
 //! Citations of an answer after the document has changed.
 
 use crate::document::{Span, Versions};
-use lectern_protocol::Answer;
+use lectern_protocol::{Answer, Citation};
 
 /// What became of citations.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -17,37 +17,20 @@ pub struct Settled {
 /// words do, and stand there once.
 pub fn settle(answer: &mut Answer, versions: &Versions<'_>) -> Settled {
     let mut settled = Settled::default();
-    let later = versions.later();
-    for citation in answer
-        .sentences
-        .iter_mut()
-        .flat_map(|sentence| &mut sentence.citations)
-    {
-        let earlier = Span::new(
-            citation.start as usize,
-            citation.end.max(citation.start) as usize,
-        );
-        let found = match citation.gone {
-            true => versions.find_words(&citation.quote),
-            false => versions.find(earlier),
-        };
-        match found.filter(|span| span.of(&later.text) == Some(citation.quote.as_str())) {
-            Some(span) => {
-                settled.kept += 1;
-                citation.gone = false;
-                citation.start = span.start as u32;
-                citation.end = span.end as u32;
-                citation.anchor = later.anchor(span).into();
-            }
-            None => {
-                settled.gone += 1;
-                citation.gone = true;
-                // The place stays as it was, to be read; nothing is linked.
-                citation.start = 0;
-                citation.end = 0;
+    for sentence in &mut answer.sentences {
+        for citation in &mut sentence.citations {
+            settle_one(citation, versions);
+            match citation.gone {
+                false => settled.kept += 1,
+                true => settled.gone += 1,
             }
         }
     }
+    // What only came near is no evidence, and not missed.
+    answer.nearest.retain_mut(|near| {
+        settle_one(near, versions);
+        !near.gone
+    });
     answer.coverage = answer
         .coverage
         .iter()
@@ -58,4 +41,30 @@ pub fn settle(answer: &mut Answer, versions: &Versions<'_>) -> Settled {
         .map(Into::into)
         .collect();
     settled
+}
+
+fn settle_one(citation: &mut Citation, versions: &Versions<'_>) {
+    let later = versions.later();
+    let earlier = Span::new(
+        citation.start as usize,
+        citation.end.max(citation.start) as usize,
+    );
+    let found = match citation.gone {
+        true => versions.find_words(&citation.quote),
+        false => versions.find(earlier),
+    };
+    match found.filter(|span| span.of(&later.text) == Some(citation.quote.as_str())) {
+        Some(span) => {
+            citation.gone = false;
+            citation.start = span.start as u32;
+            citation.end = span.end as u32;
+            citation.anchor = later.anchor(span).into();
+        }
+        None => {
+            citation.gone = true;
+            // The place stays as it was, to be read; nothing is linked.
+            citation.start = 0;
+            citation.end = 0;
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::say;
 use lectern_engine::lectern::place;
-use lectern_protocol::{Answer, Strategy, SupportState};
+use lectern_protocol::{Answer, Citation, Strategy, SupportState};
 use std::io::{IsTerminal, stdout};
 
 /// Prints, below the answer's words, each citation with its place and words, and which sentences have none.
@@ -12,15 +12,16 @@ pub fn print_evidence(answer: &Answer) {
         false => ("", ""),
     };
     let mut number = 0;
+    let mut quote = |citation: &Citation| {
+        number += 1;
+        let place = place(&citation.anchor);
+        let quote = one_line(&citation.quote);
+        say(&format!(
+            "  [{number}] {place}: {dim}\u{201C}{quote}\u{201D}{plain}"
+        ));
+    };
     for sentence in &answer.sentences {
-        for citation in &sentence.citations {
-            number += 1;
-            let place = place(&citation.anchor);
-            let quote = one_line(&citation.quote);
-            say(&format!(
-                "  [{number}] {place}: {dim}\u{201C}{quote}\u{201D}{plain}"
-            ));
-        }
+        sentence.citations.iter().for_each(&mut quote);
         match sentence.state {
             SupportState::Supported | SupportState::NoClaim => {}
             SupportState::Partly => say(&format!(
@@ -37,6 +38,10 @@ pub fn print_evidence(answer: &Answer) {
     }
     if answer.far {
         say("  (!) The document may not answer this: little in it comes near the question.");
+    }
+    if !answer.nearest.is_empty() {
+        say("  Nearest in the document:");
+        answer.nearest.iter().for_each(&mut quote);
     }
     if let Some(words) = &answer.looked_for {
         say(&format!("  {dim}Also looked for: {words}{plain}"));

@@ -59,7 +59,7 @@ impl Doubts {
             }
         };
         Ok(Doubts {
-            nearness: prepared.nearness(question)?,
+            nearness: prepared.nearest(question)?.map(|near| near.nearness),
             words,
             behind: said(&view.segments)?,
             alone: said(&[])?,

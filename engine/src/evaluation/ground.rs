@@ -10,7 +10,7 @@ use crate::home::Home;
 use crate::kv::{BlockFormat, CacheIdentity, KvCache, KvView};
 use crate::library::{ContentHash, Library, NewDocument};
 use crate::reading::{CancelFlag, Followers, ReadingInput, Segments, prefix, read, thin};
-use crate::retrieval::{self, Nearness, Ranked, Transformer, Vectors};
+use crate::retrieval::{self, Nearest, Ranked, Transformer, Vectors};
 use lectern_models::{Model, Token};
 use lectern_protocol::Answer;
 use sha2::{Digest, Sha256};
@@ -106,7 +106,7 @@ impl Prepared {
             index: KeptIndex::default(),
             ranks: match seen {
                 Seen::Whole | Seen::Partly { .. } => None,
-                _ => Some(Ranks::new(document, transformer, false)?),
+                _ => Some(Ranks::new(document, transformer, Vectored::IfSpoken)?),
             },
             segments: None,
             held: None,
@@ -188,11 +188,11 @@ impl Prepared {
         })
     }
 
-    /// How near the document comes to `question`; `None` where nothing can be said.
-    pub fn nearness(&self, question: &str) -> Result<Option<Nearness>, EvaluationError> {
+    /// What comes nearest to `question`; `None` where nothing can be said.
+    pub fn nearest(&self, question: &str) -> Result<Option<Nearest>, EvaluationError> {
         self.ranks
             .as_ref()
-            .map_or(Ok(None), |ranks| ranks.nearness(question, &[]))
+            .map_or(Ok(None), |ranks| ranks.nearest(question, &[]))
     }
 
     /// The ground that a question with this view stands on.
@@ -241,6 +241,17 @@ impl Prepared {
     }
 }
 
+/// Which documents' passages get vectors, where something is here that makes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Vectored {
+    /// Those in a language that it knows, as in the product.
+    IfSpoken,
+    /// All.
+    Always,
+    /// None: passages are ranked by their words alone.
+    Never,
+}
+
 /// A library of one document, which ranks its passages.
 pub(super) struct Ranks {
     runtime: tokio::runtime::Runtime,
@@ -255,19 +266,23 @@ pub(super) struct Ranks {
 }
 
 impl Ranks {
-    /// Stores `document` in a library of its own. Its passages get vectors if the product would make them, or `whatever` it is.
+    /// Stores `document` in a library of its own.
     pub fn new(
         document: &Document,
         transformer: Option<&Arc<Transformer>>,
-        whatever: bool,
+        vectored: Vectored,
     ) -> Result<Ranks, EvaluationError> {
         let passages = retrieval::passages(document);
         let mut meaning = None;
         if let Some(transformer) = transformer
-            && (whatever || transformer.speaks(document, &passages)?)
+            && (vectored == Vectored::Always || transformer.speaks(document, &passages)?)
         {
             let mut vectors = Vectors::new();
-            for passages in passages.chunks(Transformer::TOGETHER) {
+            let chosen: &[Span] = match vectored {
+                Vectored::Never => &[],
+                Vectored::IfSpoken | Vectored::Always => &passages,
+            };
+            for passages in chosen.chunks(Transformer::TOGETHER) {
                 let of = |passage: &Span| passage.of(&document.text).unwrap_or_default();
                 let texts: Vec<&str> = passages.iter().map(of).collect();
                 let numbers = texts.iter().map(|text| retrieval::text_number(text));
@@ -306,12 +321,12 @@ impl Ranks {
         Ok(self.runtime.block_on(ranked)?)
     }
 
-    /// How near the document comes to `question`, without the passages that hold something of `but`.
-    pub fn nearness(
+    /// What comes nearest to `question` in the document without the passages that hold something of `but`.
+    pub fn nearest(
         &self,
         question: &str,
         but: &[Span],
-    ) -> Result<Option<Nearness>, EvaluationError> {
+    ) -> Result<Option<Nearest>, EvaluationError> {
         let Some((transformer, vectors)) = &self.meaning else {
             return Ok(None);
         };
@@ -320,7 +335,7 @@ impl Ranks {
         let mut ranked = self.rank(question)?;
         ranked.retain(|ranked| stays(&ranked.span));
         let on = (self.document.text.as_str(), &passages[..], vectors);
-        Ok(Nearness::of(
+        Ok(Nearest::of(
             transformer,
             on,
             &ranked,

@@ -3,9 +3,9 @@
 //! In: ClapNQ's questions with an answer and without, on documents of their passages; its and XQuAD's with an answer, and again with
 //! the passages that hold it left out; QMSum's, which all have one. Out: of each set how many come no nearer than a tenth of
 //! ClapNQ's answered ones do, by weights fitted on every second document and judged on the others; and the weights that all
-//! documents give, which are to stand in [`Nearness`].
+//! documents give, which are to stand in [`Nearness`]. And how often the sentences that come nearest hold something of the answer.
 
-use super::ground::Ranks;
+use super::ground::{Ranks, Vectored};
 use super::journal::Journal;
 use super::logistic::{Example, Regression};
 use super::passages::Gold;
@@ -34,6 +34,10 @@ pub struct NearArgs {
     /// Tokens of a document, about.
     #[arg(long, default_value_t = 8000)]
     pub tokens: usize,
+    /// Rank passages by their words alone, as before their vectors are made: what is nearest is looked for among the best
+    /// three.
+    #[arg(long)]
+    pub words_only: bool,
     /// File that keeps the numbers of each question, as JSON: what is in it is not computed again.
     #[arg(long)]
     pub numbers: Option<PathBuf>,
@@ -88,6 +92,11 @@ impl Kind {
         )
     }
 
+    /// Whether the passages that hold the answer are left out.
+    fn is_left_out(self) -> bool {
+        matches!(self, Kind::ClapnqLeftOut | Kind::XquadLeftOut)
+    }
+
     /// How much one counts in the fit; QMSum's are only judged.
     fn weight(self) -> f64 {
         match self {
@@ -107,6 +116,8 @@ struct Row {
     question: String,
     /// Unknown where the question is in no language that the transformer knows.
     nearness: Option<Nearness>,
+    /// Whether one of the sentences that come nearest holds something of the answer.
+    holds: bool,
 }
 
 /// Measures, fits, prints.
@@ -116,25 +127,33 @@ pub(super) fn run(args: &NearArgs) -> Result<(), EvaluationError> {
     let kept: HashMap<_, Row> = kept.into_iter().map(|row| (key(&row), row)).collect();
     let catalogue = Catalogue::load(&args.models)?;
     let transformer = Transformer::of_catalogue(&catalogue)?.map(Arc::new);
+    let vectored = match args.words_only {
+        true => Vectored::Never,
+        false => Vectored::IfSpoken,
+    };
     let mut rows = Vec::new();
     for (kinds, documents) in sets(args)? {
         for (document, (text, questions)) in documents.iter().enumerate() {
             let mut ranks = None;
-            let mut measure = |kind: Kind, question: &str, but: &[Span]| {
+            let mut measure = |kind: Kind, question: &str, gold: &[Span]| {
                 let question = question.to_owned();
                 if let Some(row) = kept.get(&(kind, document, question.clone())) {
                     rows.push(row.clone());
                     return Ok(());
                 }
                 if ranks.is_none() {
-                    ranks = Some(Ranks::new(text, transformer.as_ref(), false)?);
+                    ranks = Some(Ranks::new(text, transformer.as_ref(), vectored)?);
                 }
-                let nearness = ranks.as_ref().map(|ranks| ranks.nearness(&question, but));
+                let but = if kind.is_left_out() { gold } else { &[] };
+                let nearest = ranks.as_ref().map(|ranks| ranks.nearest(&question, but));
+                let nearest = nearest.transpose()?.flatten();
+                let is_gold = |span: &Span| gold.iter().any(|g| g.intersection(*span).is_some());
                 let row = Row {
                     kind,
                     document,
                     question,
-                    nearness: nearness.transpose()?.flatten(),
+                    nearness: nearest.as_ref().map(|nearest| nearest.nearness),
+                    holds: nearest.is_some_and(|nearest| nearest.sentences.iter().any(is_gold)),
                 };
                 journal.keep(&row)?;
                 rows.push(row);
@@ -142,9 +161,8 @@ pub(super) fn run(args: &NearArgs) -> Result<(), EvaluationError> {
             };
             for (question, gold) in questions {
                 for &kind in kinds {
-                    let is_left_out = matches!(kind, Kind::ClapnqLeftOut | Kind::XquadLeftOut);
                     if gold.is_empty() == (kind == Kind::ClapnqNowhere) {
-                        measure(kind, question, if is_left_out { gold } else { &[] })?;
+                        measure(kind, question, gold)?;
                     }
                 }
             }
@@ -209,18 +227,24 @@ fn print(rows: &[Row]) {
     let half = |of: usize| rows.iter().filter(move |row| row.document % 2 == of);
     let halves = [fitted(half(1)), fitted(half(0))];
     println!(
-        "{:<32} {:<28} with what ships",
-        "called unanswered", "held out"
+        "{:<32} {:<28} {:<28} the nearest sentences hold some of it",
+        "called unanswered", "held out", "with what ships"
     );
     for kind in Kind::ALL {
-        let (mut held_out, mut ships) = (Share::default(), Share::default());
+        let mut shares = [Share::default(); 3];
+        let [held_out, ships, holds] = &mut shares;
         for row in rows.iter().filter(|row| row.kind == kind) {
             let nearness = row.nearness;
             let is_far = |n: Nearness| halves[row.document % 2].of(&n.numbers()) < 0.0;
             held_out.count(nearness.is_some_and(is_far));
             ships.count(nearness.is_some_and(|n| n.sum() < 0.0));
+            holds.count(row.holds);
         }
-        println!("{:<32} {held_out:<28} {ships}", kind.name());
+        let holds = match kind.is_answered() {
+            true => holds.to_string(),
+            false => String::new(),
+        };
+        println!("{:<32} {held_out:<28} {ships:<28} {holds}", kind.name());
     }
     let all = fitted(rows.iter());
     println!("weights {:.3?}, bias {:.3}", all.weights, all.bias);

@@ -5,7 +5,7 @@
 
 use super::EvaluationError;
 use super::clapnq;
-use super::ground::Ranks;
+use super::ground::{Ranks, Vectored};
 use super::sources::Sourced;
 use super::xquad::{Exam, exams};
 use super::{qmsum, sweqa};
@@ -110,7 +110,11 @@ pub(super) fn run(args: &PassagesArgs) -> Result<(), EvaluationError> {
         let mut found: [Found; 2] = Default::default();
         for (document, questions) in set.documents(args)? {
             let passages = retrieval::passages(&document);
-            let ranks = Ranks::new(&document, transformer.as_ref(), args.whatever)?;
+            let vectored = match args.whatever {
+                true => Vectored::Always,
+                false => Vectored::IfSpoken,
+            };
+            let ranks = Ranks::new(&document, transformer.as_ref(), vectored)?;
             for (question, gold) in &questions {
                 if gold.is_empty() {
                     continue;

@@ -192,7 +192,7 @@ impl Records {
                 document: exam.document.text.len(),
                 question: gold.question.clone(),
                 seen: Some(saw(&answer, gold.span)),
-                nearness: prepared.nearness(&gold.question)?,
+                nearness: prepared.nearest(&gold.question)?.map(|near| near.nearness),
                 answer: answer.answer,
                 sentences,
                 closed_book,

@@ -18,7 +18,7 @@ use crate::library::{StoredDocument, Turn};
 use crate::reading::{self, Segments};
 use crate::retrieval;
 use lectern_protocol::{
-    Answer, AnswerSentence, Ask, AskStage, AttentionChoice, Event, Failure, Strategy,
+    Answer, Ask, AskStage, AttentionChoice, Citation, Event, Failure, Strategy,
 };
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -123,22 +123,17 @@ impl Lectern {
         mut event: Event,
     ) {
         if let Event::Sentence { sentence, .. } = &mut event {
-            self.anchor(on, stored, sentence);
+            self.anchor(on, stored, &mut sentence.citations);
         }
         job.tell(event);
     }
 
     /// A citation of a PDF needs the character boxes of its page, which an opened document does not hold.
-    pub(super) fn anchor(
-        &self,
-        on: &Handle,
-        stored: &StoredDocument,
-        sentence: &mut AnswerSentence,
-    ) {
+    pub(super) fn anchor(&self, on: &Handle, stored: &StoredDocument, citations: &mut [Citation]) {
         if stored.document.kind != DocumentKind::Pdf {
             return;
         }
-        for citation in &mut sentence.citations {
+        for citation in citations {
             let span = Span::new(citation.start as usize, citation.end as usize);
             match on.block_on(self.library.anchor(stored, span)) {
                 Ok(anchor) => citation.anchor = anchor.into(),
@@ -460,14 +455,16 @@ impl Work<'_> {
         )
         .map_err(Told::told)?;
         for sentence in &mut answer.sentences {
-            self.lectern.anchor(self.on, &lesson.stored, sentence);
+            let citations = &mut sentence.citations;
+            self.lectern.anchor(self.on, &lesson.stored, citations);
         }
         // The name in the file may be that of a variant nobody chose by name.
         if let Some(title) = &self.chosen.title {
             answer.model.clone_from(title);
         }
         let earlier = self.history.last();
-        answer.far = self.lectern.is_far(self.on, &document, &answer, earlier);
+        let on = (&*lesson.stored, &*document);
+        self.lectern.tell_nearest(self.on, on, &mut answer, earlier);
         answer.looked_for = self.translated.get().cloned().flatten();
         answer.timings.first_token_ms += before_ms;
         answer.timings.read_tokens += cost.tokens as u32;

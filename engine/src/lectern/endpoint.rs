@@ -123,8 +123,12 @@ impl Served {
             &mut tell,
         )?;
         for sentence in &mut answer.sentences {
-            self.lectern.anchor(&self.on, &self.stored, sentence);
+            let citations = &mut sentence.citations;
+            self.lectern.anchor(&self.on, &self.stored, citations);
         }
+        let on = (&*self.stored, &*document);
+        self.lectern
+            .tell_nearest(&self.on, on, &mut answer, earlier);
         Ok((answer, broken.map(Failure::from)))
     }
 

@@ -6,11 +6,10 @@ use super::told::Told;
 use super::{Job, Lectern, lock};
 use crate::asking::{OpenDocument, Turn};
 use crate::background;
-use crate::citing::{is_abstention, tells_nothing};
 use crate::document::Span;
 use crate::library::StoredDocument;
-use crate::retrieval::{self, Nearness, Ranked, Transformer, Vectors};
-use lectern_protocol::{Answer, AnswerSentence, Event, Failure, ReadProgress, SupportState};
+use crate::retrieval::{self, Ranked, Transformer, Vectors};
+use lectern_protocol::{Event, Failure, ReadProgress};
 use std::cell::RefCell;
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -51,7 +50,7 @@ impl Lectern {
     }
 
     /// The sentence transformer, and the vectors that it made of a document's passages.
-    fn vectors(
+    pub(super) fn vectors(
         &self,
         on: &Handle,
         open: &OpenDocument,
@@ -79,7 +78,8 @@ impl Lectern {
         self.ranked_by(on, open, vectors, question, earlier)
     }
 
-    fn ranked_by(
+    /// Likewise, with what [`vectors`](Lectern::vectors) gave.
+    pub(super) fn ranked_by(
         &self,
         on: &Handle,
         open: &OpenDocument,
@@ -101,53 +101,6 @@ impl Lectern {
             tracing::warn!("passages are found by their words alone: {error}");
             by_words
         }))
-    }
-
-    /// Whether the document probably does not answer ([`Answer::far`]). A question behind another one may only say what is
-    /// different: then both together must be far, too.
-    pub(super) fn is_far(
-        &self,
-        on: &Handle,
-        open: &OpenDocument,
-        answer: &Answer,
-        earlier: Option<&Turn>,
-    ) -> bool {
-        let question = &answer.question;
-        let says_so = |said: &AnswerSentence| is_abstention(&said.text);
-        if answer.stopped
-            || answer.sentences.first().is_none_or(says_so)
-            || retrieval::asks_for_the_whole(question)
-        {
-            return false;
-        }
-        let is_supported = |said: &AnswerSentence| said.state == SupportState::Supported;
-        let is_supported = answer.sentences.iter().any(is_supported);
-        let far = || -> Result<bool, Failure> {
-            let Some((transformer, vectors)) = &self.vectors(on, open)? else {
-                return Ok(false);
-            };
-            let is_far = |question: &str| -> Result<bool, Failure> {
-                let ranked =
-                    self.ranked_by(on, open, Some((transformer, vectors)), question, None)?;
-                let document = (open.document.text.as_str(), &open.passages[..], vectors);
-                let is_near = |nearness: &Nearness| !nearness.is_far(is_supported);
-                let nearness = Nearness::of(
-                    transformer,
-                    document,
-                    &ranked,
-                    question,
-                    tells_nothing,
-                    is_near,
-                );
-                Ok(nearness.map_err(Told::told)?.is_some_and(|n| !is_near(&n)))
-            };
-            let both = earlier.map(|earlier| format!("{} {question}", earlier.question));
-            Ok(is_far(question)? && both.map_or(Ok(true), |both| is_far(&both))?)
-        };
-        far().unwrap_or_else(|failure| {
-            tracing::warn!("how near a question is, is not known: {}", failure.message);
-            false
-        })
     }
 
     /// The vectors that are still to be made of a document's passages, as urgent as this says; `None` if there is nothing to make

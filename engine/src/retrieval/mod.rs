@@ -22,7 +22,7 @@ pub use find::{Found, find};
 pub use language::language_to_ask_in;
 pub use meaning::{text_number, with_meaning};
 pub use named::raise_named;
-pub use nearness::Nearness;
+pub use nearness::{Nearest, Nearness};
 pub use overview::asks_for_the_whole;
 pub use passages::passages;
 pub use rank::{Ranked, alike, pick, rank};

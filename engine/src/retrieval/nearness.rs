@@ -1,8 +1,9 @@
-//! How near a document comes to a question: whether it may answer it at all.
+//! How near a document comes to a question: whether it may answer it at all, and the sentences that come nearest.
 //!
-//! In: a question, and the passages of a document, ranked for it. Out: three numbers, and whether they are so low that an answer is
-//! not to be expected. Why three: a passage may be about the question's subject and not say what is asked, which the words
-//! of the question tell that nothing in it is near to; and it may be about something else and have one sentence that says it.
+//! In: a question, and the passages of a document, ranked for it. Out: three numbers, whether they are so low that an answer is
+//! not to be expected, and sentences. Why three: a passage may be about the question's subject and not say what is asked, which
+//! the words of the question tell that nothing in it is near to; and it may be about something else and have one sentence that
+//! says it.
 
 use super::meaning::{cosine, text_number};
 use super::{Ranked, Transformer, Vectors};
@@ -13,8 +14,15 @@ use serde::{Deserialize, Serialize};
 /// Passages that are looked into.
 const LOOKED_INTO: usize = 3;
 
-/// Share of the passages of which vectors must be there to say that none is near.
+/// Share of the passages of which vectors must be there to look for the nearest among all of them; with fewer it is looked for
+/// among those that match best.
 const ENOUGH: f64 = 0.9;
+
+/// Sentences that are told.
+const TOLD: usize = 2;
+
+/// How much the words that are in a sentence count for its being near, beside what it says as a whole.
+const OF_WORDS: f64 = 2.0;
 
 /// How much each number counts, and what is added: as `lectern eval near` fits them, so that the sum is below 0 of a tenth of
 /// ClapNQ's questions that are answered.
@@ -43,10 +51,19 @@ pub struct Nearness {
     pub words: f64,
 }
 
-impl Nearness {
+/// What comes nearest to a question in a document.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Nearest {
+    /// How near.
+    pub nearness: Nearness,
+    /// The sentences, nearest first, two at most, of the passages that match best.
+    pub sentences: Vec<Span>,
+}
+
+impl Nearest {
     /// Of the document with this `text` and all these `passages`, `ranked` for `question`, best first; `None` where nothing
-    /// can be said, since vectors of some passages are missing or the question is in a language that the transformer does not
-    /// know. Words for which `tells_nothing` are not looked for, if there are others.
+    /// can be said, since the question is in a language that the transformer does not know. The document must be in one that it
+    /// does ([`Transformer::speaks`]). Words for which `tells_nothing` are not looked for, if there are others.
     ///
     /// The sentences of three passages are embedded for it, up to a thousand tokens; of fewer where what was seen so far
     /// `is_enough`: more can hardly be less near.
@@ -60,15 +77,23 @@ impl Nearness {
         question: &str,
         tells_nothing: impl Fn(&str) -> bool,
         is_enough: impl Fn(&Nearness) -> bool,
-    ) -> Result<Option<Nearness>, EmbedderError> {
+    ) -> Result<Option<Nearest>, EmbedderError> {
         if !transformer.understands(question)? {
             return Ok(None);
         }
         let Some(asked) = transformer.spell(&[question])?.pop() else {
             return Ok(None);
         };
-        let Some(passage) = nearest_passage(text, passages, vectors, &asked.vector) else {
-            return Ok(None);
+        let ranked = &ranked[..ranked.len().min(LOOKED_INTO)];
+        let passage = match nearest_passage(text, passages, vectors, &asked.vector) {
+            Some(cosine) => cosine,
+            None => {
+                let best = ranked.iter().filter_map(|ranked| ranked.span.of(text));
+                let best: Vec<&str> = best.collect();
+                let spelled = transformer.spell(&best)?;
+                let cosines = spelled.iter().map(|best| dot(&asked.vector, &best.vector));
+                cosines.fold(0.0, f64::max)
+            }
         };
         let words = asked.tokens.iter();
         let words = words.filter(|token| word(token).chars().all(char::is_alphanumeric));
@@ -80,22 +105,42 @@ impl Nearness {
             words: 0.0,
         };
         let mut cosines = Vec::new();
-        for passage in ranked.iter().take(LOOKED_INTO) {
-            let headed = headed_sentences(text, passage.span).into_iter();
-            let said: Vec<&str> = headed.filter_map(|span| span.of(text)).collect();
+        let mut sentences: Vec<(f64, Span)> = Vec::new();
+        for passage in ranked {
+            let headed = headed_sentences(text, passage.span);
+            let said: Vec<&str> = headed
+                .iter()
+                .filter_map(|said| said.whole.of(text))
+                .collect();
             let said = transformer.spell(&said)?;
             let tokens: Vec<&SpelledToken> = said.iter().flat_map(|said| &said.tokens).collect();
             nearness.words = nearness.words.max(nearest_words(&telling, &tokens));
-            cosines.extend(said.iter().map(|said| dot(&asked.vector, &said.vector)));
+            for (headed, said) in headed.iter().zip(&said) {
+                let cosine = dot(&asked.vector, &said.vector);
+                cosines.push(cosine);
+                let own: Vec<&SpelledToken> = said.tokens.iter().collect();
+                let near = cosine + OF_WORDS * nearest_words(&telling, &own);
+                sentences.extend(headed.sentence.map(|span| (near, span)));
+            }
             cosines.sort_by(|one: &f64, other| other.total_cmp(one));
             nearness.sentences = mean(cosines.iter().copied().take(2));
             if is_enough(&nearness) {
                 break;
             }
         }
-        Ok(Some(nearness))
+        sentences.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+        Ok(Some(Nearest {
+            nearness,
+            sentences: sentences
+                .into_iter()
+                .map(|(_, span)| span)
+                .take(TOLD)
+                .collect(),
+        }))
     }
+}
 
+impl Nearness {
     /// Its numbers.
     pub fn numbers(&self) -> [f64; 3] {
         [self.passage, self.sentences, self.words]
@@ -140,19 +185,32 @@ fn nearest_words(asked: &[&SpelledToken], tokens: &[&SpelledToken]) -> f64 {
     }))
 }
 
+/// A sentence with the headings before it.
+struct Headed {
+    whole: Span,
+    /// The sentence; `None` where headings end a passage.
+    sentence: Option<Span>,
+}
+
 /// The sentences of a passage, each with the headings before it.
-fn headed_sentences(text: &str, passage: Span) -> Vec<Span> {
+fn headed_sentences(text: &str, passage: Span) -> Vec<Headed> {
     let mut headed = Vec::new();
     let mut heading = None;
     for sentence in sentences(text, passage) {
         let start = heading.take().unwrap_or(sentence.start);
         let words = sentence.of(text).unwrap_or_default();
         match words.trim_end_matches(CLOSES).ends_with(ENDS) {
-            true => headed.push(Span::new(start, sentence.end)),
+            true => headed.push(Headed {
+                whole: Span::new(start, sentence.end),
+                sentence: Some(sentence),
+            }),
             false => heading = Some(start),
         }
     }
-    headed.extend(heading.map(|start| Span::new(start, passage.end)));
+    headed.extend(heading.map(|start| Headed {
+        whole: Span::new(start, passage.end),
+        sentence: None,
+    }));
     headed
 }
 
@@ -175,12 +233,17 @@ mod tests {
 
     #[test]
     fn a_heading_goes_with_the_sentence_below_it() {
-        let text = "The keeper\nHe was called Quill. He said: \"No.\"\nHis lamp\nand its oil";
+        let text = "The keeper\n\nHe was called Quill. He said: \"No.\"\n\nHis lamp\nand its oil";
         let headed = headed_sentences(text, Span::new(0, text.len()));
-        let said: Vec<&str> = headed.iter().map(|span| span.of(text).unwrap()).collect();
-        assert_eq!(said.len(), 3, "{said:?}");
-        assert_eq!(said[0], "The keeper\nHe was called Quill.");
-        assert_eq!(said[2], "His lamp\nand its oil");
+        let whole = |nth: usize| headed[nth].whole.of(text).unwrap();
+        let sentence = |nth: usize| headed[nth].sentence.and_then(|span| span.of(text));
+        assert_eq!(headed.len(), 3);
+        assert_eq!(whole(0), "The keeper\n\nHe was called Quill.");
+        assert_eq!(sentence(0), Some("He was called Quill."));
+        assert_eq!(whole(1), "He said: \"No.\"");
+        assert_eq!(sentence(1), Some(whole(1)));
+        assert_eq!(whole(2), "His lamp\nand its oil");
+        assert_eq!(sentence(2), None);
         assert!(headed_sentences("", Span::new(0, 0)).is_empty());
     }
 

@@ -119,6 +119,11 @@ export type Answer = {
 	 *  that is said is supported. Where that is not known, and where the answer says so itself, it is false.
 	 */
 	far?: boolean,
+	/**
+	 *  Where nothing of the answer is cited: what comes nearest to the question in the document, whatever the answer says and
+	 *  however near that is. Empty where it is not known.
+	 */
+	nearest?: Citation[],
 	/**  The question as the model says it in the document's language, where that is another and passages were looked for by both. */
 	looked_for?: string | null,
 };

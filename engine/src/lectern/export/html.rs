@@ -2,8 +2,8 @@
 //!
 //! Its policy forbids it to load anything, so that a fault in the escaping could show wrong letters and nothing worse.
 
-use super::{Conversation, Note, Piece, Source, answered_elsewhere, note, one_line, pieces};
-use lectern_protocol::{Answer, SupportState};
+use super::{Conversation, NEAREST, Note, Piece, Source, note, one_line, pieces, remarks};
+use lectern_protocol::{Answer, Citation, SupportState};
 use std::fmt::Write;
 
 /// Its one style sheet.
@@ -57,14 +57,7 @@ fn section(page: &mut String, turn: &Answer, before: &mut usize) {
             SupportState::Unsupported => ("unsupported", "not supported by the document"),
         };
         let _ = write!(page, "<span class=\"{class}\">{}</span>", escaped(words));
-        for citation in &sentence.citations {
-            notes.push(note(citation));
-            let number = *before + notes.len();
-            let _ = write!(
-                page,
-                "<sup><a href=\"#note-{number}\" id=\"mark-{number}\" aria-label=\"Note {number}\">{number}</a></sup>"
-            );
-        }
+        push_marks(page, &sentence.citations, &mut notes, *before);
         if !remark.is_empty() {
             let _ = write!(
                 page,
@@ -73,15 +66,14 @@ fn section(page: &mut String, turn: &Answer, before: &mut usize) {
         }
     }
     page.push_str("</div>\n");
-    if let Some(who) = answered_elsewhere(turn) {
-        let _ = writeln!(
-            page,
-            "<p class=\"remark\" lang=\"en\">({})</p>",
-            escaped(&who)
-        );
+    for remark in remarks(turn) {
+        let remark = escaped(&remark);
+        let _ = writeln!(page, "<p class=\"remark\" lang=\"en\">({remark})</p>");
     }
-    if turn.stopped {
-        page.push_str("<p class=\"remark\" lang=\"en\">(stopped here)</p>\n");
+    if !turn.nearest.is_empty() {
+        let _ = write!(page, "<p class=\"remark\" lang=\"en\">{NEAREST}");
+        push_marks(page, &turn.nearest, &mut notes, *before);
+        page.push_str("</p>\n");
     }
     if !notes.is_empty() {
         let _ = writeln!(page, "<ol start=\"{}\">", *before + 1);
@@ -97,6 +89,18 @@ fn section(page: &mut String, turn: &Answer, before: &mut usize) {
     }
     page.push_str("</section>\n");
     *before += notes.len();
+}
+
+/// Marks that lead to notes, which are numbered behind `before` others.
+fn push_marks(page: &mut String, citations: &[Citation], notes: &mut Vec<Note>, before: usize) {
+    for citation in citations {
+        notes.push(note(citation));
+        let number = before + notes.len();
+        let _ = write!(
+            page,
+            "<sup><a href=\"#note-{number}\" id=\"mark-{number}\" aria-label=\"Note {number}\">{number}</a></sup>"
+        );
+    }
 }
 
 fn evidence(note: &Note, number: usize) -> String {
@@ -155,26 +159,36 @@ mod tests {
         assert_eq!(texts(&page, "h1"), ["A [Title] & more"]);
         assert_eq!(
             texts(&page, "h2"),
-            ["Who came?", "<script>alert(1)</script>"]
+            ["Who came?", "<script>alert(1)</script>", "Where?"]
         );
         assert_eq!(
             texts(&page, ".answer"),
             [
                 "A *king* <b>came</b>.12 He wept. (not supported by the document)",
-                "It was so.3 (partly supported)"
+                "It was so.3 (partly supported)",
+                "The document does not say."
             ]
         );
         assert_eq!(
             texts(&page, "p.remark"),
-            ["(answered by m<2> at gpu:8000)", "(stopped here)"]
+            [
+                "(answered by m<2> at gpu:8000)",
+                "(the document may not answer this: little in it comes near the question)",
+                "(stopped here)",
+                "Nearest in the document:4"
+            ]
         );
-        assert_eq!(texts(&page, "q"), ["the \"king\"", "came", "gone"]);
+        assert_eq!(
+            texts(&page, "q"),
+            ["the \"king\"", "came", "gone", "<i>near</i>"]
+        );
         assert_eq!(
             texts(&page, ".place"),
             [
                 "I. Scandal, line 7",
                 "I. Scandal, line 7",
-                "I. Scandal, line 7 (no longer in the document)"
+                "I. Scandal, line 7 (no longer in the document)",
+                "I. Scandal, line 7"
             ]
         );
         let hrefs: Vec<&str> = page
@@ -203,7 +217,7 @@ mod tests {
             .select(&Selector::parse("a[href^='#']").unwrap())
             .map(|link| &link.attr("href").unwrap()[1..])
             .collect();
-        assert_eq!(inner.len(), 6);
+        assert_eq!(inner.len(), 8);
         assert!(inner.iter().all(|id| ids.contains(id)), "{inner:?} {ids:?}");
     }
 

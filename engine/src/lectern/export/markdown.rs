@@ -1,7 +1,7 @@
 //! A conversation as CommonMark, its citations as footnotes.
 
-use super::{Conversation, Note, Piece, Source, answered_elsewhere, note, one_line, pieces};
-use lectern_protocol::{Answer, SupportState};
+use super::{Conversation, NEAREST, Note, Piece, Source, note, one_line, pieces, remarks};
+use lectern_protocol::{Answer, Citation, SupportState};
 use std::fmt::Write;
 
 pub(super) fn written(source: &Source, conversation: &Conversation) -> String {
@@ -12,11 +12,13 @@ pub(super) fn written(source: &Source, conversation: &Conversation) -> String {
         let _ = write!(text, "\n## {}\n\n", escaped(&one_line(&turn.question)));
         text.push_str(&with_marks(turn, &mut notes));
         text.push('\n');
-        if let Some(who) = answered_elsewhere(turn) {
-            let _ = write!(text, "\n*({})*\n", escaped(&who));
+        for remark in remarks(turn) {
+            let _ = write!(text, "\n*({})*\n", escaped(&remark));
         }
-        if turn.stopped {
-            text.push_str("\n*(stopped here)*\n");
+        if !turn.nearest.is_empty() {
+            let _ = write!(text, "\n*{NEAREST}*");
+            push_marks(&mut text, &turn.nearest, &mut notes);
+            text.push('\n');
         }
     }
     if !notes.is_empty() {
@@ -40,10 +42,7 @@ fn with_marks(turn: &Answer, notes: &mut Vec<Note>) -> String {
         let Some(sentence) = sentence else {
             continue;
         };
-        for citation in &sentence.citations {
-            notes.push(note(citation));
-            let _ = write!(text, "[^{}]", notes.len());
-        }
+        push_marks(&mut text, &sentence.citations, notes);
         match sentence.state {
             SupportState::Supported | SupportState::NoClaim => {}
             SupportState::Partly => text.push_str(" *(partly supported)*"),
@@ -51,6 +50,13 @@ fn with_marks(turn: &Answer, notes: &mut Vec<Note>) -> String {
         }
     }
     text
+}
+
+fn push_marks(text: &mut String, citations: &[Citation], notes: &mut Vec<Note>) {
+    for citation in citations {
+        notes.push(note(citation));
+        let _ = write!(text, "[^{}]", notes.len());
+    }
 }
 
 fn footnote(note: &Note) -> String {
@@ -91,17 +97,20 @@ mod tests {
     #[test]
     fn answers_carry_their_quotations_links_and_what_is_unsupported() {
         let (source, conversation) = conversation();
-        let [king, came] = links();
+        let [king, came, near] = links();
         assert_eq!(
             written(&source, &conversation),
             format!(
                 "# A \\[Title\\] \\& more\n\n## Who came?\n\n\
                  A \\*king\\* \\<b\\>came\\</b\\>.[^1][^2] He wept. *(not supported by the document)*\n\n\
                  ## \\<script\\>alert(1)\\</script\\>\n\n\
-                 It was so.[^3] *(partly supported)*\n\n*(answered by m\\<2\\> at gpu:8000)*\n\n*(stopped here)*\n\n\
+                 It was so.[^3] *(partly supported)*\n\n*(answered by m\\<2\\> at gpu:8000)*\n\n\
+                 *(the document may not answer this: little in it comes near the question)*\n\n*(stopped here)*\n\n\
+                 ## Where?\n\nThe document does not say.\n\n*Nearest in the document:*[^4]\n\n\
                  [^1]: \u{201C}the \"king\"\u{201D} \u{2014} [I. Scandal, line 7]({king})\n\
                  [^2]: \u{201C}came\u{201D} \u{2014} [I. Scandal, line 7]({came})\n\
-                 [^3]: \u{201C}gone\u{201D} \u{2014} I. Scandal, line 7 (no longer in the document)\n"
+                 [^3]: \u{201C}gone\u{201D} \u{2014} I. Scandal, line 7 (no longer in the document)\n\
+                 [^4]: \u{201C}\\<i\\>near\\</i\\>\u{201D} \u{2014} [I. Scandal, line 7]({near})\n"
             )
         );
     }

@@ -83,11 +83,25 @@ fn pieces(turn: &Answer) -> Vec<Piece<'_>> {
     pieces
 }
 
-/// Who answered, where that was not a model of this machine: whoever is given the export should know where its question
-/// and its passages went.
-fn answered_elsewhere(turn: &Answer) -> Option<String> {
-    (turn.strategy == Strategy::Endpoint).then(|| format!("answered by {}", turn.model))
+/// What is said of a whole answer.
+fn remarks(turn: &Answer) -> Vec<String> {
+    let mut remarks = Vec::new();
+    // Whoever is given the export should know where its question and its passages went.
+    if turn.strategy == Strategy::Endpoint {
+        remarks.push(format!("answered by {}", turn.model));
+    }
+    if turn.far {
+        remarks
+            .push("the document may not answer this: little in it comes near the question".into());
+    }
+    if turn.stopped {
+        remarks.push("stopped here".into());
+    }
+    remarks
 }
+
+/// Before the marks of [`Answer::nearest`].
+const NEAREST: &str = "Nearest in the document:";
 
 fn note(citation: &Citation) -> Note {
     let mut place = place(&citation.anchor);
@@ -156,7 +170,7 @@ mod tests {
         }
     }
 
-    /// Two questions: one whose answer is hostile to every markup, and one whose words are gone.
+    /// Three questions: one whose answer is hostile to every markup, one whose words are gone, and one without an answer.
     pub(super) fn conversation() -> (Source, Conversation) {
         let turn = |question: &str, answer: &str, sentences| Answer {
             question: question.to_owned(),
@@ -169,10 +183,12 @@ mod tests {
             conversation: None,
             stopped: false,
             far: false,
+            nearest: Vec::new(),
             looked_for: None,
         };
         let first = "A *king* <b>came</b>. He wept.";
         let second = "It was so.";
+        let third = "The document does not say.";
         let turns = vec![
             turn(
                 "Who\ncame?",
@@ -189,6 +205,7 @@ mod tests {
             ),
             Answer {
                 stopped: true,
+                far: true,
                 model: "m<2> at gpu:8000".to_owned(),
                 strategy: Strategy::Endpoint,
                 ..turn(
@@ -201,6 +218,10 @@ mod tests {
                         &["gone"],
                     )],
                 )
+            },
+            Answer {
+                nearest: sentence(third, third, SupportState::NoClaim, &["<i>near</i>"]).citations,
+                ..turn("Where?", third, Vec::new())
             },
         ];
         let source = Source {
@@ -215,9 +236,9 @@ mod tests {
         (source, conversation)
     }
 
-    /// The links to the two citations that are not gone.
-    pub(super) fn links() -> [String; 2] {
-        ["the\n \"king\"", "came"].map(|quote| {
+    /// The links to the three places that are not gone.
+    pub(super) fn links() -> [String; 3] {
+        ["the\n \"king\"", "came", "<i>near</i>"].map(|quote| {
             Link::to("3fa9c2d1e0b48776", Span::new(7, 7 + quote.len()), quote).to_string()
         })
     }

@@ -426,7 +426,8 @@ export class FakeBackend implements Backend {
         advice: 'Download one in the model panel, or import a GGUF file.',
       });
     }
-    const sentences = document.answer(ask.question);
+    const nearest = ask.question.includes('Venus') ? document.nearest(ask.question) : [];
+    const sentences = nearest.length > 0 ? [document.refusal()] : document.answer(ask.question);
     const strategies = {
       too_long: 'retrieved_passages',
       partly: 'partly_read',
@@ -447,6 +448,7 @@ export class FakeBackend implements Backend {
       conversation: id,
       stopped,
       far: ask.question.includes('Mars'),
+      nearest,
       looked_for: ask.question.startsWith('Wer') ? 'Who keeps the lighthouse?' : undefined,
     });
     const keep = (kept: Answer): Outcome => {

@@ -182,6 +182,18 @@ export class FakeDocument {
     });
   }
 
+  /** An answer that says that there is none. */
+  refusal(): AnswerSentence {
+    const text = 'The document does not say.';
+    return { text, span: { start: 0, end: utf8Length(text) }, state: 'no_claim', citations: [] };
+  }
+
+  /** Where the words of the question stand. */
+  nearest(question: string): Citation[] {
+    const [first] = this.answer(question);
+    return first?.citations ?? [];
+  }
+
   #citation(at: number, quote: string): Citation {
     const start = byteOffset(this.text, at);
     const end = start + utf8Length(quote);

@@ -18,7 +18,7 @@ import { Models } from './models.svelte';
 import { Notices } from './notices.svelte';
 import { Preferences } from './preferences.svelte';
 import { focusPane } from './panes';
-import { Viewer } from './viewer.svelte';
+import { type EvidenceName, Viewer } from './viewer.svelte';
 
 /** Characters of selected words that go into a question. */
 const LONGEST_ASKED = 500;
@@ -352,13 +352,18 @@ export class Session {
   }
 
   /** Opens the document of a citation at the cited words. */
-  showEvidence(evidence: Citation[], index: number, coverage: TextSpan[]): void {
+  showEvidence(
+    evidence: Citation[],
+    index: number,
+    coverage: TextSpan[],
+    name: EvidenceName = 'Evidence',
+  ): void {
     const citation = evidence[index];
     if (!citation) return;
     this.open(citation.document);
     // A document that is not in the list cannot be shown, and another one's highlights would be wrong.
     if (this.selected !== citation.document) return;
-    this.viewer?.showEvidence(evidence, index, coverage);
+    this.viewer?.showEvidence(evidence, index, coverage, name);
   }
 
   /** Puts selected words into the question box, for a question about them. */

@@ -26,11 +26,15 @@ const RUN = 64;
 /** Runs kept at most; the ones used longest ago go first. */
 const KEPT_RUNS = 96;
 
+/** What an answer rests on, or what only comes nearest to its question. */
+export type EvidenceName = 'Evidence' | 'Nearest';
+
 export class Viewer {
   outline = $state.raw<Outline | null>(null);
   failure = $state<Failure | null>(null);
   /** Evidence of the answer that is looked at, in order. */
   evidence = $state.raw<Citation[]>([]);
+  evidenceName = $state<EvidenceName>('Evidence');
   current = $state(-1);
   /** What of the document that answer could see. */
   coverage = $state.raw<TextSpan[]>([]);
@@ -126,8 +130,14 @@ export class Viewer {
   }
 
   /** Shows one of an answer's pieces of evidence, and highlights the others too. */
-  showEvidence(evidence: Citation[], index: number, coverage: TextSpan[] = this.coverage): void {
+  showEvidence(
+    evidence: Citation[],
+    index: number,
+    coverage: TextSpan[] = this.coverage,
+    name: EvidenceName = this.evidenceName,
+  ): void {
     this.evidence = evidence;
+    this.evidenceName = name;
     this.coverage = coverage;
     this.current = index;
     this.foundAt = -1;
