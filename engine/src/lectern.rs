@@ -6,6 +6,7 @@
 
 mod adding;
 mod adopting;
+mod anchoring;
 mod asking;
 mod cache_format;
 mod caches;

@@ -14,12 +14,10 @@ use crate::asking::{self, Ground, OpenDocument, Question, Reader, Sampling, Turn
 use crate::attention::{PagePolicy, SparseRead};
 use crate::document::{DocumentKind, Span};
 use crate::kv::{BLOCK_TOKENS, KvCache, KvView};
-use crate::library::{StoredDocument, Turn};
+use crate::library::Turn;
 use crate::reading::{self, Segments};
 use crate::retrieval;
-use lectern_protocol::{
-    Answer, Ask, AskStage, AttentionChoice, Citation, Event, Failure, Strategy,
-};
+use lectern_protocol::{Answer, Ask, AskStage, AttentionChoice, Event, Failure, Strategy};
 use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Instant;
@@ -112,35 +110,6 @@ impl Lectern {
     pub(super) fn answer_tokens(&self, ask: &Ask) -> usize {
         let setting = self.settings().max_answer_tokens;
         ask.max_tokens.unwrap_or(setting).max(1) as usize
-    }
-
-    /// Passes an event of an answer on, citations with their place in the original.
-    pub(super) fn tell_anchored(
-        &self,
-        on: &Handle,
-        stored: &StoredDocument,
-        job: &Job,
-        mut event: Event,
-    ) {
-        if let Event::Sentence { sentence, .. } = &mut event {
-            self.anchor(on, stored, &mut sentence.citations);
-        }
-        job.tell(event);
-    }
-
-    /// A citation of a PDF needs the character boxes of its page, which an opened document does not hold.
-    pub(super) fn anchor(&self, on: &Handle, stored: &StoredDocument, citations: &mut [Citation]) {
-        if stored.document.kind != DocumentKind::Pdf {
-            return;
-        }
-        for citation in citations {
-            let span = Span::new(citation.start as usize, citation.end as usize);
-            match on.block_on(self.library.anchor(stored, span)) {
-                Ok(anchor) => citation.anchor = anchor.into(),
-                // The page is right even so; only the exact place on it is missing.
-                Err(error) => tracing::warn!("a citation is shown without its place: {error}"),
-            }
-        }
     }
 
     /// Earlier turns of a conversation about this document.
@@ -454,17 +423,15 @@ impl Work<'_> {
             &mut tell,
         )
         .map_err(Told::told)?;
-        for sentence in &mut answer.sentences {
-            let citations = &mut sentence.citations;
-            self.lectern.anchor(self.on, &lesson.stored, citations);
-        }
         // The name in the file may be that of a variant nobody chose by name.
         if let Some(title) = &self.chosen.title {
             answer.model.clone_from(title);
         }
         let earlier = self.history.last();
-        let on = (&*lesson.stored, &*document);
-        self.lectern.tell_nearest(self.on, on, &mut answer, earlier);
+        self.lectern
+            .tell_nearest(self.on, &document, &mut answer, earlier);
+        self.lectern
+            .anchor_answer(self.on, &lesson.stored, &mut answer);
         answer.looked_for = self.translated.get().cloned().flatten();
         answer.timings.first_token_ms += before_ms;
         answer.timings.read_tokens += cost.tokens as u32;

@@ -122,13 +122,10 @@ impl Served {
             &self.job.cancel,
             &mut tell,
         )?;
-        for sentence in &mut answer.sentences {
-            let citations = &mut sentence.citations;
-            self.lectern.anchor(&self.on, &self.stored, citations);
-        }
-        let on = (&*self.stored, &*document);
         self.lectern
-            .tell_nearest(&self.on, on, &mut answer, earlier);
+            .tell_nearest(&self.on, &document, &mut answer, earlier);
+        self.lectern
+            .anchor_answer(&self.on, &self.stored, &mut answer);
         Ok((answer, broken.map(Failure::from)))
     }
 

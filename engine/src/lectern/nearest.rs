@@ -4,7 +4,6 @@ use super::Lectern;
 use super::told::Told;
 use crate::asking::{OpenDocument, Turn};
 use crate::citing::{is_abstention, tells_nothing};
-use crate::library::StoredDocument;
 use crate::retrieval::{self, Nearest, Nearness};
 use lectern_protocol::{Answer, AnswerSentence, Failure, SupportState};
 use tokio::runtime::Handle;
@@ -17,7 +16,7 @@ impl Lectern {
     pub(super) fn tell_nearest(
         &self,
         on: &Handle,
-        (stored, open): (&StoredDocument, &OpenDocument),
+        open: &OpenDocument,
         answer: &mut Answer,
         earlier: Option<&Turn>,
     ) {
@@ -49,7 +48,6 @@ impl Lectern {
             answer.nearest = sentences
                 .filter_map(|span| open.citation(span, 0.0))
                 .collect();
-            self.anchor(on, stored, &mut answer.nearest);
         }
     }
 
