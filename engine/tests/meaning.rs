@@ -236,8 +236,10 @@ async fn where_nothing_is_cited_the_nearest_sentences_are_shown() {
     let near = ask_for(&lectern, &id, CURE, 1).await;
     assert!(near.sentences.iter().all(|said| said.citations.is_empty()));
     assert_eq!(near.nearest.len(), 2, "{near:?}");
+    assert!(near.nearest[0].quote.contains("quinine"), "{near:?}");
+    // The text says it again and again; it is told once.
+    assert_ne!(near.nearest[0].quote, near.nearest[1].quote);
     for citation in &near.nearest {
-        assert!(citation.quote.contains("quinine"), "{citation:?}");
         let words = &text[citation.start as usize..citation.end as usize];
         assert_eq!(words, citation.quote);
     }

@@ -31,6 +31,7 @@ pub fn settle(answer: &mut Answer, versions: &Versions<'_>) -> Settled {
         settle_one(near, versions);
         !near.gone
     });
+    answer.nearest.dedup_by_key(|near| (near.start, near.end));
     answer.coverage = answer
         .coverage
         .iter()

@@ -108,10 +108,8 @@ impl Nearest {
         let mut sentences: Vec<(f64, Span)> = Vec::new();
         for passage in ranked {
             let headed = headed_sentences(text, passage.span);
-            let said: Vec<&str> = headed
-                .iter()
-                .filter_map(|said| said.whole.of(text))
-                .collect();
+            let said = headed.iter().map(|said| said.whole.of(text));
+            let said: Vec<&str> = said.map(Option::unwrap_or_default).collect();
             let said = transformer.spell(&said)?;
             let tokens: Vec<&SpelledToken> = said.iter().flat_map(|said| &said.tokens).collect();
             nearness.words = nearness.words.max(nearest_words(&telling, &tokens));
@@ -131,13 +129,23 @@ impl Nearest {
         sentences.sort_by(|(one, _), (other, _)| other.total_cmp(one));
         Ok(Some(Nearest {
             nearness,
-            sentences: sentences
-                .into_iter()
-                .map(|(_, span)| span)
-                .take(TOLD)
-                .collect(),
+            sentences: different(text, sentences.into_iter().map(|(_, span)| span)),
         }))
     }
+}
+
+/// The first of `spans` that are told, none of which says what another one says in the same words.
+fn different(text: &str, spans: impl Iterator<Item = Span>) -> Vec<Span> {
+    let mut told: Vec<Span> = Vec::new();
+    for span in spans {
+        if told.iter().all(|other| other.of(text) != span.of(text)) {
+            told.push(span);
+        }
+        if told.len() == TOLD {
+            break;
+        }
+    }
+    told
 }
 
 impl Nearness {
@@ -245,6 +253,15 @@ mod tests {
         assert_eq!(whole(2), "His lamp\nand its oil");
         assert_eq!(sentence(2), None);
         assert!(headed_sentences("", Span::new(0, 0)).is_empty());
+    }
+
+    #[test]
+    fn what_is_said_twice_is_told_once() {
+        let text = "Ho. Ho. Ha. Hi.";
+        let spans = [(0, 3), (4, 7), (8, 11), (12, 15)].map(|(start, end)| Span::new(start, end));
+        let told = different(text, spans.into_iter());
+        assert_eq!(told, [Span::new(0, 3), Span::new(8, 11)]);
+        assert_eq!(different(text, spans.into_iter().take(2)).len(), 1);
     }
 
     #[test]
