@@ -36,7 +36,7 @@ mod viewing;
 mod way;
 
 pub use choosing::ChosenModel;
-pub use export::place;
+pub use export::{FAR, NEAREST, place};
 
 use crate::attention::{CancelFlag, KeptIndex};
 use crate::endpoint::Server;

@@ -1,7 +1,7 @@
 //! An answer on the terminal: its words as they come, then the evidence for each sentence.
 
 use super::say;
-use lectern_engine::lectern::place;
+use lectern_engine::lectern::{FAR, NEAREST, place};
 use lectern_protocol::{Answer, Citation, Strategy, SupportState};
 use std::io::{IsTerminal, stdout};
 
@@ -37,10 +37,10 @@ pub fn print_evidence(answer: &Answer) {
         }
     }
     if answer.far {
-        say("  (!) The document may not answer this: little in it comes near the question.");
+        say(&format!("  (!) {FAR}"));
     }
     if !answer.nearest.is_empty() {
-        say("  Nearest in the document:");
+        say(&format!("  {NEAREST}"));
         answer.nearest.iter().for_each(&mut quote);
     }
     if let Some(words) = &answer.looked_for {

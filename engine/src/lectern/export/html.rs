@@ -173,7 +173,7 @@ mod tests {
             texts(&page, "p.remark"),
             [
                 "(answered by m<2> at gpu:8000)",
-                "(the document may not answer this: little in it comes near the question)",
+                "(The document may not answer this: little in it comes near the question.)",
                 "(stopped here)",
                 "Nearest in the document:4"
             ]

@@ -105,7 +105,7 @@ mod tests {
                  A \\*king\\* \\<b\\>came\\</b\\>.[^1][^2] He wept. *(not supported by the document)*\n\n\
                  ## \\<script\\>alert(1)\\</script\\>\n\n\
                  It was so.[^3] *(partly supported)*\n\n*(answered by m\\<2\\> at gpu:8000)*\n\n\
-                 *(the document may not answer this: little in it comes near the question)*\n\n*(stopped here)*\n\n\
+                 *(The document may not answer this: little in it comes near the question.)*\n\n*(stopped here)*\n\n\
                  ## Where?\n\nThe document does not say.\n\n*Nearest in the document:*[^4]\n\n\
                  [^1]: \u{201C}the \"king\"\u{201D} \u{2014} [I. Scandal, line 7]({king})\n\
                  [^2]: \u{201C}came\u{201D} \u{2014} [I. Scandal, line 7]({came})\n\

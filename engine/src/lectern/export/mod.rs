@@ -17,6 +17,11 @@ use lectern_protocol::{
     Answer, AnswerSentence, Citation, Conversation, ExportFormat, Failure, Strategy,
 };
 
+/// What [`Answer::far`] says.
+pub const FAR: &str = "The document may not answer this: little in it comes near the question.";
+/// Before what [`Answer::nearest`] holds.
+pub const NEAREST: &str = "Nearest in the document:";
+
 /// What an export says about its document.
 struct Source {
     title: String,
@@ -91,17 +96,13 @@ fn remarks(turn: &Answer) -> Vec<String> {
         remarks.push(format!("answered by {}", turn.model));
     }
     if turn.far {
-        remarks
-            .push("the document may not answer this: little in it comes near the question".into());
+        remarks.push(FAR.to_owned());
     }
     if turn.stopped {
         remarks.push("stopped here".into());
     }
     remarks
 }
-
-/// Before the marks of [`Answer::nearest`].
-const NEAREST: &str = "Nearest in the document:";
 
 fn note(citation: &Citation) -> Note {
     let mut place = place(&citation.anchor);
