@@ -194,6 +194,34 @@ fn passwords_are_asked_for_and_checked() {
     assert!(!opened.blocks.is_empty());
 }
 
+#[test]
+fn how_a_file_is_encrypted_may_stand_in_its_trailer() {
+    let folder = tempfile::tempdir().unwrap();
+    let locked = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/files/locked.pdf");
+    let locked = std::fs::read(locked).unwrap();
+    let find = |what: &[u8]| locked.windows(what.len()).position(|w| w == what).unwrap();
+    let object = b"6 0 obj";
+    let dictionary = &locked[find(object) + object.len()..find(b"endobj\nxref")];
+    let reference = b"6 0 R\n>>\nstartxref";
+    let at = find(reference);
+    let direct = [&locked[..at], dictionary, &locked[at + 5..]].concat();
+    let direct = write(folder.path(), "direct.pdf", direct);
+    assert_eq!(fault_of(&direct), IngestFault::PasswordNeeded);
+    let with = |path: &Path, password| ingest_with(path, Some(password), Default::default());
+    let wrong = with(&direct, "not this").unwrap_err();
+    assert_eq!(wrong.fault, IngestFault::WrongPassword);
+    let opened = with(&direct, "petrel").unwrap();
+    assert!(opened.text.contains("Marta Olsen"), "{}", opened.text);
+    // two made by others, with AES-256
+    let Some(data) = data() else { return };
+    for (name, password) in [("issue6010_1.pdf", "abc"), ("issue6010_2.pdf", "æøå")] {
+        let path = data.join("formats/pdfjs").join(name);
+        assert_eq!(fault_of(&path), IngestFault::PasswordNeeded);
+        let opened = with(&path, password).unwrap();
+        assert!(!opened.text.is_empty(), "{name}");
+    }
+}
+
 /// Words of a text, letters and digits only, in the compatibility form (ligatures spelled out).
 fn words(text: &str) -> Vec<String> {
     use unicode_normalization::UnicodeNormalization;

@@ -3,7 +3,9 @@
 use super::repair::rebuilt;
 use crate::ingest::{Extraction, IngestFault};
 use pdf_extract::encryption::DecryptionError;
-use pdf_extract::{Dictionary, Document as Pdf, Error, LoadOptions, Object, ObjectId};
+use pdf_extract::{
+    Dictionary, Document as Pdf, Error, IncrementalDocument, LoadOptions, Object, ObjectId,
+};
 use std::collections::HashSet;
 use unicode_normalization::UnicodeNormalization;
 
@@ -51,20 +53,52 @@ pub(super) fn open_rebuilt(extraction: &Extraction, bytes: &[u8]) -> Option<Pdf>
 
 fn load(bytes: &[u8], password: Option<&str>) -> Result<Pdf, Error> {
     match Pdf::load_mem(bytes) {
-        Ok(pdf) if !is_locked(&pdf) => Ok(pdf),
-        other => match password {
-            Some(password) => {
-                let with = |password: &str| {
-                    Pdf::load_mem_with_options(bytes, LoadOptions::with_password(password))
-                };
-                with(password).or_else(|error| match prepared(password) {
-                    Some(prepared) => with(&prepared),
-                    None => Err(error),
-                })
-            }
-            None => other,
-        },
+        Ok(pdf) if is_locked_by_its_trailer(&pdf) => {
+            let bytes = referring_to_encryption(bytes, pdf)?;
+            unlocked(Pdf::load_mem(&bytes), &bytes, password)
+        }
+        loaded => unlocked(loaded, bytes, password),
     }
+}
+
+/// What was `loaded` from `bytes` without a password, or with it if it is locked.
+fn unlocked(
+    loaded: Result<Pdf, Error>,
+    bytes: &[u8],
+    password: Option<&str>,
+) -> Result<Pdf, Error> {
+    match (loaded, password) {
+        (Ok(pdf), _) if !is_locked(&pdf) => Ok(pdf),
+        (_, Some(password)) => {
+            let with = |password: &str| {
+                Pdf::load_mem_with_options(bytes, LoadOptions::with_password(password))
+            };
+            with(password).or_else(|error| match prepared(password) {
+                Some(prepared) => with(&prepared),
+                None => Err(error),
+            })
+        }
+        (loaded, None) => loaded,
+    }
+}
+
+/// Whether how the file is encrypted stands in the trailer itself. It may (ISO 32000-2, 7.5.5), but lopdf only follows a
+/// reference to it.
+fn is_locked_by_its_trailer(pdf: &Pdf) -> bool {
+    let encryption = pdf.trailer.get(b"Encrypt");
+    encryption.is_ok_and(|found| found.as_dict().is_ok())
+}
+
+/// The same file with an update behind it whose trailer refers to how it is encrypted.
+fn referring_to_encryption(bytes: &[u8], pdf: Pdf) -> Result<Vec<u8>, Error> {
+    let encryption = pdf.trailer.get(b"Encrypt")?.clone();
+    let mut file = IncrementalDocument::create_from(bytes.to_vec(), pdf);
+    let update = &mut file.new_document;
+    let id = update.add_object(encryption);
+    update.trailer.set("Encrypt", id);
+    let mut updated = Vec::with_capacity(bytes.len() + 1024);
+    file.save_to(&mut updated)?;
+    Ok(updated)
 }
 
 /// A password as newer files keep it: characters that look alike are one, invisible ones are none (SASLprep,
