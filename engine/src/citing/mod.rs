@@ -12,11 +12,12 @@
 //! another's place (`exchange`, `misplaced`). A wrong link is worse
 //! than none, so what fails is `Unsupported`.
 //!
-//! An abstention ("The document does not say.") and a sentence that claims nothing ("Yes.", "Here is a list:") have
-//! nothing to be borne out: they are `Unsupported` and carry no citation.
+//! An abstention ("The document does not say.") and a sentence that only leads in to others ("Here is a list:") have nothing
+//! to be borne out: they are `NoClaim`. One word that tells nothing ("Yes.") is `Unsupported`. Neither carries a citation.
 //!
 //! [`Link`]s carry a citation out of Lectern, into an export, and back.
 
+mod abstention;
 mod evidence;
 mod exchange;
 mod hold;
@@ -31,12 +32,12 @@ mod settle;
 mod terms;
 mod verify;
 
+pub use abstention::is_abstention;
 pub use evidence::{AttentionEvidence, sentence_mass};
 pub use hold::{By, Compared, Hold, HoldError, HoldTest, Likelihood, Measure, Over, cited_words};
 pub use index::SentenceIndex;
 pub use link::{Fingerprint, Link, LinkError};
 pub use outright::Outright;
-pub use query::is_abstention;
 pub(crate) use query::tells_nothing;
 pub use rank::{Candidate, Features, Weights};
 pub use settle::{Settled, settle};

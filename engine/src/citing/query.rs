@@ -1,5 +1,6 @@
 //! A claim as weighed terms: what is looked for, and how much each of it tells.
 
+use super::abstention::{Abstention, abstention};
 use super::index::{STEM_SHARE, SentenceIndex};
 use super::mention::{Mention, holds, mentions};
 use super::terms::{Term, TermKind, terms};
@@ -114,47 +115,6 @@ const FUNCTION_WORDS: &[&str] = &[
     "some",
     "any",
     "if",
-];
-
-/// By which a sentence that began with the lack of an answer goes on to give one.
-const GOING_ON: &[&str] = &[
-    ";",
-    " but ",
-    "however",
-    "instead",
-    "only that",
-    "except",
-    "但",
-    "；",
-    "而是",
-];
-
-/// Openings by which a model says that the document has no answer, in small letters.
-const ABSTENTIONS: &[&str] = &[
-    "the document does not",
-    "the document doesn't",
-    "the text does not",
-    "the text doesn't",
-    "the passage does not",
-    "the provided document does not",
-    "the provided text does not",
-    "the given text does not",
-    "not mentioned in the",
-    "the answer is not",
-    "there is no information",
-    "there is no mention",
-    "no information",
-    "i cannot",
-    "i can't",
-    "i do not know",
-    "i don't know",
-    "i'm sorry",
-    "sorry,",
-    "文档没有",
-    "文档中没有",
-    "文中没有",
-    "文件没有",
-    "未提及",
 ];
 
 /// What function words weigh beside others.
@@ -278,7 +238,7 @@ impl<'c> Query<'c> {
         let repeats_a_number = told.all(|(term, _)| number(&term) && repeats(term))
             && numbers(&said) == numbers(&asked);
         let lead_in = claim.sentence.trim_end().ends_with([':', '：']);
-        let abstains = is_abstention(claim.sentence);
+        let abstention = abstention(claim.sentence);
         let tells_of_nobody = mentions.iter().all(|mention| mention.asked);
         Query {
             sentence: claim.sentence,
@@ -293,8 +253,13 @@ impl<'c> Query<'c> {
             mentions,
             quotations: quotations(claim.sentence),
             negated: is_negated(claim.sentence),
-            citable: content && !lead_in && !abstains && !repeats_a_number,
-            says_nothing: (lead_in || abstains && !goes_on(claim.sentence)) && tells_of_nobody,
+            citable: content && !lead_in && abstention.is_none() && !repeats_a_number,
+            says_nothing: match abstention {
+                Some(Abstention::OfTheDocument) => true,
+                Some(Abstention::Outright) => tells_of_nobody,
+                Some(Abstention::GoesOn) => false,
+                None => lead_in && tells_of_nobody,
+            },
         }
     }
 
@@ -414,18 +379,6 @@ impl Keys {
     pub fn holds(&self, term: &Term) -> bool {
         self.share(term) > 0.0
     }
-}
-
-/// Whether a sentence says that the document has no answer.
-pub fn is_abstention(sentence: &str) -> bool {
-    let small = sentence.trim().to_lowercase().replace('’', "'");
-    ABSTENTIONS.iter().any(|opening| small.starts_with(opening))
-}
-
-/// Whether a sentence that began with the lack of an answer goes on to claim something.
-fn goes_on(sentence: &str) -> bool {
-    let small = sentence.to_lowercase();
-    GOING_ON.iter().any(|word| small.contains(word))
 }
 
 fn weight(term: &Term, words: &str, index: &SentenceIndex) -> f32 {

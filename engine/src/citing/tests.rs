@@ -152,7 +152,16 @@ fn what_the_document_does_not_hold_is_unsupported_and_uncited() {
             "Who led the team?",
             "The document does not say, but it was he who did.",
         ),
+        (
+            "Who led the team?",
+            "The document does not say, it was Jalen Hurts.",
+        ),
+        (
+            "Who led the team?",
+            "The document does not say although Jalen Hurts did.",
+        ),
         ("Who led the team?", "Sorry, it was Jalen Hurts."),
+        ("Who led the team?", "The answer is not Jalen Hurts."),
         (
             "Who led the team?",
             "Jalen Hurts led the team, for these reasons:",
@@ -175,6 +184,10 @@ fn what_claims_nothing_is_neither_borne_out_nor_not() {
         (
             "Who led the team?",
             "I'm sorry, the text does not mention it.",
+        ),
+        (
+            "Who led the team?",
+            "The document does not say whether Irene Adler of Chicago did in 1888.",
         ),
         ("Name the players.", "Here are the players:"),
         ("谁带领球队？", "文中没有提到。"),
