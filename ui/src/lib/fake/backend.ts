@@ -21,6 +21,7 @@ import { answers } from '../state/models.svelte';
 import { fileName } from '../text/format';
 import { BOHEMIA } from './bohemia';
 import { FakeDocument } from './document';
+import { MODELS } from './models';
 
 export interface FakeBackendOptions {
   documents?: FakeDocument[];
@@ -29,76 +30,6 @@ export interface FakeBackendOptions {
   /** Whether a model is installed. */
   model?: boolean;
 }
-
-const MODELS: ModelEntry[] = [
-  {
-    name: 'qwen2.5-1.5b',
-    title: 'Qwen2.5 Coder 1.5B Instruct',
-    licence: 'Apache-2.0',
-    bytes: 1_117_320_576,
-    context: 32_768,
-    memory_bytes: 1_400_000_000,
-    summary: 'The best answers that fit a small machine; text and code.',
-    installed: true,
-    partial_bytes: 0,
-    supported: true,
-    current: true,
-  },
-  {
-    name: 'smollm2-135m',
-    title: 'SmolLM2 135M Instruct',
-    licence: 'Apache-2.0',
-    bytes: 97_000_000,
-    context: 8_192,
-    memory_bytes: 200_000_000,
-    summary: 'Very small and fast; for trying things out.',
-    installed: false,
-    partial_bytes: 31_000_000,
-    supported: true,
-    current: false,
-  },
-  {
-    name: 'qwen2.5-7b-1m',
-    title: 'Qwen2.5 7B Instruct 1M',
-    licence: 'Apache-2.0',
-    bytes: 4_680_000_000,
-    context: 1_010_000,
-    memory_bytes: 5_600_000_000,
-    summary: 'For whole books; wants a strong machine.',
-    installed: false,
-    partial_bytes: 0,
-    supported: false,
-    current: false,
-  },
-  {
-    name: 'minilm',
-    title: 'all-MiniLM-L6-v2',
-    licence: 'Apache-2.0',
-    bytes: 91_334_623,
-    context: 256,
-    memory_bytes: 100_000_000,
-    summary: 'Finds passages by their meaning, where a question has other words than the text: English.',
-    installed: false,
-    partial_bytes: 0,
-    supported: true,
-    current: false,
-    purpose: 'passages',
-  },
-  {
-    name: 'ocr',
-    title: 'PP-OCR',
-    licence: 'Apache-2.0',
-    bytes: 31_749_509,
-    context: 0,
-    memory_bytes: 410_000_000,
-    summary: 'Recognises the text of scanned pages.',
-    installed: false,
-    partial_bytes: 0,
-    supported: true,
-    current: false,
-    purpose: 'recognition',
-  },
-];
 
 export class FakeBackend implements Backend {
   readonly documents: FakeDocument[];
