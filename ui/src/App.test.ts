@@ -392,9 +392,10 @@ describe('the window', () => {
     await user.selectOptions(screen.getByLabelText(/longer than the model/), 'passages');
     await user.clear(screen.getByLabelText(/looks at/));
     await user.type(screen.getByLabelText(/looks at/), '4096');
+    await user.click(screen.getByLabelText(/Answer in full/));
     await user.click(screen.getByRole('button', { name: 'Save' }));
     await waitFor(() => expect(backend.settings.max_answer_tokens).toBe(512));
-    expect(backend.settings).toMatchObject({ kv_format: '8/8', kept_percent: 60, attention_tokens: 4096, beyond_window: 'passages' });
+    expect(backend.settings).toMatchObject({ full_answers: true, kv_format: '8/8', kept_percent: 60, attention_tokens: 4096, beyond_window: 'passages' });
     await user.click(screen.getByRole('button', { name: /^Appearance/ }));
     await user.click(screen.getByRole('button', { name: /^Appearance/ }));
     expect(document.documentElement.dataset.theme).toBe('dark');

@@ -220,6 +220,8 @@ pub struct Settings {
     pub read_on_battery: bool,
     /// Tokens of an answer at most.
     pub max_answer_tokens: u32,
+    /// Ask for all that the document says of a question, in two or three sentences, in place of one or two short ones.
+    pub full_answers: bool,
     /// How many times further than it was trained for the model is to read, by stretched positions (YaRN): a model of 32,768 tokens up to 65,536
     /// with 2. It finds less there; 1 leaves it as it was trained.
     pub stretch: u32,
@@ -318,6 +320,7 @@ impl Default for Settings {
             read_when_added: true,
             read_on_battery: false,
             max_answer_tokens: 256,
+            full_answers: false,
             stretch: 1,
             whole_tokens: 0,
             beyond_window: BeyondWindow::Read,

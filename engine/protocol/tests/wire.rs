@@ -21,7 +21,7 @@ fn every_request() {
     let settings = json!({
         "model": "smollm2-135m", "threads": 2, "idle_minutes": 3, "cache_budget_bytes": 21474836480u64,
         "read_when_added": true, "read_on_battery": true,
-        "max_answer_tokens": 256, "stretch": 2, "whole_tokens": 8192, "beyond_window": "read", "retrieval_tokens": 2048, "kv_format": "8/4",
+        "max_answer_tokens": 256, "full_answers": true, "stretch": 2, "whole_tokens": 8192, "beyond_window": "read", "retrieval_tokens": 2048, "kv_format": "8/4",
         "kept_percent": 60, "attention_tokens": 2048, "attention_choice": "moments", "endpoint": endpoint()
     });
     let requests = [

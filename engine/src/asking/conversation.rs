@@ -9,7 +9,7 @@ use super::{AskError, Ground, Listener, Question, Reader};
 use crate::attention::CancelFlag;
 use crate::citing::{AttentionEvidence, sentence_mass};
 use crate::document::Span;
-use crate::reading::{Suffix, suffix};
+use crate::reading::{Suffix, asked, suffix};
 use lectern_models::attention::AttentionError;
 use lectern_models::{ForwardError, Logits, Model};
 use lectern_protocol::{Answer, AskStage, Event, TextSpan, Timings};
@@ -65,7 +65,7 @@ impl<'c> Conversation<'c> {
             model.chat_template(),
             model.tokenizer(),
             question.history,
-            question.text.trim(),
+            &asked(question.text, question.told),
         )?;
         let mut opened = ground.open(model, document, cancel, listener)?;
         let window = model.context_length();

@@ -20,6 +20,7 @@ mod answer;
 mod conversation;
 mod document;
 mod error;
+mod fullness;
 mod ground;
 mod lookup;
 mod sampler;
@@ -33,6 +34,7 @@ mod tests;
 
 pub use document::OpenDocument;
 pub use error::AskError;
+pub use fullness::in_full;
 pub use ground::Ground;
 pub use sampler::Sampling;
 pub use served::{ServedQuestion, ask_server};
@@ -52,6 +54,8 @@ use std::time::Instant;
 pub struct Question<'q> {
     /// In any language.
     pub text: &'q str,
+    /// What the model is told behind it, such as how long to answer; no part of what its answer is cited for.
+    pub told: Option<&'q str>,
     /// Earlier turns of the conversation, oldest first; the last two are used, 512 tokens at most.
     pub history: &'q [Turn],
     /// Tokens of the answer at most.

@@ -6,8 +6,7 @@ use super::{OpenDocument, Sampling, Turn};
 use crate::attention::CancelFlag;
 use crate::document::Span;
 use crate::endpoint::{BYTES_A_TOKEN, Chat, Ended, EndpointError, Server};
-use crate::reading::gap;
-use crate::reading::messages;
+use crate::reading::{asked, gap, messages};
 use lectern_protocol::{Answer, AskStage, Event, Strategy, TextSpan, Timings};
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -21,6 +20,8 @@ const LESS: usize = 3;
 pub struct ServedQuestion<'q> {
     /// In any language.
     pub text: &'q str,
+    /// What the model is told behind it, such as how long to answer; no part of what its answer is cited for.
+    pub told: Option<&'q str>,
     /// Earlier turns of the conversation, oldest first; the last two are used, 512 tokens at most.
     pub history: &'q [Turn],
     /// Tokens of the answer at most.
@@ -127,7 +128,7 @@ impl<'a> Asked<'a> {
             messages: messages(
                 &excerpt(self.document, &self.coverage),
                 question.history,
-                question.text,
+                &asked(question.text, question.told),
                 BYTES_A_TOKEN,
             ),
             max_tokens: question.max_tokens,

@@ -82,6 +82,7 @@ fn reader() -> Reader<'static> {
 fn question(text: &str) -> Question<'_> {
     Question {
         text,
+        told: None,
         history: &[],
         max_tokens: 40,
         sampling: Sampling::Greedy,
@@ -199,6 +200,32 @@ fn an_answer_is_streamed_cited_and_the_same_again() {
         (plain.answer, plain.sentences),
         (again.answer, again.sentences)
     );
+}
+
+#[test]
+fn what_is_told_behind_a_question_is_heard_and_is_no_part_of_it() {
+    let document = open_document();
+    let asked = |told| {
+        let question = Question {
+            told,
+            ..question("Please tell me this.")
+        };
+        ask(
+            &reader(),
+            &document,
+            &Ground::Passages(&[Span::new(0, TEXT.len())]),
+            &question,
+            &CancelFlag::new(),
+            &mut |_| (),
+        )
+        .unwrap()
+    };
+    // A small model obeys little: what it is told is what this one is asked.
+    let told = asked(Some("How many inhabitants has the village of Fenwick?"));
+    assert!(told.answer.contains("212"), "{}", told.answer);
+    assert_eq!(told.question, "Please tell me this.");
+    let plain = asked(None);
+    assert!(!plain.answer.contains("212"), "{}", plain.answer);
 }
 
 #[test]

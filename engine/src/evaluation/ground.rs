@@ -77,6 +77,7 @@ impl View {
     pub fn asked<'q>(&'q self, text: &'q str) -> Question<'q> {
         Question {
             text,
+            told: None,
             history: &[],
             max_tokens: ANSWER_TOKENS,
             sampling: Sampling::Greedy,

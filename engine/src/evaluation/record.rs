@@ -159,13 +159,10 @@ impl Records {
         let document = OpenDocument::new(String::new(), exam.document.clone());
         for gold in questions {
             let view = prepared.view(&gold.question)?;
-            let said = match &self.told {
-                Some(words) => format!("{}\n{words}", gold.question),
-                None => gold.question.clone(),
-            };
             let question = Question {
+                told: self.told.as_deref(),
                 max_tokens: self.answer_tokens,
-                ..view.asked(&said)
+                ..view.asked(&gold.question)
             };
             let mut sentences = Vec::new();
             let mut observe = |sentence: &str, evidence: Option<&AttentionEvidence>| {

@@ -112,6 +112,12 @@ impl Lectern {
         ask.max_tokens.unwrap_or(setting).max(1) as usize
     }
 
+    /// What the model is told behind a question, so that it answers as the person wishes.
+    pub(super) fn told_behind(&self, question: &str) -> Option<&'static str> {
+        let is_full = self.settings().full_answers;
+        is_full.then(|| asking::in_full(question))
+    }
+
     /// Earlier turns of a conversation about this document.
     async fn history(&self, id: &str, document: &str) -> Result<Vec<Earlier>, Failure> {
         let conversation = self.library.conversation(id).await?;
@@ -399,6 +405,7 @@ impl Work<'_> {
         let look_at = self.look_at(lesson);
         let question = Question {
             text: &self.ask.question,
+            told: self.lectern.told_behind(&self.ask.question),
             history: self.history,
             max_tokens: self.answer_tokens(),
             look_at,

@@ -105,6 +105,7 @@ impl Served {
             .ranked(&self.on, &document, &self.ask.question, earlier)?;
         let question = ServedQuestion {
             text: &self.ask.question,
+            told: self.lectern.told_behind(&self.ask.question),
             history: &self.history,
             max_tokens: self.lectern.answer_tokens(&self.ask),
             sampling: Sampling::of(&self.ask),

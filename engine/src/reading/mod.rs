@@ -24,6 +24,7 @@ pub use lectern_protocol::ReadProgress;
 pub use mend::mend;
 pub use messages::messages;
 pub use pace::{Pace, TokenCost};
+pub(crate) use prompt::asked;
 pub use prompt::{PromptError, Suffix, Turn, around_text, gap, prefix, suffix};
 #[cfg(feature = "cuda")]
 pub use read::GPU_CHUNK_TOKENS;

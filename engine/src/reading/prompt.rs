@@ -9,6 +9,7 @@
 use lectern_models::{
     ChatMessage, ChatTemplate, ChatTemplateError, Role, Tokenizer, TokenizerError,
 };
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// What the model is told before it reads. Short, because small models follow few instructions; worded by
@@ -22,6 +23,14 @@ pub(super) const BEFORE_DOCUMENT: &str = "Document:\n\n";
 
 /// Stands between the document and the first question.
 pub(super) const AFTER_DOCUMENT: &str = "\n\nEnd of the document.\n\nQuestion: ";
+
+/// What a model is asked: the question, and what it is told behind it.
+pub(crate) fn asked<'q>(question: &'q str, told: Option<&str>) -> Cow<'q, str> {
+    match told {
+        Some(told) => format!("{}\n{told}", question.trim()).into(),
+        None => question.trim().into(),
+    }
+}
 
 /// Stands between passages and where text was left out, so that the model does not read across the gap; of a codebase
 /// it says where the passage behind it stands.
@@ -246,6 +255,16 @@ mod tests {
             question: question.into(),
             answer: answer.into(),
         }
+    }
+
+    #[test]
+    fn what_the_model_is_told_stands_behind_the_question() {
+        assert_eq!(asked(" Who? ", None), "Who?");
+        let told = asked(" Who? ", Some("Be brief."));
+        assert_eq!(told, "Who?\nBe brief.");
+        let suffix = suffix_of(&[], &told);
+        let question = smollm().tokenizer().decode(&suffix.tokens[suffix.question]);
+        assert_eq!(question, told);
     }
 
     #[test]

@@ -1069,6 +1069,8 @@ export type Settings = {
 	read_on_battery?: boolean,
 	/**  Tokens of an answer at most. */
 	max_answer_tokens?: number,
+	/**  Ask for all that the document says of a question, in two or three sentences, in place of one or two short ones. */
+	full_answers?: boolean,
 	/**
 	 *  How many times further than it was trained for the model is to read, by stretched positions (YaRN): a model of 32,768 tokens up to 65,536
 	 *  with 2. It finds less there; 1 leaves it as it was trained.

@@ -55,6 +55,7 @@ export class FakeBackend implements Backend {
     kv_format: 'auto',
     kept_percent: 100,
     read_on_battery: false,
+    full_answers: false,
     stretch: 1,
     whole_tokens: 0,
     beyond_window: 'read',
