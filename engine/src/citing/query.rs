@@ -268,8 +268,8 @@ impl<'c> Query<'c> {
         self.citable
     }
 
-    /// Whether it says nothing that a document could bear out: only that there is no answer, or what comes next, without a
-    /// name or number that the question did not bring.
+    /// Whether it says nothing that a document could bear out: only that the document lacks something; or that there is no answer,
+    /// or what comes next, without a name or number that the question did not bring.
     pub fn says_nothing(&self) -> bool {
         self.says_nothing
     }
