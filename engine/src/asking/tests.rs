@@ -205,10 +205,10 @@ fn an_answer_is_streamed_cited_and_the_same_again() {
 #[test]
 fn what_is_told_behind_a_question_is_heard_and_is_no_part_of_it() {
     let document = open_document();
-    let asked = |told| {
+    let asked = |text, told| {
         let question = Question {
             told,
-            ..question("Please tell me this.")
+            ..question(text)
         };
         ask(
             &reader(),
@@ -220,12 +220,12 @@ fn what_is_told_behind_a_question_is_heard_and_is_no_part_of_it() {
         )
         .unwrap()
     };
-    // A small model obeys little: what it is told is what this one is asked.
-    let told = asked(Some("How many inhabitants has the village of Fenwick?"));
-    assert!(told.answer.contains("212"), "{}", told.answer);
-    assert_eq!(told.question, "Please tell me this.");
-    let plain = asked(None);
-    assert!(!plain.answer.contains("212"), "{}", plain.answer);
+    let text = "Who built the lighthouse?";
+    let told = asked(text, Some("Say when, too."));
+    assert_eq!(told.question, text);
+    let as_one = asked("Who built the lighthouse?\nSay when, too.", None);
+    assert_eq!(told.answer, as_one.answer);
+    assert_ne!(told.answer, asked(text, None).answer);
 }
 
 #[test]
