@@ -28,16 +28,18 @@ pub(super) fn is_misplaced(query: &Query, cited: &[&str]) -> bool {
 }
 
 /// Whether the answer says a name or a number twice where the cited sentences say it once, beside another of its kind that the
-/// answer leaves out.
+/// answer leaves out; or adds nothing to the question but the name again: "Jordan sued Jordan." to "Who sued Jordan?".
 fn fills_anothers_place(query: &Query, cited: &[&str]) -> bool {
     let exacts =
         |mention: &Mention| -> Vec<u64> { mention.terms.iter().map(|term| term.exact).collect() };
     let mut said: HashSet<Vec<u64>> = HashSet::new();
     let mut again = query.mentions.iter().filter(|m| !said.insert(exacts(m)));
+    let adds_nothing = !query.adds.contains(&true);
     again.any(|mention| {
-        all_that_tell(cited, |words| {
-            says_once_beside_another(query, mention, words)
-        })
+        adds_nothing
+            || all_that_tell(cited, |words| {
+                says_once_beside_another(query, mention, words)
+            })
     })
 }
 

@@ -5,7 +5,7 @@ use super::*;
 
 const MISPLACED: &str = "On the next play, Miller stripped the ball away from Newton, and it was recovered by Ward. On May 28, 2012, Jacksonville was hit by Tropical Storm Beryl, packing winds up to 70 miles per hour. A hurricane of 1964 did more damage there.
 
-Only 100–150 species of comb jellies have been validated, and possibly another 25 have not been fully described. Edison received one of 38 possible bids for the prize in 1915. The total area of forest lost rose from 415,000 to 587,000 square kilometres (160,000 to 227,000 sq mi). There were 12,843 unmarried partnerships, and 1,388 (0.9%) married couples.";
+Only 100–150 species of comb jellies have been validated, and possibly another 25 have not been fully described. When the RIAA brought suit against Jesse Jordan, it knew that in Jordan it had found a scapegoat. Edison received one of 38 possible bids for the prize in 1915. The total area of forest lost rose from 415,000 to 587,000 square kilometres (160,000 to 227,000 sq mi). There were 12,843 unmarried partnerships, and 1,388 (0.9%) married couples.";
 
 #[test]
 fn what_is_put_in_anothers_place_is_not_supported() {
@@ -14,6 +14,7 @@ fn what_is_put_in_anothers_place_is_not_supported() {
             "Who stripped the ball from Newton?",
             "Newton stripped the ball away from Newton.",
         ),
+        ("Who sued Jesse Jordan?", "Jesse Jordan sued Jesse Jordan."),
         (
             "How much forest was lost?",
             "587,000 square kilometres (587,000 sq mi) of forest were lost.",

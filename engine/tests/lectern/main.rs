@@ -134,6 +134,26 @@ async fn a_document_is_read_once_asked_and_remembered() {
 /// What is kept in a format that is no longer read is no reading, and takes no room; what a later version may have kept
 /// stays.
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_in_full_is_another_one_over_the_same_cache() {
+    let folder = tempfile::tempdir().unwrap();
+    let lectern = open(folder.path(), |_| ()).await;
+    let facts = "The boat was called Petrel. It was built in Bergen in 1911, and sank in a storm.";
+    let document = add(&lectern, folder.path(), "petrel.txt", facts).await;
+    let ask = opened::question(&document.id, "What is known of the boat?", 40);
+    let events = Events::default();
+    let short = lectern.ask(ask.clone(), &job(&events)).await.unwrap();
+    let settings = Settings {
+        full_answers: true,
+        ..lectern.settings()
+    };
+    lectern.change_settings(settings).unwrap();
+    let full = lectern.ask(ask, &job(&events)).await.unwrap();
+    assert_ne!(full.answer, short.answer);
+    assert_eq!(full.question, short.question);
+    assert_eq!(full.timings.read_tokens, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn caches_outlive_neither_their_format_nor_a_promise() {
     let folder = tempfile::tempdir().unwrap();
     let lectern = open(folder.path(), |_| ()).await;
